@@ -1,0 +1,7 @@
+"""Sampling, extraction and delivery of patches of whole-slide images."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

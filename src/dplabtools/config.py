@@ -1,0 +1,105 @@
+"""The documented knobs of the package, read whenever they are needed.
+
+Set them at any time; what has begun keeps the values it began with::
+
+    from dplabtools import config
+
+    config.slide_library = "openslide"
+    config.print_messages = True
+
+Attributes
+----------
+slide_library : str
+    How slides are read: ``"auto"`` (default: the best reader that understands the file),
+    ``"openslide"``, ``"tiffslide"`` (``"tiffopenslide"``: tiffslide, else OpenSlide) or
+    ``"pillow"`` (one level, no mpp).
+background : (int, int, int)
+    RGB of everything outside a slide and behind its transparent pixels; white by default.
+print_messages : bool or str
+    True prints the messages of the logger ``dplabtools``, a path appends them to a file,
+    False (default) leaves the logger to the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+from typing import Any, Final, TextIO
+
+from dplabtools._typing import StrPath
+from dplabtools.errors import ConfigError
+from dplabtools.settings import Settings
+
+__all__ = ["background", "print_messages", "slide_library", "snapshot"]
+
+slide_library: str = "auto"
+background: tuple[int, int, int] = (255, 255, 255)
+print_messages: bool | StrPath = False
+
+LIBRARIES: Final = ("auto", "openslide", "tiffslide", "tiffopenslide", "pillow")
+
+_slide_settings = Settings()
+_handler: logging.Handler | None = None
+_handled: bool | StrPath = False
+
+
+def set_slide_setting(**change: Any) -> None:  # noqa: ANN401 - typed by its callers
+    """Change a class-level setting of `GenericSlide`, for all slides opened from now on."""
+    global _slide_settings  # noqa: PLW0603 - the one place where they live
+    _slide_settings = replace(_slide_settings, **change)
+
+
+def snapshot() -> Settings:
+    """Return the knobs as they stand now, checked.
+
+    Returns
+    -------
+    Settings
+        Frozen and picklable.
+
+    Raises
+    ------
+    ConfigError
+        If a knob has a value that is not allowed.
+    """
+    if slide_library not in LIBRARIES:
+        msg = f"config.slide_library must be one of {LIBRARIES}, not {slide_library!r}"
+        raise ConfigError(msg)
+    colour = tuple(background)
+    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+        msg = f"config.background must be three numbers from 0 to 255, not {background!r}"
+        raise ConfigError(msg)
+    _attach_handler()
+    red, green, blue = (int(value) for value in colour)
+    return replace(
+        _slide_settings, slide_library=slide_library, background=(red, green, blue)
+    )
+
+
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Prints to whatever standard output is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+def _attach_handler() -> None:
+    """Make the handler of the package's logger agree with `print_messages`."""
+    global _handler, _handled  # noqa: PLW0603 - what is attached now
+    if print_messages == _handled:
+        return
+    logger = logging.getLogger("dplabtools")
+    if _handler is not None:
+        logger.removeHandler(_handler)
+        _handler.close()
+        _handler = None
+    if print_messages is True:
+        _handler = _StdoutHandler()
+    elif print_messages is not False:
+        _handler = logging.FileHandler(print_messages)
+    if _handler is not None:
+        logger.addHandler(_handler)
+        logger.setLevel(logging.INFO)
+    _handled = print_messages

@@ -1,0 +1,154 @@
+"""What every engine can do: run one kind of work on many jobs.
+
+An engine knows nothing of slides. It takes jobs one by one, runs them somewhere, and hands
+outcomes back as they come; how many are under way at once is for the caller to say, who
+thereby bounds the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+__all__ = ["Engine", "Outcome", "Work", "results_in_order", "run"]
+
+
+class Work(Protocol):
+    """What is done with each job; picklable, sent to each worker once.
+
+    Whatever a worker keeps between jobs (open files, threads) lives in its own copy of
+    the work, and is let go by `close`.
+    """
+
+    def __call__(self, job: Any, /) -> Any:  # noqa: ANN401 - jobs and results are the work's own
+        """Do one job and return its result; both pickle."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is kept between jobs; called once in each worker."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one job.
+
+    Attributes
+    ----------
+    index : int
+        The number that the job was submitted under.
+    result : object
+        What the work returned; None if it failed.
+    error : Exception or None
+        What it raised, or a `WorkerError` if its workers died.
+    attempts : int
+        How often it was begun.
+    pid : int
+        Process that ran it last.
+    """
+
+    index: int
+    result: Any = None
+    error: Exception | None = None
+    attempts: int = 1
+    pid: int
+
+    def value(self) -> Any:  # noqa: ANN401 - as above
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs jobs somewhere; an implementation passes `dplabtools.testing.EngineContract`."""
+
+    @property
+    def capacity(self) -> int:
+        """Number of jobs that keep all workers busy."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """Number of jobs submitted, whose outcome has not been taken."""
+        ...
+
+    def begin(self, work: Work) -> None:
+        """Prepare for jobs of this work; the work before it must have nothing pending."""
+        ...
+
+    def submit(self, index: int, job: object) -> None:
+        """Hand over a job; returns at once."""
+        ...
+
+    def take(self) -> Outcome:
+        """Wait for the next outcome, in no particular order.
+
+        Raises
+        ------
+        LookupError
+            If nothing is pending.
+        """
+        ...
+
+    def close(self) -> None:
+        """End all workers at once, whatever they do; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def run(engine: Engine, work: Work, jobs: Sequence[object]) -> Iterator[Outcome]:
+    """Run all jobs, and yield their outcomes as they come.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where to run them.
+    work : Work
+        What to do with each.
+    jobs : sequence
+        Their numbers are their places in it.
+
+    Yields
+    ------
+    Outcome
+        One a job, in no particular order.
+    """
+    if not jobs:
+        return
+    engine.begin(work)
+    waiting = iter(enumerate(jobs))
+    for index, job in waiting:
+        engine.submit(index, job)
+        if engine.pending >= engine.capacity:
+            break
+    while engine.pending:
+        outcome = engine.take()
+        if (following := next(waiting, None)) is not None:
+            engine.submit(*following)
+        yield outcome
+
+
+def results_in_order(engine: Engine, work: Work, jobs: Sequence[object]) -> list[Any]:
+    """Run all jobs and return their results in the order of the jobs.
+
+    Raises
+    ------
+    Exception
+        The first error of a job, whatever it is; the others are not waited for.
+    """
+    results: list[Any] = [None] * len(jobs)
+    for outcome in run(engine, work, jobs):
+        results[outcome.index] = outcome.value()
+    return results

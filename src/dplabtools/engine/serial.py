@@ -1,0 +1,80 @@
+"""The reference: every job in the caller's thread, in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from dplabtools.engine.base import Outcome, Work
+
+__all__ = ["SerialEngine"]
+
+
+class SerialEngine:
+    """Runs each job when its outcome is taken."""
+
+    def __init__(self) -> None:
+        self._work: Work | None = None
+        self._jobs: deque[tuple[int, object]] = deque()
+
+    @property
+    def capacity(self) -> int:
+        """One: there is nobody else."""
+        return 1
+
+    @property
+    def pending(self) -> int:
+        """Number of jobs submitted, whose outcome has not been taken."""
+        return len(self._jobs)
+
+    def begin(self, work: Work) -> None:
+        """Prepare for jobs of this work."""
+        self.close()
+        self._work = work
+
+    def submit(self, index: int, job: object) -> None:
+        """Hand over a job."""
+        self._jobs.append((index, job))
+
+    def take(self) -> Outcome:
+        """Run the job that was submitted first.
+
+        Raises
+        ------
+        LookupError
+            If nothing is pending.
+        """
+        index, job = self._jobs.popleft()
+        return perform(self._work, index, job)
+
+    def close(self) -> None:
+        """Forget all jobs, and let the work go."""
+        self._jobs.clear()
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def perform(work: Work | None, index: int, job: object) -> Outcome:
+    """Do one job; what it raises is its outcome."""
+    if work is None:
+        msg = "begin a work before submitting jobs"
+        raise LookupError(msg)
+    pid = os.getpid()
+    try:
+        return Outcome(index=index, result=work(job), pid=pid)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the caller decides
+        return Outcome(index=index, error=error, pid=pid)

@@ -1,0 +1,239 @@
+"""Everything that `dplabtools` raises or warns about.
+
+The tree of them, with the built-in error each one also is::
+
+    DplabError
+    ├── ConfigError                    ValueError
+    ├── ParameterError                 ValueError
+    │   └── ResolutionTypeError        TypeError
+    ├── ParameterTypeError             TypeError
+    ├── SlideError                     the file, or what it says about itself
+    │   ├── MissingSlideError          FileNotFoundError
+    │   ├── UnsupportedSlideError      ValueError
+    │   ├── SlideReadError             OSError
+    │   ├── ClosedSlideError           ValueError
+    │   ├── MissingMppError            ValueError
+    │   ├── ResolutionError            ValueError
+    │   │   └── LevelOutOfRangeError   IndexError
+    │   └── RegionOutOfBoundsError     ValueError
+    ├── LocationError                  patches cannot be placed as asked
+    │   ├── InvalidLocationError       ValueError
+    │   ├── MaskError                  ValueError
+    │   ├── MaskTypeError              TypeError
+    │   ├── MissingMaskError           FileNotFoundError
+    │   ├── InvalidPolygonError        ValueError
+    │   ├── DuplicatePatchesError      ValueError
+    │   └── NotEnoughPatchesError      ValueError
+    └── ExtractionError                pixels could not be delivered
+        ├── OutputError                OSError
+        ├── OutputFormatError          ValueError
+        └── WorkerError                RuntimeError
+
+    DplabWarning
+    ├── OverlappingPolygonsWarning
+    └── DuplicatePatchesWarning
+
+An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
+pickle: they cross process borders.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+__all__ = [
+    "ClosedSlideError",
+    "ConfigError",
+    "DplabError",
+    "DplabWarning",
+    "DuplicatePatchesError",
+    "DuplicatePatchesWarning",
+    "ExtractionError",
+    "InvalidLocationError",
+    "InvalidPolygonError",
+    "LevelOutOfRangeError",
+    "LocationError",
+    "MaskError",
+    "MaskTypeError",
+    "MissingMaskError",
+    "MissingMppError",
+    "MissingSlideError",
+    "NotEnoughPatchesError",
+    "OutputError",
+    "OutputFormatError",
+    "OverlappingPolygonsWarning",
+    "ParameterError",
+    "ParameterTypeError",
+    "RegionOutOfBoundsError",
+    "ResolutionError",
+    "ResolutionTypeError",
+    "SlideError",
+    "SlideReadError",
+    "UnsupportedSlideError",
+    "WorkerError",
+]
+
+
+class DplabError(Exception):
+    """Base of every error raised on purpose by `dplabtools`.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, and what to do about it.
+    slide : str, optional
+        Name of the slide, put in front of the message.
+    """
+
+    def __init__(self, message: str, *, slide: str | None = None) -> None:
+        super().__init__(message if slide is None else f"{slide}: {message}")
+        self.slide = slide
+
+    def __str__(self) -> str:
+        # OSError, KeyError and others would format their arguments in ways of their own.
+        return str(self.args[0])
+
+
+class ConfigError(DplabError, ValueError):
+    """A configuration value is not one of those allowed."""
+
+
+class ParameterError(DplabError, ValueError):
+    """An argument has a value that makes no sense."""
+
+
+class ParameterTypeError(DplabError, TypeError):
+    """An argument has a type that makes no sense."""
+
+
+class ResolutionTypeError(ParameterError, TypeError):
+    """Neither a pyramid level nor microns per pixel."""
+
+
+class SlideError(DplabError):
+    """A slide file, or what it says about itself, cannot be used."""
+
+
+class MissingSlideError(SlideError, FileNotFoundError):
+    """There is no such slide file."""
+
+
+class UnsupportedSlideError(SlideError, ValueError):
+    """No reader can open this file."""
+
+
+class SlideReadError(SlideError, OSError):
+    """A slide that was opened cannot be read where it was asked to."""
+
+
+class ClosedSlideError(SlideError, ValueError):
+    """The slide has been closed."""
+
+
+class MissingMppError(SlideError, ValueError):
+    """The slide states no microns per pixel and none were supplied."""
+
+
+class ResolutionError(SlideError, ValueError):
+    """The slide cannot be read at the resolution asked for."""
+
+
+class LevelOutOfRangeError(ResolutionError, IndexError):
+    """The slide has no such level."""
+
+
+class RegionOutOfBoundsError(SlideError, ValueError):
+    """The requested region shares no pixel with the slide, or spans all of it."""
+
+
+class LocationError(DplabError):
+    """Patches cannot be placed as asked."""
+
+
+class InvalidLocationError(LocationError, ValueError):
+    """A location, its size or its label is not what it has to be."""
+
+
+class MaskError(LocationError, ValueError):
+    """A mask has the wrong shape or the wrong content."""
+
+
+class MaskTypeError(LocationError, TypeError):
+    """What was given is no mask."""
+
+
+class MissingMaskError(LocationError, FileNotFoundError):
+    """There is no such mask file."""
+
+
+class InvalidPolygonError(LocationError, ValueError):
+    """A polygon has no usable area."""
+
+
+class DuplicatePatchesError(LocationError, ValueError):
+    """The same patch is asked for twice."""
+
+
+class NotEnoughPatchesError(LocationError, ValueError):
+    """Fewer patches than requested fit the region.
+
+    Parameters
+    ----------
+    wanted, found : int
+        Number of patches requested and placed.
+    region : str
+        Label of the region.
+    slide : str, optional
+        Name of the slide.
+    """
+
+    def __init__(
+        self, *, wanted: int, found: int, region: str, slide: str | None = None
+    ) -> None:
+        super().__init__(
+            f"region {region!r}: only {found} of {wanted} patches fit; ask for fewer, "
+            f"or lower foreground_ratio or overlap_ratio",
+            slide=slide,
+        )
+        self.wanted = wanted
+        self.found = found
+        self.region = region
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the keywords: there are no positional arguments."""
+        keywords: dict[str, Any] = {
+            "wanted": self.wanted,
+            "found": self.found,
+            "region": self.region,
+            "slide": self.slide,
+        }
+        return partial(NotEnoughPatchesError, **keywords), ()
+
+
+class ExtractionError(DplabError):
+    """Pixels could not be delivered."""
+
+
+class OutputError(ExtractionError, OSError):
+    """A folder or file cannot be written."""
+
+
+class OutputFormatError(ExtractionError, ValueError):
+    """No encoder knows this kind of file."""
+
+
+class WorkerError(ExtractionError, RuntimeError):
+    """A worker process died, twice, on the same piece of work."""
+
+
+class DplabWarning(UserWarning):
+    """Base of every warning issued by `dplabtools`."""
+
+
+class OverlappingPolygonsWarning(DplabWarning):
+    """Two polygons share more area than the threshold."""
+
+
+class DuplicatePatchesWarning(DplabWarning):
+    """Identical patches were produced and only one of each was kept."""

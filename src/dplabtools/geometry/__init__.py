@@ -1,0 +1,1 @@
+"""Arithmetic of pyramids and patches: no file, no pixel."""

@@ -1,0 +1,1 @@
+"""A slide file in, arrays out."""

@@ -1,0 +1,1 @@
+"""What travels from step to step: frozen, in columns, picklable."""

@@ -1,0 +1,51 @@
+"""What a run depends on beside its arguments, frozen when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The documented knobs, as they stood when the caller started a run.
+
+    It is sent to every worker, so a knob turned in the caller holds there too, whatever
+    the start method.
+
+    Attributes
+    ----------
+    slide_library : str
+        Name of the reader, or ``"auto"``.
+    background : (int, int, int)
+        RGB of everything outside a slide, and behind its transparent pixels.
+    external_mpp : float or None
+        Microns per pixel of level 0, for slides that state none.
+    mpp_round_decimal_places : int
+        Decimals to which unequal horizontal and vertical mpp are rounded before they
+        are compared.
+    range_min_mpp : float
+        Smallest mpp that may be asked for.
+    range_max_magnification : int
+        Objective power assumed in the range check of slides that state none.
+    resampling_filter : str
+        Name of a `PIL.Image.Resampling` filter.
+    mpp_level_margin : float
+        An mpp this close to that of a level is read from the level unscaled.
+    padding_margin_pixels : int
+        Kept for the documented interface; padding is exact here, so nothing reads it.
+    level_zero_resampling : bool
+        Resample from level 0, rather than from the closest finer level.
+    """
+
+    slide_library: str = "auto"
+    background: tuple[int, int, int] = (255, 255, 255)
+    external_mpp: float | None = None
+    mpp_round_decimal_places: int = 5
+    range_min_mpp: float = 0.001
+    range_max_magnification: int = 40
+    resampling_filter: str = "LANCZOS"
+    mpp_level_margin: float = 0.003
+    padding_margin_pixels: int = 10
+    level_zero_resampling: bool = True
