@@ -77,6 +77,17 @@ def snapshot() -> Settings:
     )
 
 
+def adopt(settings: Settings) -> None:
+    """Turn the knobs to where they stood in the process that sent them here.
+
+    `print_messages` is left alone: messages of workers go back to the caller.
+    """
+    global slide_library, background, _slide_settings  # noqa: PLW0603 - where they live
+    slide_library = settings.slide_library
+    background = settings.background
+    _slide_settings = settings
+
+
 class _StdoutHandler(logging.StreamHandler[TextIO]):
     """Prints to whatever standard output is at the time."""
 

@@ -4,8 +4,10 @@ The tree of them, with the built-in error each one also is::
 
     DplabError
     ├── ConfigError                    ValueError
+    │   └── UnknownFilterError         KeyError
     ├── ParameterError                 ValueError
-    │   └── ResolutionTypeError        TypeError
+    │   ├── ResolutionTypeError        TypeError
+    │   └── UnknownColorError          KeyError
     ├── ParameterTypeError             TypeError
     ├── SlideError                     the file, or what it says about itself
     │   ├── MissingSlideError          FileNotFoundError
@@ -21,12 +23,15 @@ The tree of them, with the built-in error each one also is::
     │   ├── MaskError                  ValueError
     │   ├── MaskTypeError              TypeError
     │   ├── MissingMaskError           FileNotFoundError
+    │   ├── MissingAnnotationError     FileNotFoundError
     │   ├── InvalidPolygonError        ValueError
     │   ├── DuplicatePatchesError      ValueError
     │   └── NotEnoughPatchesError      ValueError
     └── ExtractionError                pixels could not be delivered
+        ├── ClosedPoolError            ValueError
         ├── OutputError                OSError
         ├── OutputFormatError          ValueError
+        ├── NotEnoughMemoryError       MemoryError
         └── WorkerError                RuntimeError
 
     DplabWarning
@@ -43,6 +48,7 @@ from functools import partial
 from typing import Any
 
 __all__ = [
+    "ClosedPoolError",
     "ClosedSlideError",
     "ConfigError",
     "DplabError",
@@ -56,9 +62,11 @@ __all__ = [
     "LocationError",
     "MaskError",
     "MaskTypeError",
+    "MissingAnnotationError",
     "MissingMaskError",
     "MissingMppError",
     "MissingSlideError",
+    "NotEnoughMemoryError",
     "NotEnoughPatchesError",
     "OutputError",
     "OutputFormatError",
@@ -70,6 +78,7 @@ __all__ = [
     "ResolutionTypeError",
     "SlideError",
     "SlideReadError",
+    "UnknownColorError",
     "UnsupportedSlideError",
     "WorkerError",
 ]
@@ -99,6 +108,10 @@ class ConfigError(DplabError, ValueError):
     """A configuration value is not one of those allowed."""
 
 
+class UnknownFilterError(ConfigError, KeyError):
+    """Pillow has no resampling filter of this name."""
+
+
 class ParameterError(DplabError, ValueError):
     """An argument has a value that makes no sense."""
 
@@ -109,6 +122,10 @@ class ParameterTypeError(DplabError, TypeError):
 
 class ResolutionTypeError(ParameterError, TypeError):
     """Neither a pyramid level nor microns per pixel."""
+
+
+class UnknownColorError(ParameterError, KeyError):
+    """There is no colour of that name."""
 
 
 class SlideError(DplabError):
@@ -167,6 +184,10 @@ class MissingMaskError(LocationError, FileNotFoundError):
     """There is no such mask file."""
 
 
+class MissingAnnotationError(LocationError, FileNotFoundError):
+    """There is no such file of polygons."""
+
+
 class InvalidPolygonError(LocationError, ValueError):
     """A polygon has no usable area."""
 
@@ -215,12 +236,20 @@ class ExtractionError(DplabError):
     """Pixels could not be delivered."""
 
 
+class ClosedPoolError(ExtractionError, ValueError):
+    """The pool has been closed, and its pixels are gone."""
+
+
 class OutputError(ExtractionError, OSError):
     """A folder or file cannot be written."""
 
 
 class OutputFormatError(ExtractionError, ValueError):
     """No encoder knows this kind of file."""
+
+
+class NotEnoughMemoryError(ExtractionError, MemoryError):
+    """The pixels fit neither memory nor the folder for temporary files."""
 
 
 class WorkerError(ExtractionError, RuntimeError):

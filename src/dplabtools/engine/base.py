@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
-__all__ = ["Engine", "Outcome", "Work", "results_in_order", "run"]
+from dplabtools.engine.slabs import Segment
+
+__all__ = ["Engine", "Outcome", "Work", "results_in_order", "run", "run_in_order"]
 
 
 class Work(Protocol):
@@ -76,8 +78,11 @@ class Engine(Protocol):
         """Number of jobs submitted, whose outcome has not been taken."""
         ...
 
-    def begin(self, work: Work) -> None:
-        """Prepare for jobs of this work; the work before it must have nothing pending."""
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
+        """Prepare for jobs of this work, which use this shared memory.
+
+        The work before it must have nothing pending.
+        """
         ...
 
     def submit(self, index: int, job: object) -> None:
@@ -108,7 +113,13 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-def run(engine: Engine, work: Work, jobs: Sequence[object]) -> Iterator[Outcome]:
+def run(
+    engine: Engine,
+    work: Work,
+    jobs: Sequence[object],
+    *,
+    segments: Sequence[Segment] = (),
+) -> Iterator[Outcome]:
     """Run all jobs, and yield their outcomes as they come.
 
     Parameters
@@ -119,6 +130,8 @@ def run(engine: Engine, work: Work, jobs: Sequence[object]) -> Iterator[Outcome]
         What to do with each.
     jobs : sequence
         Their numbers are their places in it.
+    segments : sequence of Segment
+        Shared memory that the jobs use.
 
     Yields
     ------
@@ -127,7 +140,7 @@ def run(engine: Engine, work: Work, jobs: Sequence[object]) -> Iterator[Outcome]
     """
     if not jobs:
         return
-    engine.begin(work)
+    engine.begin(work, segments=segments)
     waiting = iter(enumerate(jobs))
     for index, job in waiting:
         engine.submit(index, job)
@@ -138,6 +151,41 @@ def run(engine: Engine, work: Work, jobs: Sequence[object]) -> Iterator[Outcome]
         if (following := next(waiting, None)) is not None:
             engine.submit(*following)
         yield outcome
+
+
+def run_in_order(
+    engine: Engine, work: Work, jobs: Sequence[object], *, ahead: int
+) -> Iterator[Outcome]:
+    """Run all jobs, and yield their outcomes in the order of the jobs.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where to run them.
+    work : Work
+        What to do with each.
+    jobs : sequence
+        Their numbers are their places in it.
+    ahead : int
+        Number of jobs begun whose outcome the caller has not yet asked for: what a slow
+        caller makes wait, and what bounds the memory of results.
+
+    Yields
+    ------
+    Outcome
+        One a job, in order.
+    """
+    early: dict[int, Outcome] = {}
+    submitted = 0
+    engine.begin(work)
+    for wanted in range(len(jobs)):
+        while submitted < min(len(jobs), wanted + ahead):
+            engine.submit(submitted, jobs[submitted])
+            submitted += 1
+        while wanted not in early:
+            outcome = engine.take()
+            early[outcome.index] = outcome
+        yield early.pop(wanted)
 
 
 def results_in_order(engine: Engine, work: Work, jobs: Sequence[object]) -> list[Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.slabs import Segment
 
 __all__ = ["SerialEngine"]
 
@@ -29,7 +31,7 @@ class SerialEngine:
         """Number of jobs submitted, whose outcome has not been taken."""
         return len(self._jobs)
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work."""
         self.close()
         self._work = work

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from dplabtools._typing import IntArray, Size
+from dplabtools._typing import BoolArray, FloatArray, IntArray, Point, Size
 from dplabtools.errors import RegionOutOfBoundsError
+from dplabtools.geometry.pyramid import Pyramid
 
-__all__ = ["check_regions", "half_even"]
+__all__ = ["check_region", "half_even", "region_error", "regions_outside"]
 
 
-def half_even(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> IntArray:
+def half_even(values: FloatArray) -> IntArray:
     """Round to integers, halves to even, as Python's `round` does."""
     return np.rint(values).astype(np.int64)
 
 
-def check_regions(
-    size_level0: Size,
-    origins: IntArray | Sequence[tuple[int, int]],
-    sizes: IntArray | Sequence[Size],
-    *,
-    downsample: float,
-    slide: str,
-) -> None:
-    """Raise if a region lies outside the slide, or spans it from before its start.
+def regions_outside(
+    size_level0: Size, origins: IntArray, sizes: IntArray, *, downsample: float
+) -> BoolArray:
+    """Tell which regions lie outside the slide, or span it from before its start.
 
     Parameters
     ----------
@@ -37,30 +31,55 @@ def check_regions(
         (width, height), in pixels of the resolution.
     downsample : float
         Level 0 pixels per pixel of the resolution.
-    slide : str
-        Name of the slide, for the message.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True where a corner lies beyond the right or lower edge (exactly on it is
+        allowed), where a region ends at or before the left or upper edge, or where it
+        begins before it and is longer than the slide.
+    """
+    extents = half_even(np.multiply(sizes, downsample, dtype=np.float64))
+    slide = np.asarray(size_level0)
+    beyond = origins > slide
+    before = (origins < 0) & (origins + extents <= 0)
+    spanning = (origins < 0) & (extents > slide)
+    outside: BoolArray = np.any(beyond | before | spanning, axis=1)
+    return outside
+
+
+def check_region(pyramid: Pyramid, origin: Point, size: Size, *, downsample: float) -> None:
+    """Raise if a region lies outside the slide, or spans it from before its start.
+
+    Parameters
+    ----------
+    pyramid : Pyramid
+        The slide.
+    origin : (int, int)
+        (x, y) of the top-left corner, in level 0 pixels.
+    size : (int, int)
+        (width, height), in pixels of the resolution.
+    downsample : float
+        Level 0 pixels per pixel of the resolution.
 
     Raises
     ------
     RegionOutOfBoundsError
-        If a corner lies beyond the right or lower edge (exactly on it is allowed), if
-        a region ends at or before the left or upper edge, or if it begins before it
-        and is longer than the slide.
+        By the rules of `regions_outside`.
     """
-    corner = np.asarray(origins, dtype=np.int64).reshape(-1, 2)
-    extent = half_even(np.asarray(sizes).reshape(-1, 2) * downsample)
-    slide_size = np.asarray(size_level0)
-    beyond = corner > slide_size
-    before = (corner < 0) & (corner + extent <= 0)
-    spanning = (corner < 0) & (extent > slide_size)
-    wrong = np.any(beyond | before | spanning, axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        x, y = corner[row].tolist()
-        width, height = extent[row].tolist()
-        more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
-        msg = (
-            f"the region at ({x}, {y}), {width} x {height} level 0 pixels, does not fit "
-            f"the slide of {size_level0[0]} x {size_level0[1]}{more}"
-        )
-        raise RegionOutOfBoundsError(msg, slide=slide)
+    corners, sizes = np.array([origin]), np.array([size])
+    if regions_outside(pyramid.size, corners, sizes, downsample=downsample).any():
+        raise region_error(pyramid, origin, size, downsample=downsample)
+
+
+def region_error(
+    pyramid: Pyramid, origin: Point, size: Size, *, downsample: float
+) -> RegionOutOfBoundsError:
+    """Return the error that tells of a region which does not fit its slide."""
+    width, height = (round(length * downsample) for length in size)
+    slide_width, slide_height = pyramid.size
+    msg = (
+        f"the region at {tuple(origin)} of {width} x {height} level 0 pixels lies outside "
+        f"the slide of {slide_width} x {slide_height}, or spans it; move or drop the patch"
+    )
+    return RegionOutOfBoundsError(msg, slide=pyramid.slide)

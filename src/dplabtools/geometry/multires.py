@@ -41,7 +41,7 @@ def concentric_origins(
     Raises
     ------
     MissingMppError
-        If the slide states no mpp and `base` and `target` are not the same level.
+        If the slide states no mpp, and not both resolutions are levels.
     LevelOutOfRangeError
         If there is no such level.
 
@@ -52,11 +52,8 @@ def concentric_origins(
     ``round((c / (t / m0) - size / 2) * (t / m0))``, halves to even, evaluated in this
     order.
     """
+    base_factor, factor = pyramid.relative_mpp(base), pyramid.relative_mpp(target)
     if base == target:
-        pyramid.downsample(base)  # the level has to be there all the same
         return origins.astype(np.int64)
-    finest = pyramid.required_mpp()
-    base_factor = pyramid.mpp_of(base) / finest
-    factor = pyramid.mpp_of(target) / finest
     centres = origins + sizes * base_factor / 2
     return half_even((centres / factor - sizes / 2) * factor)

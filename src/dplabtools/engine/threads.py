@@ -1,0 +1,98 @@
+"""Threads of the caller's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.serial import perform
+from dplabtools.engine.slabs import Segment
+
+__all__ = ["ThreadEngine"]
+
+
+class ThreadEngine:
+    """Runs jobs in threads, which share one copy of the work.
+
+    Parameters
+    ----------
+    workers : int
+        Number of threads.
+    """
+
+    def __init__(self, *, workers: int) -> None:
+        self._count = workers
+        self._threads: ThreadPoolExecutor | None = None
+        self._work: Work | None = None
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._pending = 0
+
+    @property
+    def capacity(self) -> int:
+        """Number of jobs that keep all threads busy."""
+        return self._count * 2
+
+    @property
+    def pending(self) -> int:
+        """Number of jobs submitted, whose outcome has not been taken."""
+        return self._pending
+
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
+        """Prepare for jobs of this work; threads see all memory anyway."""
+        self.close()
+        self._work = work
+        self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="dplabtools")
+
+    def submit(self, index: int, job: object) -> None:
+        """Hand over a job."""
+        if self._threads is None:
+            msg = "begin a work before submitting jobs"
+            raise LookupError(msg)
+        self._pending += 1
+        future = self._threads.submit(perform, self._work, index, job)
+        future.add_done_callback(self._collect)
+
+    def _collect(self, future: Future[Outcome]) -> None:
+        if not future.cancelled():
+            self._outcomes.put(future.result())
+
+    def take(self) -> Outcome:
+        """Wait for the next outcome.
+
+        Raises
+        ------
+        LookupError
+            If nothing is pending.
+        """
+        if not self._pending:
+            msg = "no job is pending"
+            raise LookupError(msg)
+        outcome = self._outcomes.get()
+        self._pending -= 1
+        return outcome
+
+    def close(self) -> None:
+        """Cancel what has not begun, wait for what has, and let the work go."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads = None
+        self._outcomes = SimpleQueue()
+        self._pending = 0
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""From tables of patches to pixels, and to where they are wanted."""

@@ -1,0 +1,171 @@
+"""What to read, in which pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dplabtools._typing import BoolArray, IntArray
+from dplabtools.errors import RegionOutOfBoundsError
+from dplabtools.geometry.boxes import region_error, regions_outside
+from dplabtools.geometry.multires import concentric_origins
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Mpp, Resolution
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.settings import Settings
+
+__all__ = ["Reading", "blocks", "plan_slide", "rows_outside"]
+
+_CHUNK_ROWS = 64
+_CHUNK_BYTES = 32 << 20  # patches of a chunk are held together by some sinks
+_CHUNKS_PER_WORKER = 4  # at least, so that none idles long at the end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How patches are to be read, the same for all slides of a run.
+
+    Attributes
+    ----------
+    views : tuple of Level or Mpp, or None
+        Resolutions to deliver; None for that of each table.
+    mode : {None, "tile", "wsi"}
+        How to resample.
+    settings : Settings
+        The documented knobs.
+    """
+
+    views: tuple[Resolution, ...] | None
+    mode: str | None
+    settings: Settings
+
+    def views_of(self, table: PatchTable) -> tuple[Resolution, ...]:
+        """Return the resolutions to deliver of one slide."""
+        return (table.resolution,) if self.views is None else self.views
+
+    def extra_mpps(self, table: PatchTable) -> tuple[float, ...]:
+        """Return the mpps that whole-slide resampling has to prepare for."""
+        if self.mode != "wsi":
+            return ()
+        return tuple(view.value for view in self.views_of(table) if isinstance(view, Mpp))
+
+
+def plan_slide(
+    slide: int, table: PatchTable, *, pyramid: Pyramid, reading: Reading
+) -> SlidePlan:
+    """Find out where each patch begins at each resolution.
+
+    Parameters
+    ----------
+    slide : int
+        Place of the slide among those given.
+    table : PatchTable
+        Its patches.
+    pyramid : Pyramid
+        Its levels.
+    reading : Reading
+        Resolutions, and how to resample.
+
+    Returns
+    -------
+    SlidePlan
+        With a row for each of `table`.
+
+    Raises
+    ------
+    SlideError
+        If the slide cannot be read at one of the resolutions.
+    """
+    if reading.mode is not None:
+        pyramid.required_mpp()
+    views = reading.views_of(table)
+    for view in views:
+        pyramid.source(view, mode=reading.mode, settings=reading.settings)
+    columns = [
+        concentric_origins(
+            table.origins, table.sizes, base=table.resolution, target=view, pyramid=pyramid
+        )
+        for view in views
+    ]
+    return SlidePlan(
+        slide=slide,
+        table=table,
+        pyramid=pyramid,
+        views=views,
+        origins=np.stack(columns, axis=1),
+    )
+
+
+def rows_outside(
+    plan: SlidePlan, reading: Reading
+) -> tuple[BoolArray, RegionOutOfBoundsError | None]:
+    """Find the patches that do not fit the slide at one of their resolutions.
+
+    Returns
+    -------
+    outside : ndarray of bool, shape (n,)
+        Which they are.
+    error : RegionOutOfBoundsError or None
+        About the first of them.
+    """
+    outside = np.zeros(len(plan), dtype=np.bool_)
+    error: RegionOutOfBoundsError | None = None
+    for index, view in enumerate(plan.views):
+        source = plan.pyramid.source(view, mode=reading.mode, settings=reading.settings)
+        here = regions_outside(
+            plan.pyramid.size,
+            plan.origins[:, index],
+            plan.table.sizes,
+            downsample=source.downsample,
+        )
+        if here.any() and error is None:
+            row = int(np.argmax(here))
+            x, y = plan.origins[row, index].tolist()
+            width, height = plan.table.sizes[row].tolist()
+            error = region_error(
+                plan.pyramid, (x, y), (width, height), downsample=source.downsample
+            )
+        outside |= here
+    return outside, error
+
+
+def blocks(
+    plan: SlidePlan, rows: IntArray, *, total: int, workers: int
+) -> Iterator[IntArray]:
+    """Cut rows of a slide into chunks of neighbours.
+
+    Parameters
+    ----------
+    plan : SlidePlan
+        The slide.
+    rows : ndarray of int, shape (m,)
+        Rows of the plan to cut up.
+    total : int
+        Patches of the whole run.
+    workers : int
+        Workers that share it.
+
+    Yields
+    ------
+    ndarray of int
+        Rows that lie together, up to 64, fewer where patches are large or the run small.
+    """
+    if not len(rows):
+        return
+    count = chunk_rows(plan, total=total, workers=workers)
+    extent = np.maximum(plan.table.sizes[rows] * plan.pyramid.downsample(plan.views[0]), 1)
+    side = max(1, round(count**0.5))
+    cells = np.floor(plan.table.origins[rows] / (extent * side)).astype(np.int64)
+    order = np.lexsort((rows, cells[:, 0], cells[:, 1]))
+    for start in range(0, len(rows), count):
+        yield rows[order[start : start + count]]
+
+
+def chunk_rows(plan: SlidePlan, *, total: int, workers: int) -> int:
+    """Return how many patches make a chunk."""
+    bytes_each = int(plan.table.sizes.prod(axis=1).max()) * 3 * len(plan.views)
+    fair = -(-total // (workers * _CHUNKS_PER_WORKER))
+    return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_each, fair))

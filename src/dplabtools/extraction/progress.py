@@ -1,0 +1,155 @@
+"""How far a run has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO, TypeAlias
+
+from dplabtools.errors import ParameterTypeError
+
+__all__ = ["Progress", "ProgressArgument", "ProgressClock", "reporter"]
+
+_INTERVAL_S = 0.2
+_LINE_INTERVAL_S = 10.0  # where lines cannot be overwritten: in a log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A moment of a run.
+
+    Attributes
+    ----------
+    done, total : int
+        Patches finished (delivered or failed), and asked for.
+    slides_done, slides_total : int
+        The same for slides.
+    seconds : float
+        Since the run began.
+    """
+
+    done: int
+    total: int
+    slides_done: int
+    slides_total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Patches per second so far."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds still to go at this rate; None while nothing is done."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+    def __str__(self) -> str:
+        left = self.seconds_left
+        return (
+            f"{self.done:,}/{self.total:,} patches, "
+            f"{self.slides_done:,}/{self.slides_total:,} slides, {self.rate:,.0f}/s, "
+            + ("time left unknown" if left is None else f"{_duration(left)} left")
+        )
+
+
+ProgressArgument: TypeAlias = bool | Callable[[Progress], object]
+"""False: silent; True: a line on standard error; or whatever shall be told."""
+
+
+def reporter(progress: ProgressArgument) -> Callable[[Progress], object] | None:
+    """Return what is to be told about progress.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        As the pools take it.
+
+    Returns
+    -------
+    callable or None
+        Takes a `Progress`; None where nobody wants to know.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is neither a bool nor callable.
+    """
+    if callable(progress):
+        return progress
+    if not isinstance(progress, bool):
+        msg = f"progress must be True, False or a callable, not {progress!r}"
+        raise ParameterTypeError(msg)
+    return _Line(sys.stderr) if progress else None
+
+
+class _Line:
+    """Rewrites one line of a terminal, or adds a line to a log now and then."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._last = -_LINE_INTERVAL_S
+
+    def __call__(self, progress: Progress) -> None:
+        finished = progress.slides_done >= progress.slides_total
+        if self._live:
+            self._stream.write(f"\r{progress}\x1b[K" + ("\n" if finished else ""))
+        elif finished or progress.seconds - self._last >= _LINE_INTERVAL_S:
+            self._last = progress.seconds
+            self._stream.write(f"{progress}\n")
+        self._stream.flush()
+
+
+class ProgressClock:
+    """Counts what is finished, and tells about it now and then.
+
+    Parameters
+    ----------
+    tell : callable or None
+        From `reporter`.
+    total, slides : int
+        Patches and slides asked for.
+    """
+
+    def __init__(
+        self, tell: Callable[[Progress], object] | None, *, total: int, slides: int
+    ) -> None:
+        self._tell = tell
+        self._total = total
+        self._slides = slides
+        self._done = 0
+        self._slides_done = 0
+        self._begun = time.monotonic()
+        self._told = self._begun
+
+    def advance(self, *, patches: int = 0, slides: int = 0) -> None:
+        """Add what has just been finished; the last slide is always told."""
+        self._done += patches
+        self._slides_done += slides
+        if self._tell is None:
+            return
+        now = time.monotonic()
+        finished = self._slides_done >= self._slides
+        if now - self._told >= _INTERVAL_S or (finished and slides):
+            self._told = now
+            self._tell(self.state())
+
+    def state(self) -> Progress:
+        """Return the present moment."""
+        return Progress(
+            done=self._done,
+            total=self._total,
+            slides_done=self._slides_done,
+            slides_total=self._slides,
+            seconds=time.monotonic() - self._begun,
+        )
+
+
+def _duration(seconds: float) -> str:
+    """Return a length of time as a clock would show it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,196 @@
+"""What workers do: open slides, and read chunks of their patches."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.errors import DplabError, SlideReadError
+from dplabtools.extraction.plan import Reading
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Resolution
+from dplabtools.readers.slide import Slide
+from dplabtools.sinks.base import Place
+
+__all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideSpec"]
+
+_OPEN_SLIDES = 8  # for each worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideSpec:
+    """What it takes to open a slide.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    extra_mpps : tuple of float
+        Resolutions that whole-slide resampling prepares for.
+    """
+
+    path: str
+    extra_mpps: tuple[float, ...] = ()
+
+    def open(self, reading: Reading) -> Slide:
+        """Open the slide."""
+        return Slide(
+            self.path,
+            settings=reading.settings,
+            resampling_mode=reading.mode,
+            extra_mpps=self.extra_mpps,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectSlide:
+    """Opens a slide, and tells what it is like."""
+
+    reading: Reading
+
+    def __call__(self, spec: SlideSpec) -> Pyramid:
+        """Return the levels of a slide."""
+        with spec.open(self.reading) as slide:
+            return slide.pyramid
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Chunk:
+    """A number of neighbouring patches of one slide.
+
+    Attributes
+    ----------
+    slide : int
+        Place of the slide among those given.
+    views : tuple of Level or Mpp
+        Resolutions to read each patch at.
+    rows : ndarray of int64, shape (m,)
+        Which patches of the slide these are.
+    origins : ndarray of int64, shape (m, views, 2)
+        (x, y) in level 0 pixels.
+    sizes : ndarray of int64, shape (m, 2)
+        (width, height) in pixels of each view.
+    place : Place
+        Where the pixels go.
+    """
+
+    slide: int
+    views: tuple[Resolution, ...]
+    rows: IntArray
+    origins: IntArray
+    sizes: IntArray
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkReport:
+    """What became of a chunk.
+
+    Attributes
+    ----------
+    failed : tuple of (int, Exception)
+        Row and error of each patch that was not delivered.
+    """
+
+    failed: tuple[tuple[int, Exception], ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class ReadChunk:
+    """Reads chunks of patches, and puts them where they go.
+
+    Attributes
+    ----------
+    slides : tuple of SlideSpec
+        The slides of the run; chunks name them by their number.
+    reading : Reading
+        How to read them.
+    threads : int
+        Threads that share a chunk, and the open slide.
+    skip_errors : bool
+        Report patches that fail, instead of raising for the first.
+    """
+
+    slides: tuple[SlideSpec, ...]
+    reading: Reading
+    threads: int
+    skip_errors: bool
+    _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
+    _pool: ThreadPoolExecutor | None = None
+
+    def __call__(self, chunk: Chunk) -> ChunkReport:
+        """Deliver the patches of a chunk.
+
+        Raises
+        ------
+        Exception
+            The first error, unless errors are to be skipped. Errors of the destination
+            are always raised: they are not the fault of a slide.
+        """
+        slide = self._slide(chunk.slide)
+        count = len(chunk.rows)
+        if self.threads == 1 or count == 1:
+            return ChunkReport(failed=tuple(self._deliver(slide, chunk, range(count))))
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads)
+        shares = [range(start, count, self.threads) for start in range(self.threads)]
+        futures = [
+            self._pool.submit(self._deliver, slide, chunk, share) for share in shares
+        ]
+        failed = [failure for future in futures for failure in future.result()]
+        return ChunkReport(failed=tuple(sorted(failed, key=lambda each: each[0])))
+
+    def close(self) -> None:
+        """Close all slides, and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _slide(self, number: int) -> Slide:
+        """Return an open slide; the one unused for longest is closed for it."""
+        if number not in self._open:
+            while len(self._open) >= _OPEN_SLIDES:
+                self._open.popitem(last=False)[1].close()
+            self._open[number] = self.slides[number].open(self.reading)
+        self._open.move_to_end(number)
+        return self._open[number]
+
+    def _deliver(
+        self, slide: Slide, chunk: Chunk, items: Iterable[int]
+    ) -> list[tuple[int, Exception]]:
+        """Read and put patches one by one; return those that failed."""
+        failed: list[tuple[int, Exception]] = []
+        for item in items:
+            try:
+                pictures = read_views(slide, chunk, item)
+            except Exception as error:  # whatever a decoder comes up with
+                if not self.skip_errors:
+                    raise named(error, slide) from error
+                failed.append((int(chunk.rows[item]), named(error, slide)))
+            else:
+                chunk.place.put(item, pictures)
+        return failed
+
+
+def read_views(slide: Slide, chunk: Chunk, item: int) -> list[Pixels]:
+    """Read one patch at all its resolutions."""
+    width, height = chunk.sizes[item].tolist()
+    return [
+        slide.read((x, y), view, (width, height))
+        for view, (x, y) in zip(chunk.views, chunk.origins[item].tolist(), strict=True)
+    ]
+
+
+def named(error: Exception, slide: Slide) -> Exception:
+    """Return an error that names the slide."""
+    if isinstance(error, (DplabError, MemoryError)):
+        return error
+    return SlideReadError(f"{type(error).__name__}: {error}", slide=slide.name)

@@ -1,0 +1,36 @@
+"""What could not be delivered, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Failure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A patch or a slide that was skipped.
+
+    Attributes
+    ----------
+    wsi_file : str
+        Path of the slide.
+    row : int or None
+        Row of the patch among those asked for of this slide; None: the whole slide.
+    error : Exception
+        What was raised.
+    attempts : int
+        How often it was tried.
+    """
+
+    wsi_file: str
+    row: int | None
+    error: Exception
+    attempts: int = 1
+
+    def __str__(self) -> str:
+        where = "" if self.row is None else f" (patch {self.row})"
+        text = str(self.error)
+        name = Path(self.wsi_file).name
+        return text + where if text.startswith(name) else f"{name}: {text}{where}"

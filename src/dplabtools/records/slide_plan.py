@@ -1,0 +1,46 @@
+"""What is to be read of one slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dplabtools._typing import IntArray
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Resolution
+from dplabtools.records.patch_table import PatchTable
+
+__all__ = ["SlidePlan"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SlidePlan:
+    """The patches of one slide at each of their resolutions.
+
+    Attributes
+    ----------
+    slide : int
+        Place of the slide among those given.
+    table : PatchTable
+        The patches, at the resolution they were placed for.
+    pyramid : Pyramid
+        Levels of the slide.
+    views : tuple of Level or Mpp
+        Resolutions to deliver; several for multi-resolution patches.
+    origins : ndarray of int64, shape (n, views, 2)
+        (x, y) of the top-left corners for each view, in level 0 pixels; may be negative.
+    """
+
+    slide: int
+    table: PatchTable
+    pyramid: Pyramid
+    views: tuple[Resolution, ...]
+    origins: IntArray
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def mpp_of(self, view: int) -> float | None:
+        """Return the microns per pixel of a view; None if the slide states none."""
+        if self.pyramid.mpp is None:
+            return None
+        return self.pyramid.mpp_of(self.views[view])

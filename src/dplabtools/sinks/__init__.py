@@ -1,0 +1,1 @@
+"""Where patches go: shared memory, or files."""

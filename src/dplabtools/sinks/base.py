@@ -1,0 +1,69 @@
+"""What every destination of patches can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools.engine.slabs import Segment
+from dplabtools.records.slide_plan import SlidePlan
+
+__all__ = ["Place", "Sink"]
+
+
+class Place(Protocol):
+    """Where the patches of one chunk go; sent to the worker that reads them."""
+
+    def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
+        """Deliver a patch at all its resolutions, wholly or not at all.
+
+        Parameters
+        ----------
+        item : int
+            Its place in the chunk.
+        pictures : sequence of ndarray of uint8, shape (height, width, 3)
+            One for each resolution.
+        """
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A destination; lives with the caller.
+
+    An implementation passes `dplabtools.testing.SinkContract`. Calls come in the order
+    `prepare`, then `place` for each chunk, `finish` once a slide when all its chunks are
+    done, and `close` at last; `abort` instead of all that is still to come.
+    """
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """Shared memory that its places use; known after `prepare`."""
+        ...
+
+    def prepare(self, plans: Sequence[SlidePlan]) -> None:
+        """Make ready for these slides, before any pixel is read.
+
+        Raises
+        ------
+        ExtractionError
+            If there is no room, or something is in the way; nothing is left behind then.
+        """
+        ...
+
+    def place(self, plan: SlidePlan, rows: IntArray) -> Place:
+        """Return where a chunk of rows of a slide goes."""
+        ...
+
+    def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
+        """Complete a slide, of which these rows were delivered."""
+        ...
+
+    def close(self) -> None:
+        """Complete the run."""
+        ...
+
+    def abort(self) -> None:
+        """Remove what is not complete; a second call does nothing."""
+        ...

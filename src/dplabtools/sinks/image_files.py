@@ -1,0 +1,335 @@
+"""Patches as image files."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools.engine.slabs import Segment
+from dplabtools.errors import DuplicatePatchesError, OutputError, OutputFormatError
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
+from dplabtools.sinks.naming import Naming, new_manifest_id
+
+__all__ = ["ImageEncoder", "ImageFileSink"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEncoder:
+    """Turns pixels into the bytes of an image file.
+
+    Attributes
+    ----------
+    image_type : str
+        Extension without the dot; says which encoder is used.
+    options : mapping of str to object
+        Given to the encoder: ``quality``, ``compress_level``, ...
+
+    Raises
+    ------
+    OutputFormatError
+        If no encoder knows the extension, takes colour images, or likes the options.
+    """
+
+    image_type: str
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.image_type.lower() not in _known_types():
+            msg = (
+                f"unknown file extension: image_type {self.image_type!r}; use one of "
+                f"{', '.join(sorted(_known_types()))}"
+            )
+            raise OutputFormatError(msg)
+        try:
+            self.encode(np.zeros((8, 8, 3), dtype=np.uint8))
+        except Exception as error:
+            msg = (
+                f"image_type {self.image_type!r} with save_options {dict(self.options)} "
+                f"cannot hold colour patches: {error}"
+            )
+            raise OutputFormatError(msg) from error
+
+    def encode(self, pixels: Pixels) -> bytes:
+        """Return an image file of RGB pixels."""
+        out = io.BytesIO()
+        form = _known_types()[self.image_type.lower()]
+        Image.fromarray(pixels).save(out, format=form, **self.options)
+        return out.getvalue()
+
+
+def _known_types() -> dict[str, str]:
+    """Return the formats that Pillow can write, by extension without the dot."""
+    extensions = Image.registered_extensions()
+    return {
+        extension[1:]: form for extension, form in extensions.items() if form in Image.SAVE
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """Places of a chunk's patches in a folder."""
+
+    root: str
+    staging: str
+    paths: tuple[tuple[str, ...], ...]
+    encoder: ImageEncoder
+
+    def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
+        """Write the files of a patch aside; they get their names when all are whole."""
+        written = [self._write(number, picture) for number, picture in enumerate(pictures)]
+        for aside, path in zip(written, self.paths[item], strict=True):
+            _rename(aside, Path(self.root, path))
+
+    def _write(self, number: int, picture: Pixels) -> Path:
+        """Write one file aside, in a folder of this process alone."""
+        aside = Path(self.staging, str(os.getpid()), f"{threading.get_ident()}-{number}")
+        data = self.encoder.encode(picture)
+        try:
+            try:
+                aside.write_bytes(data)
+            except FileNotFoundError:
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                aside.write_bytes(data)
+        except OSError as error:
+            msg = f"a patch cannot be written to {self.root}: {error}"
+            raise OutputError(msg) from error
+        return aside
+
+
+def _rename(aside: Path, path: Path) -> None:
+    """Give a whole file its name; folders appear with their first file."""
+    try:
+        try:
+            aside.replace(path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.replace(path)
+    except OSError as error:
+        msg = f"{path} cannot be written: {error}"
+        raise OutputError(msg) from error
+
+
+@dataclass(slots=True, eq=False)
+class _SlideFiles:
+    """What belongs to one slide."""
+
+    plan: SlidePlan
+    manifest_id: str
+    first_set: int
+    paths: list[tuple[str, ...]]
+    complete: bool = False
+
+
+class ImageFileSink:
+    """Image files in folders, and a manifest for each slide.
+
+    Files appear under their names only when they are whole, and a manifest only when all
+    files of its slide have. What is not complete when a run fails is removed.
+
+    Parameters
+    ----------
+    folder : str
+        Where; has to exist.
+    naming : Naming
+        How files are called.
+    encoder : ImageEncoder
+        How they are made.
+    heads : sequence of ManifestHead
+        One for each slide as given.
+    empty_labels : bool
+        Make folders also for labels that no patch has.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        naming: Naming,
+        encoder: ImageEncoder,
+        heads: Sequence[ManifestHead],
+        empty_labels: bool = False,
+    ) -> None:
+        self.manifest_ids = [new_manifest_id() for _ in heads]
+        self.last_set = (naming.first_set or 1) - 1
+        self._folder = Path(folder)
+        self._naming = naming
+        self._encoder = encoder
+        self._heads = heads
+        self._empty_labels = empty_labels
+        self._slides: dict[int, _SlideFiles] = {}
+        self._staging = self._folder / f".dplabtools-{new_manifest_id()}"
+        self._new_folders: list[Path] = []
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """None: files need no shared memory."""
+        return ()
+
+    def prepare(self, plans: Sequence[SlidePlan]) -> None:
+        """Name all files, and see that nothing is in their way.
+
+        Raises
+        ------
+        DuplicatePatchesError
+            If two patches would have the same name.
+        OutputError
+            If the folder of a set exists already, or the folder cannot be written to.
+        """
+        following = 1 if self._naming.first_set is None else self._naming.first_set
+        for plan in plans:
+            first = 1 if self._naming.first_set is None else following
+            following += len(plan)
+            manifest_id = self.manifest_ids[plan.slide]
+            paths = self._naming.paths(plan, manifest_id, first_set=first)
+            _check_distinct(plan, paths)
+            self._slides[plan.slide] = _SlideFiles(plan, manifest_id, first, paths)
+            if len(plan):
+                self.last_set = first + len(plan) - 1
+        self._check_folders()
+        self._make_folders()
+
+    def _check_folders(self) -> None:
+        """Find the folders that will be new; those of sets have to be."""
+        owners: dict[str, int] = {}
+        for slide in self._slides.values():
+            for folder in {row[0].rpartition("/")[0] for row in slide.paths}:
+                owner = owners.setdefault(folder, slide.plan.slide)
+                if self._naming.sets:
+                    self._check_set(folder, slide.plan, owner)
+        new = {
+            each
+            for folder in owners
+            for each in (self._folder / folder, *(self._folder / folder).parents)
+            if each.is_relative_to(self._folder) and not each.exists()
+        }
+        self._new_folders += sorted(new, key=lambda each: len(each.parts))
+
+    def _check_set(self, folder: str, plan: SlidePlan, owner: int) -> None:
+        if (self._folder / folder).exists():
+            msg = (
+                f"the folder {self._folder / folder} exists already; extract to another "
+                f"folder, or begin with another global_counter"
+            )
+            raise OutputError(msg, slide=plan.table.slide_name)
+        if owner != plan.slide:
+            msg = (
+                f"another slide has a folder {folder} too; number the sets of all slides "
+                f"together, with global_counter=1"
+            )
+            raise OutputError(msg, slide=plan.table.slide_name)
+
+    def _make_folders(self) -> None:
+        """Make the folders that do not depend on what is read."""
+        wanted = [self._folder / "manifests"]
+        if self._naming.subdirs and self._empty_labels:
+            wanted += [
+                self._folder / self._naming.label_folder(label)
+                for slide in self._slides.values()
+                for label in slide.plan.table.labels
+            ]
+        try:
+            self._staging.mkdir()
+            for folder in wanted:
+                if not folder.exists():
+                    folder.mkdir()
+                    self._new_folders.append(folder)
+        except OSError as error:
+            msg = f"{self._folder} cannot be written to: {error}"
+            raise OutputError(msg) from error
+
+    def place(self, plan: SlidePlan, rows: IntArray) -> _Files:
+        """Return where a chunk of rows of a slide goes."""
+        paths = self._slides[plan.slide].paths
+        return _Files(
+            root=str(self._folder),
+            staging=str(self._staging),
+            paths=tuple(paths[row] for row in rows.tolist()),
+            encoder=self._encoder,
+        )
+
+    def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
+        """Write the manifests of a slide, of which these rows were delivered.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be written.
+        """
+        slide = self._slides[plan.slide]
+        rows = np.flatnonzero(delivered).tolist()
+        name = f"manifest__{slide.manifest_id}__{Path(plan.table.slide).stem}"
+        path = self._folder / "manifests" / f"{name}.txt"
+        files = [self._folder / file for row in rows for file in slide.paths[row]]
+        text = manifest_text(
+            self._heads[plan.slide],
+            manifest_id=slide.manifest_id,
+            path=path,
+            files=files,
+            complete=bool(delivered.all()),
+        )
+        numbers = range(slide.first_set, slide.first_set + len(plan))
+        sets = numbers if self._naming.sets else None
+        table = manifest_csv(plan, slide.paths, rows=rows, sets=sets)
+        for target, content in ((path.with_suffix(".csv"), table), (path, text)):
+            self._write_text(target, content)
+        slide.complete = True
+
+    def _write_text(self, path: Path, text: str) -> None:
+        aside = self._staging / "manifest"
+        try:
+            aside.write_text(text, encoding="utf-8")
+        except OSError as error:
+            msg = f"{path} cannot be written: {error}"
+            raise OutputError(msg) from error
+        _rename(aside, path)
+
+    def close(self) -> None:
+        """Remove the folder for what was not whole yet."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def abort(self) -> None:
+        """Remove the files of all slides that are not complete, and new empty folders."""
+        for slide in self._slides.values():
+            if not slide.complete:
+                for row in slide.paths:
+                    for path in row:
+                        (self._folder / path).unlink(missing_ok=True)
+                self._remove_manifests(slide)
+        self.close()
+        for folder in reversed(self._new_folders):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _remove_manifests(self, slide: _SlideFiles) -> None:
+        for suffix in (".csv", ".txt"):
+            name = f"manifest__{slide.manifest_id}__{Path(slide.plan.table.slide).stem}"
+            (self._folder / "manifests" / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _check_distinct(plan: SlidePlan, paths: Sequence[tuple[str, ...]]) -> None:
+    """Raise if two files would have the same name."""
+    if len(set(plan.views)) < len(plan.views):
+        views = [view.number for view in plan.views]
+        msg = f"levels_or_mpps {views} names a resolution twice"
+        raise DuplicatePatchesError(msg, slide=plan.table.slide_name)
+    seen: set[str] = set()
+    for row, names in enumerate(paths):
+        if names[0] in seen:
+            (x, y), _, label = plan.table.rows()[row]
+            msg = (
+                f"the patch at ({x}, {y}) with label {label!r} is there twice, and both "
+                f"would be {names[0]}; drop one"
+            )
+            raise DuplicatePatchesError(msg, slide=plan.table.slide_name)
+        seen.add(names[0])

@@ -1,0 +1,159 @@
+"""What was extracted of a slide, written beside it: for people, and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dplabtools.records.slide_plan import SlidePlan
+
+__all__ = ["ManifestHead", "manifest_csv", "manifest_text"]
+
+_COLUMN = 24
+_RULE = "-" * 50
+_CSV_COLUMNS = (
+    "file",
+    "set",
+    "label",
+    "x",
+    "y",
+    "width",
+    "height",
+    "level_or_mpp",
+    "mpp",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestHead:
+    """Where the patches of a slide came from, and what was asked for.
+
+    Attributes
+    ----------
+    patch_class : str
+        Class of the location object.
+    patch_params : mapping of str to object
+        Its parameters.
+    patch_count : int
+        Its patches, before labels were selected.
+    patch_info : mapping of str to int
+        The same by label.
+    extractor_class : str
+        Class of the extractor.
+    extractor_params : mapping of str to object
+        Its parameters.
+    """
+
+    patch_class: str
+    patch_params: Mapping[str, object]
+    patch_count: int
+    patch_info: Mapping[str, int]
+    extractor_class: str
+    extractor_params: Mapping[str, object]
+
+
+def manifest_text(
+    head: ManifestHead,
+    *,
+    manifest_id: str,
+    path: Path,
+    files: Sequence[Path],
+    complete: bool,
+) -> str:
+    """Return the manifest of a slide in its documented form.
+
+    Parameters
+    ----------
+    head : ManifestHead
+        Where the patches came from.
+    manifest_id : str
+        Eight characters, also in the name of each file.
+    path : Path
+        Where the manifest will be.
+    files : sequence of Path
+        Saved images, in order.
+    complete : bool
+        Whether every patch was saved; only then the number of files is stated.
+
+    Returns
+    -------
+    str
+        Lines of two columns, the first 24 characters wide.
+    """
+    lines = [
+        _row("Manifest ID:", manifest_id),
+        _row("Manifest file path:", path.resolve()),
+        _row("Date created:", time.strftime("%Y-%b-%d %H:%M:%S")),
+        _row("Hostname:", platform.node()),
+        _RULE,
+        _row("Patch class:", head.patch_class),
+        "Patch class params:",
+        *_items(head.patch_params),
+        _row("Patch count:", head.patch_count),
+        _row("Patch labels:", dict(head.patch_info)),
+        _row("Extractor class:", head.extractor_class),
+        "Extractor class params:",
+        *_items(head.extractor_params),
+        "Saved patches:",
+        *(_row("", file) for file in files),
+    ]
+    if complete:
+        lines.append(_row("Disk file count:", len(files)))
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, value: object) -> str:
+    return f"{name:<{_COLUMN}}{value}"
+
+
+def _items(params: Mapping[str, object]) -> Iterable[str]:
+    """Yield a line for each parameter, sorted by name."""
+    return (_row("", f"{key}: {value}") for key, value in sorted(params.items()))
+
+
+def manifest_csv(
+    plan: SlidePlan,
+    paths: Sequence[tuple[str, ...]],
+    *,
+    rows: Iterable[int],
+    sets: Sequence[int] | None,
+) -> str:
+    """Return the manifest of a slide as a table.
+
+    Parameters
+    ----------
+    plan : SlidePlan
+        The slide.
+    paths : sequence of tuple of str
+        Files of each row, relative to the output folder.
+    rows : iterable of int
+        Rows that were saved.
+    sets : sequence of int or None
+        Number of the set of each row, if there are sets.
+
+    Returns
+    -------
+    str
+        CSV with the columns file, set, label, x, y (level 0 pixels), width, height (pixels
+        of the image), level_or_mpp (as asked for) and mpp (empty if unknown).
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
+    for row in rows:
+        label = plan.table.labels[int(plan.table.codes[row])]
+        width, height = plan.table.sizes[row].tolist()
+        number = "" if sets is None else sets[row]
+        for view, resolution in enumerate(plan.views):
+            x, y = plan.origins[row, view].tolist()
+            place = (paths[row][view], number, label, x, y, width, height)
+            writer.writerow(
+                (*place, resolution.number, "" if mpps[view] is None else mpps[view])
+            )
+    return out.getvalue()

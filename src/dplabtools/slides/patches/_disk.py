@@ -1,0 +1,128 @@
+"""What the disk extractors share: their options, and the sink made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dplabtools._typing import StrPath
+from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
+from dplabtools.sinks.image_files import ImageEncoder, ImageFileSink
+from dplabtools.sinks.manifest import ManifestHead
+from dplabtools.sinks.naming import Naming
+from dplabtools.slides.patches._request import Selection
+
+__all__ = ["DiskOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskOptions:
+    """The parameters that say what files look like, and where they go.
+
+    Attributes
+    ----------
+    output_dir : str or path-like
+        Has to exist.
+    image_type : str
+        Extension without the dot.
+    filename_comment, filename_separator : str
+        Put into and between the parts of a name.
+    create_subdirs : bool
+        One folder for each label.
+    save_options : mapping of str to object
+        Given to the encoder.
+
+    Raises
+    ------
+    OutputError
+        If the folder does not exist.
+    OutputFormatError
+        If no encoder knows the extension, or likes the options.
+    ParameterTypeError
+        If a text is no text.
+    """
+
+    output_dir: StrPath
+    image_type: str
+    filename_comment: str
+    filename_separator: str
+    create_subdirs: bool
+    save_options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("image_type", self.image_type),
+            ("filename_comment", self.filename_comment),
+            ("filename_separator", self.filename_separator),
+        ):
+            if not isinstance(value, str):
+                msg = f"{name} must be text, not {value!r}"
+                raise ParameterTypeError(msg)
+        if not Path(self.output_dir).is_dir():
+            msg = (
+                f"output_dir {str(self.output_dir)!r} is not an existing folder; create it"
+            )
+            raise OutputError(msg)
+
+    def params(self) -> dict[str, object]:
+        """Return the parameters as the manifest lists them."""
+        return {
+            "create_subdirs": self.create_subdirs,
+            "filename_comment": self.filename_comment,
+            "filename_separator": self.filename_separator,
+            "image_type": self.image_type,
+            "output_dir": self.output_dir,
+        }
+
+    def sink(
+        self,
+        selections: Sequence[Selection],
+        *,
+        extractor_class: str,
+        extractor_params: Mapping[str, object],
+        sets: bool = False,
+        first_set: int | None = None,
+        empty_labels: bool = False,
+    ) -> ImageFileSink:
+        """Return where the patches of these location objects go.
+
+        Raises
+        ------
+        ParameterError
+            If there are to be folders for labels, and a label is empty.
+        """
+        if self.create_subdirs:
+            for each in selections:
+                if "" in each.selected.labels:
+                    msg = "create_subdirs needs labels, and there are patches without one"
+                    raise ParameterError(msg, slide=each.table.slide_name)
+        params = {**self.params(), **extractor_params}
+        heads = [
+            ManifestHead(
+                patch_class=each.class_name,
+                patch_params=each.params,
+                patch_count=len(each.table),
+                patch_info=each.table.counts(),
+                extractor_class=extractor_class,
+                extractor_params=params,
+            )
+            for each in selections
+        ]
+        return ImageFileSink(
+            str(self.output_dir),
+            naming=Naming(
+                image_type=self.image_type,
+                comment=self.filename_comment,
+                separator=self.filename_separator,
+                subdirs=self.create_subdirs,
+                sets=sets,
+                first_set=first_set,
+            ),
+            encoder=ImageEncoder(
+                image_type=self.image_type, options=dict(self.save_options)
+            ),
+            heads=heads,
+            empty_labels=empty_labels,
+        )

@@ -1,0 +1,262 @@
+"""The documented extractors of one slide that write patches to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+from dplabtools._typing import StrPath
+from dplabtools.engine.threads import ThreadEngine
+from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.run import Extraction
+from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.slides.patches._disk import DiskOptions
+from dplabtools.slides.patches._extractor import Extractor, ExtractorOptions
+from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views
+
+__all__ = ["DiskPatchExtractor", "MultiResDiskPatchExtractor"]
+
+
+class _DiskExtractor(Extractor):
+    """Extractors whose patches become files; done when the constructor returns."""
+
+    def __init__(
+        self,
+        options: ExtractorOptions,
+        disk: DiskOptions,
+        *,
+        pool_mode: bool,
+        views: tuple[Resolution, ...] | None = None,
+        first_set: int | None = None,
+        extra_params: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(options, views)
+        params: dict[str, object] = {
+            "excluded_labels": list(options.excluded_labels),
+            "included_labels": list(options.included_labels),
+            "mp_chunksize": options.mp_chunksize,
+            "num_workers": self._threads,
+            "pool_mode": pool_mode,
+            "resampling_mode": options.resampling_mode,
+        }
+        sink = disk.sink(
+            [self._selection],
+            extractor_class=type(self).__name__,
+            extractor_params={**params, **(extra_params or {})},
+            sets=views is not None,
+            first_set=first_set,
+            empty_labels=not pool_mode,
+        )
+        extraction = Extraction(
+            tables=[self._table],
+            reading=self._reading,
+            workers=self._threads,
+            threads=1,
+            skip_errors=False,
+        )
+        with ThreadEngine(workers=self._threads) as engine:
+            clock = ProgressClock(None, total=len(self._table), slides=1)
+            extraction.run(engine, sink, clock)
+        self._manifest_id = sink.manifest_ids[0]
+        self._last_set = sink.last_set
+
+    @property
+    def manifest_id(self) -> str:
+        """Eight characters of a-z and 0-9, in the name of each file and the manifest."""
+        return self._manifest_id
+
+
+class DiskPatchExtractor(_DiskExtractor):
+    """Patches of one slide, as image files with a manifest.
+
+    Names, folders and manifest are those of `DiskPatchExtractorPool`. When the constructor
+    returns, all files are there; if it fails, none is.
+
+    Parameters
+    ----------
+    output_dir : str or path-like
+        Folder to write to; has to exist.
+    image_type : str
+        Extension without the dot, which also says the format.
+    patches : location object
+        Of any location class, or `PatchesMock`.
+    num_workers : int
+        Threads.
+    filename_comment : str, default ""
+        Put into each name.
+    filename_separator : str, default "_"
+        Put between the parts of a name.
+    create_subdirs : bool, default False
+        One folder for each label, also for labels that no patch has.
+    pool_mode : bool, default False
+        Make folders only for labels that occur.
+    save_options : mapping, optional
+        Given to the encoder.
+    mp_chunksize : int, default 1
+        Kept for the documented interface, and checked.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+
+    Raises
+    ------
+    OutputError, OutputFormatError, DuplicatePatchesError, SlideError
+        As `DiskPatchExtractorPool`.
+    """
+
+    def __init__(
+        self,
+        *,
+        output_dir: StrPath,
+        image_type: str,
+        patches: LocationLike,
+        num_workers: int,
+        filename_comment: str = "",
+        filename_separator: str = "_",
+        create_subdirs: bool = False,
+        pool_mode: bool = False,
+        save_options: Mapping[str, Any] | None = None,
+        mp_chunksize: int = 1,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+    ) -> None:
+        options = ExtractorOptions(
+            patches=patches,
+            num_workers=num_workers,
+            mp_chunksize=mp_chunksize,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+        )
+        disk = DiskOptions(
+            output_dir=output_dir,
+            image_type=image_type,
+            filename_comment=filename_comment,
+            filename_separator=filename_separator,
+            create_subdirs=create_subdirs,
+            save_options=save_options or {},
+        )
+        super().__init__(options, disk, pool_mode=pool_mode)
+
+
+class MultiResDiskPatchExtractor(_DiskExtractor):
+    """Patches of one slide at several resolutions around one centre, as image files.
+
+    Sets are numbered through all extractors of the process, so that several slides can be
+    extracted to one folder, one after the other.
+
+    Parameters
+    ----------
+    levels_or_mpps : sequence of int or float
+        Resolutions of each set: an int is a level, a float microns per pixel.
+    output_dir : str or path-like
+        Folder to write to; has to exist.
+    image_type : str
+        Extension without the dot, which also says the format.
+    patches : location object
+        Of any location class, or `PatchesMock`.
+    num_workers : int
+        Threads.
+    global_counter : int or None, default 1
+        Number of the first set, for the first extractor of the process; later ones go on
+        from the last number, until `reset_global_counter`. None: sets are called
+        ``<slide>__set<N>``, from 1 for each slide.
+    filename_comment : str, default ""
+        Put into each name.
+    filename_separator : str, default "_"
+        Put between the parts of a name.
+    create_subdirs : bool, default False
+        One folder for each label, also for labels that no patch has.
+    pool_mode : bool, default False
+        Make folders only for labels that occur.
+    save_options : mapping, optional
+        Given to the encoder.
+    mp_chunksize : int, default 1
+        Kept for the documented interface, and checked.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+
+    Raises
+    ------
+    OutputError, OutputFormatError, SlideError
+        As `MultiResDiskPatchExtractorPool`.
+    """
+
+    _last_number: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        *,
+        levels_or_mpps: Sequence[Number],
+        output_dir: StrPath,
+        image_type: str,
+        patches: LocationLike,
+        num_workers: int,
+        global_counter: int | None = 1,
+        filename_comment: str = "",
+        filename_separator: str = "_",
+        create_subdirs: bool = False,
+        pool_mode: bool = False,
+        save_options: Mapping[str, Any] | None = None,
+        mp_chunksize: int = 1,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+    ) -> None:
+        options = ExtractorOptions(
+            patches=patches,
+            num_workers=num_workers,
+            mp_chunksize=mp_chunksize,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+        )
+        disk = DiskOptions(
+            output_dir=output_dir,
+            image_type=image_type,
+            filename_comment=filename_comment,
+            filename_separator=filename_separator,
+            create_subdirs=create_subdirs,
+            save_options=save_options or {},
+        )
+        first = self._first_number(global_counter)
+        super().__init__(
+            options,
+            disk,
+            pool_mode=pool_mode,
+            views=parse_views(levels_or_mpps),
+            first_set=first,
+            extra_params={
+                "global_counter": global_counter,
+                "levels_or_mpps": list(levels_or_mpps),
+            },
+        )
+        if first is not None:
+            MultiResDiskPatchExtractor._last_number = self._last_set
+
+    @classmethod
+    def _first_number(cls, global_counter: int | None) -> int | None:
+        """Return the number of the first set; None to number by slide."""
+        if global_counter is None:
+            return None
+        first = parse_count(global_counter, name="global_counter", least=0)
+        return first if cls._last_number is None else cls._last_number + 1
+
+    @property
+    def patchset_counter(self) -> int:
+        """Number of the last set."""
+        return self._last_set
+
+    @classmethod
+    def reset_global_counter(cls) -> None:
+        """Let the next extractor begin with its own `global_counter`."""
+        MultiResDiskPatchExtractor._last_number = None
+
+    @classmethod
+    def remove_global_counter(cls) -> None:
+        """Do as `reset_global_counter`. Kept for the documented interface."""
+        cls.reset_global_counter()

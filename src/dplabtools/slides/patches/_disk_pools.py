@@ -1,0 +1,263 @@
+"""The documented extractor pools that write patches to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from dplabtools._typing import StrPath
+from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.slides.patches._disk import DiskOptions
+from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
+from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views
+
+__all__ = ["DiskPatchExtractorPool", "MultiResDiskPatchExtractorPool"]
+
+
+class _DiskPool(ExtractorPool):
+    """A pool whose patches become files."""
+
+    def __init__(
+        self,
+        options: PoolOptions,
+        disk: DiskOptions,
+        *,
+        views: tuple[Resolution, ...] | None = None,
+        first_set: int | None = None,
+        extra_params: Mapping[str, object] | None = None,
+    ) -> None:
+        run = PoolRun(options, views)
+        name = "DiskPatchExtractor" if views is None else "MultiResDiskPatchExtractor"
+        sink = disk.sink(
+            run.selections,
+            extractor_class=name,
+            extractor_params={**run.manifest_params(), **(extra_params or {})},
+            sets=views is not None,
+            first_set=first_set,
+        )
+        super().__init__(run.into(sink), views=run.views)
+        self._manifest_ids = sink.manifest_ids
+
+    @property
+    def manifest_ids(self) -> list[str]:
+        """For each slide as given, the eight characters in the names of its files."""
+        return list(self._manifest_ids)
+
+
+class DiskPatchExtractorPool(_DiskPool):
+    """Patches of many slides, as image files with a manifest for each slide.
+
+    Files are called ``<slide>_<manifest id>[_<comment>][_<label>]_x<X>_y<Y>.<type>``, with
+    the location in level 0 pixels. A file is there under its name only when it is whole,
+    and ``manifests/manifest__<manifest id>__<slide>.txt`` (and ``.csv``) only when all
+    files of the slide are. If the run fails, files of slides that are not complete are
+    removed.
+
+    Parameters
+    ----------
+    output_dir : str or path-like
+        Folder to write to; has to exist.
+    image_type : str
+        Extension without the dot, which also says the format: ``png``, ``jpg``, ...
+    patches_pool : iterable of location objects
+        A pool of locations, or any list of location objects and `PatchesMock`.
+    proc_num_workers : int
+        Worker processes.
+    thread_num_workers : int
+        Threads in each.
+    filename_comment : str, default ""
+        Put into each name.
+    filename_separator : str, default "_"
+        Put between the parts of a name.
+    create_subdirs : bool, default False
+        One folder for each label.
+    save_options : mapping, optional
+        Given to the encoder: ``quality``, ``subsampling``, ``compress_level``, ...
+    proc_mp_chunksize, thread_mp_chunksize : int, default 1
+        Kept for the documented interface, and checked.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    on_error : {"raise", "skip"}
+        Whether the first error ends everything, or is recorded in `errors`. Errors of the
+        output folder are always raised.
+    progress : bool or callable, default False
+        Who is told how far it has come.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing or cannot be written to (also an `OSError`).
+    OutputFormatError
+        If no encoder knows `image_type`, or likes `save_options` (also a `ValueError`).
+    DuplicatePatchesError
+        If two patches of a slide have the same location and label.
+    ParameterError, ParameterTypeError, SlideError, WorkerError
+        As `MemPatchExtractorPool`.
+    """
+
+    def __init__(
+        self,
+        *,
+        output_dir: StrPath,
+        image_type: str,
+        patches_pool: Iterable[LocationLike],
+        proc_num_workers: int,
+        thread_num_workers: int,
+        filename_comment: str = "",
+        filename_separator: str = "_",
+        create_subdirs: bool = False,
+        save_options: Mapping[str, Any] | None = None,
+        proc_mp_chunksize: int = 1,
+        thread_mp_chunksize: int = 1,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+        on_error: OnError = "raise",
+        progress: ProgressArgument = False,
+    ) -> None:
+        options = PoolOptions(
+            patches_pool=patches_pool,
+            proc_num_workers=proc_num_workers,
+            thread_num_workers=thread_num_workers,
+            proc_mp_chunksize=proc_mp_chunksize,
+            thread_mp_chunksize=thread_mp_chunksize,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+            on_error=on_error,
+            progress=progress,
+        )
+        disk = DiskOptions(
+            output_dir=output_dir,
+            image_type=image_type,
+            filename_comment=filename_comment,
+            filename_separator=filename_separator,
+            create_subdirs=create_subdirs,
+            save_options=save_options or {},
+        )
+        super().__init__(options, disk)
+
+
+class MultiResDiskPatchExtractorPool(_DiskPool):
+    """Patches of many slides at several resolutions around one centre, as image files.
+
+    Each set has a folder of its own, with a file for each resolution:
+    ``[<label>/]set<N>/<slide>_<id>[_<comment>]_level<L>[_<label>]_x<X>_y<Y>.<type>``
+    (``mpp<value>`` instead of ``level<L>`` for a float), X and Y being where that image
+    begins, in level 0 pixels.
+
+    Parameters
+    ----------
+    levels_or_mpps : sequence of int or float
+        Resolutions of each set: an int is a level, a float microns per pixel.
+    output_dir : str or path-like
+        Folder to write to; has to exist.
+    image_type : str
+        Extension without the dot, which also says the format.
+    patches_pool : iterable of location objects
+        A pool of locations, or any list of location objects and `PatchesMock`.
+    proc_num_workers : int
+        Worker processes.
+    thread_num_workers : int
+        Threads in each.
+    global_counter : int or None, default 1
+        Number of the first set; slides as given follow each other without gaps. None:
+        sets are called ``<slide>__set<N>``, from 1 for each slide.
+    filename_comment : str, default ""
+        Put into each name.
+    filename_separator : str, default "_"
+        Put between the parts of a name.
+    create_subdirs : bool, default False
+        One folder for each label.
+    save_options : mapping, optional
+        Given to the encoder.
+    proc_mp_chunksize, thread_mp_chunksize : int, default 1
+        Kept for the documented interface, and checked.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    on_error : {"raise", "skip"}
+        Whether the first error ends everything, or is recorded in `errors`. Errors of the
+        output folder are always raised.
+    progress : bool or callable, default False
+        Who is told how far it has come.
+
+    Raises
+    ------
+    OutputError
+        Also if the folder of a set exists already.
+    ParameterError, ParameterTypeError, SlideError, OutputFormatError, WorkerError
+        As `DiskPatchExtractorPool`.
+    """
+
+    def __init__(
+        self,
+        *,
+        levels_or_mpps: Sequence[Number],
+        output_dir: StrPath,
+        image_type: str,
+        patches_pool: Iterable[LocationLike],
+        proc_num_workers: int,
+        thread_num_workers: int,
+        global_counter: int | None = 1,
+        filename_comment: str = "",
+        filename_separator: str = "_",
+        create_subdirs: bool = False,
+        save_options: Mapping[str, Any] | None = None,
+        proc_mp_chunksize: int = 1,
+        thread_mp_chunksize: int = 1,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+        on_error: OnError = "raise",
+        progress: ProgressArgument = False,
+    ) -> None:
+        options = PoolOptions(
+            patches_pool=patches_pool,
+            proc_num_workers=proc_num_workers,
+            thread_num_workers=thread_num_workers,
+            proc_mp_chunksize=proc_mp_chunksize,
+            thread_mp_chunksize=thread_mp_chunksize,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+            on_error=on_error,
+            progress=progress,
+        )
+        disk = DiskOptions(
+            output_dir=output_dir,
+            image_type=image_type,
+            filename_comment=filename_comment,
+            filename_separator=filename_separator,
+            create_subdirs=create_subdirs,
+            save_options=save_options or {},
+        )
+        if global_counter is not None:
+            parse_count(global_counter, name="global_counter", least=0)
+        super().__init__(
+            options,
+            disk,
+            views=parse_views(levels_or_mpps),
+            first_set=global_counter,
+            extra_params={
+                "global_counter": global_counter,
+                "levels_or_mpps": list(levels_or_mpps),
+            },
+        )
+
+    @property
+    def patchset_count(self) -> int:
+        """Number of sets."""
+        return self._delivered
+
+    @classmethod
+    def reset_global_counter(cls) -> None:
+        """Do nothing: each pool counts for itself. Kept for the documented interface."""
+
+    @classmethod
+    def remove_global_counter(cls) -> None:
+        """Do nothing: each pool counts for itself. Kept for the documented interface."""

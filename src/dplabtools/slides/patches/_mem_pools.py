@@ -1,0 +1,263 @@
+"""The documented extractor pools that keep patches in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from dplabtools._typing import Pixels
+from dplabtools.errors import ClosedPoolError
+from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.sinks.memory import MemorySink
+from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
+from dplabtools.slides.patches._request import LocationLike, parse_views
+from dplabtools.slides.patches._results import (
+    MemoryResult,
+    PatchList,
+    PatchSetList,
+    ResultTable,
+)
+
+__all__ = ["MemPatchExtractorPool", "MultiResMemPatchExtractorPool"]
+
+
+class _MemPool(ExtractorPool):
+    """A pool whose patches stay in shared memory."""
+
+    def __init__(self, options: PoolOptions, views: tuple[Resolution, ...] | None) -> None:
+        run = PoolRun(options, views)
+        sink = MemorySink()
+        report = run.into(sink)
+        super().__init__(report, views=run.views)
+        self._table = ResultTable.of(run.tables, report)
+        self._result: MemoryResult | None = MemoryResult.of(
+            sink, self._table, views=run.views
+        )
+
+    def _memory(self) -> MemoryResult:
+        if self._result is None:
+            msg = "the pool has been closed, and its patches with it"
+            raise ClosedPoolError(msg)
+        return self._result
+
+    @property
+    def patch_table(self) -> ResultTable:
+        """Every patch that was asked for, one row each, with what became of it.
+
+        The patches of `patch_list` and `patch_array` are its rows whose status is
+        ``"ok"``, in the same order: all of them, unless errors were skipped.
+        """
+        return self._table
+
+    def close(self) -> None:
+        """Let go of the patches; arrays and images that the caller holds stay valid.
+
+        The memory goes with the last view of it. A second call does nothing.
+        """
+        self._result = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class MemPatchExtractorPool(_MemPool):
+    """Patches of many slides, in memory.
+
+    Everything happens in the constructor: when it returns, all patches have been
+    extracted. They lie in memory that the workers share with the caller, and are never
+    sent from one process to another.
+
+    Parameters
+    ----------
+    patches_pool : iterable of location objects
+        A pool of locations, or any list of location objects and `PatchesMock`.
+    proc_num_workers : int
+        Worker processes. They share the patches of all slides, also those of one.
+    thread_num_workers : int
+        Threads in each, which share an open slide.
+    proc_mp_chunksize, thread_mp_chunksize : int, default 1
+        Kept for the documented interface, and checked; work is cut up by where patches
+        lie, whatever these say.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has: None refuses, ``"tile"`` resamples
+        each patch, ``"wsi"`` gives the pixels of resampling the whole slide.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    array_mode : bool, default False
+        Kept for the documented interface; see `patch_array`.
+    on_error : {"raise", "skip"}
+        ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
+        fails is recorded in `errors`, and everything else is delivered.
+    progress : bool or callable, default False
+        True writes a line to standard error; a callable is given a
+        `dplabtools.extraction.progress.Progress` several times a second.
+
+    Raises
+    ------
+    ParameterError
+        If an argument makes no sense (also a `ValueError`).
+    ParameterTypeError
+        If an argument has a wrong type (also a `TypeError`).
+    SlideError
+        If a slide cannot be opened or read where it was asked to.
+    NotEnoughMemoryError
+        If there is no room for all patches; nothing has been read then.
+    WorkerError
+        If worker processes die, twice, on the same patches.
+    """
+
+    def __init__(
+        self,
+        *,
+        patches_pool: Iterable[LocationLike],
+        proc_num_workers: int,
+        thread_num_workers: int,
+        proc_mp_chunksize: int = 1,
+        thread_mp_chunksize: int = 1,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+        array_mode: bool = False,
+        on_error: OnError = "raise",
+        progress: ProgressArgument = False,
+    ) -> None:
+        options = PoolOptions(
+            patches_pool=patches_pool,
+            proc_num_workers=proc_num_workers,
+            thread_num_workers=thread_num_workers,
+            proc_mp_chunksize=proc_mp_chunksize,
+            thread_mp_chunksize=thread_mp_chunksize,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+            on_error=on_error,
+            progress=progress,
+        )
+        super().__init__(options, None)
+
+    @property
+    def patch_list(self) -> PatchList:
+        """(RGB image, label) of each delivered patch, slides as given, patches in order.
+
+        Raises
+        ------
+        ClosedPoolError
+            If the pool has been closed.
+        """
+        return PatchList(self._memory())
+
+    @property
+    def patch_array(self) -> Pixels:
+        """The pixels of `patch_list`, uint8 of shape (n, height, width, 3); no copy.
+
+        Raises
+        ------
+        ClosedPoolError
+            If the pool has been closed.
+        ParameterError
+            If patches differ in size.
+        """
+        return self._memory().array()[:, 0]
+
+
+class MultiResMemPatchExtractorPool(_MemPool):
+    """Patches of many slides at several resolutions around one centre, in memory.
+
+    Parameters
+    ----------
+    levels_or_mpps : sequence of int or float
+        Resolutions of each set: an int is a level, a float microns per pixel. All images
+        of a set have the same size in pixels and the same centre.
+    patches_pool : iterable of location objects
+        A pool of locations, or any list of location objects and `PatchesMock`.
+    proc_num_workers : int
+        Worker processes.
+    thread_num_workers : int
+        Threads in each.
+    proc_mp_chunksize, thread_mp_chunksize : int, default 1
+        Kept for the documented interface, and checked.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    array_mode : bool, default False
+        Kept for the documented interface.
+    on_error : {"raise", "skip"}
+        Whether the first error ends everything, or is recorded in `errors`.
+    progress : bool or callable, default False
+        Who is told how far it has come.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError, SlideError, NotEnoughMemoryError, WorkerError
+        As `MemPatchExtractorPool`.
+    """
+
+    def __init__(
+        self,
+        *,
+        levels_or_mpps: Sequence[Number],
+        patches_pool: Iterable[LocationLike],
+        proc_num_workers: int,
+        thread_num_workers: int,
+        proc_mp_chunksize: int = 1,
+        thread_mp_chunksize: int = 1,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+        array_mode: bool = False,
+        on_error: OnError = "raise",
+        progress: ProgressArgument = False,
+    ) -> None:
+        options = PoolOptions(
+            patches_pool=patches_pool,
+            proc_num_workers=proc_num_workers,
+            thread_num_workers=thread_num_workers,
+            proc_mp_chunksize=proc_mp_chunksize,
+            thread_mp_chunksize=thread_mp_chunksize,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+            on_error=on_error,
+            progress=progress,
+        )
+        super().__init__(options, parse_views(levels_or_mpps))
+
+    @property
+    def patch_list(self) -> PatchSetList:
+        """Sets of (RGB image, label), one image for each of `levels_or_mpps`, in order.
+
+        Raises
+        ------
+        ClosedPoolError
+            If the pool has been closed.
+        """
+        return PatchSetList(self._memory())
+
+    @property
+    def patch_array(self) -> Pixels:
+        """The pixels of `patch_list`, uint8 of shape (n, levels, height, width, 3).
+
+        Raises
+        ------
+        ClosedPoolError
+            If the pool has been closed.
+        ParameterError
+            If patches differ in size.
+        """
+        return self._memory().array()
+
+    @property
+    def patchset_count(self) -> int:
+        """Number of sets."""
+        return self._delivered

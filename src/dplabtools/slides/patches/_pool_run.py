@@ -1,0 +1,117 @@
+"""A run over the slides of an extractor pool."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from dplabtools.engine.processes import ProcessEngine
+from dplabtools.engine.serial import SerialEngine
+from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
+from dplabtools.extraction.run import Extraction, RunReport
+from dplabtools.geometry.resolution import Resolution
+from dplabtools.records.failure import Failure
+from dplabtools.sinks.base import Sink
+from dplabtools.slides.patches._request import (
+    LabelFilter,
+    LocationLike,
+    Selection,
+    check_choice,
+    parse_count,
+    reading,
+)
+
+__all__ = ["ExtractorPool", "OnError", "PoolOptions", "PoolRun"]
+
+OnError = Literal["raise", "skip"]
+_PRELOAD = ("dplabtools.extraction.source", "dplabtools.readers.openslide")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """The parameters that all extractor pools share, as given."""
+
+    patches_pool: Iterable[LocationLike]
+    proc_num_workers: int
+    thread_num_workers: int
+    proc_mp_chunksize: int
+    thread_mp_chunksize: int
+    resampling_mode: str | None
+    included_labels: Collection[str]
+    excluded_labels: Collection[str]
+    on_error: OnError
+    progress: ProgressArgument
+
+
+class PoolRun:
+    """A run over the slides of a pool: arguments checked, then carried out once."""
+
+    def __init__(self, options: PoolOptions, views: tuple[Resolution, ...] | None) -> None:
+        self.processes = parse_count(options.proc_num_workers, name="proc_num_workers")
+        self.threads = parse_count(options.thread_num_workers, name="thread_num_workers")
+        parse_count(options.proc_mp_chunksize, name="proc_mp_chunksize")
+        parse_count(options.thread_mp_chunksize, name="thread_mp_chunksize")
+        check_choice(options.on_error, ("raise", "skip"), name="on_error")
+        self.tell = reporter(options.progress)
+        labels = LabelFilter(options.included_labels, options.excluded_labels)
+        self.selections = Selection.all_of(options.patches_pool, labels)
+        self.tables = [each.selected for each in self.selections]
+        self.options = options
+        self.reading = reading(views, options.resampling_mode, self.tables)
+        self.views = 1 if views is None else len(views)
+
+    def manifest_params(self) -> dict[str, object]:
+        """Return the common parameters as the manifest lists them."""
+        return {
+            "excluded_labels": list(self.options.excluded_labels),
+            "included_labels": list(self.options.included_labels),
+            "mp_chunksize": self.options.thread_mp_chunksize,
+            "num_workers": self.threads,
+            "pool_mode": True,
+            "resampling_mode": self.options.resampling_mode,
+        }
+
+    def into(self, sink: Sink) -> RunReport:
+        """Extract all patches to a sink."""
+        extraction = Extraction(
+            tables=self.tables,
+            reading=self.reading,
+            workers=self.processes,
+            threads=self.threads,
+            skip_errors=self.options.on_error == "skip",
+        )
+        total = sum(map(len, self.tables))
+        clock = ProgressClock(self.tell, total=total, slides=len(self.tables))
+        engine = (
+            ProcessEngine(workers=self.processes, preload=_PRELOAD)
+            if self.tables
+            else SerialEngine()
+        )
+        with engine:
+            return extraction.run(engine, sink, clock)
+
+
+class ExtractorPool:
+    """What all extractor pools tell of their run."""
+
+    def __init__(self, report: RunReport, *, views: int) -> None:
+        self._errors = report.errors()
+        self._pids = report.pids
+        self._delivered = sum(int(rows.sum()) for rows in report.delivered)
+        self._views = views
+
+    @property
+    def errors(self) -> list[Failure]:
+        """What was skipped: slides as given, patches in their order."""
+        return list(self._errors)
+
+    @property
+    def pids(self) -> list[int]:
+        """For each slide as given, the process that finished it."""
+        return list(self._pids)
+
+    @property
+    def patch_count(self) -> int:
+        """Number of images produced."""
+        return self._delivered * self._views

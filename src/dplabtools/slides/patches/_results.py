@@ -1,0 +1,253 @@
+"""Patches in memory, as a pool hands them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.errors import ParameterError
+from dplabtools.extraction.run import RunReport
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.sinks.memory import MemorySink
+
+__all__ = ["LabelledImage", "MemoryResult", "PatchList", "PatchSetList", "ResultTable"]
+
+LabelledImage: TypeAlias = tuple[Image.Image, str]
+"""An RGB image and its label."""
+ElementT = TypeVar("ElementT")
+_DELIVERED = "ok"
+_FAILED = "failed"
+
+
+class ResultRow(NamedTuple):
+    """One patch that was asked for."""
+
+    slide: int
+    wsi_file: str
+    x: int
+    y: int
+    width: int
+    height: int
+    level_or_mpp: float
+    label: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ResultTable:
+    """The patches that were asked for, in columns: slides as given, patches in their order.
+
+    ``dict(table)`` gives the columns by name, as `pandas.DataFrame` takes them.
+
+    Attributes
+    ----------
+    slide : ndarray of int64, shape (n,)
+        Place of the slide in the pool.
+    wsi_file : ndarray of object, shape (n,)
+        Path of the slide.
+    x, y : ndarray of int64, shape (n,)
+        Top-left corner, in level 0 pixels.
+    width, height : ndarray of int64, shape (n,)
+        Size of the image in pixels.
+    level_or_mpp : ndarray of object, shape (n,)
+        Resolution that the patch was placed for: an int is a level, a float an mpp.
+    label : ndarray of object, shape (n,)
+        Label.
+    status : ndarray of str, shape (n,)
+        ``"ok"``: delivered; ``"failed"``: not, and `errors` of the pool says why.
+    """
+
+    slide: IntArray
+    wsi_file: npt.NDArray[np.object_]
+    x: IntArray
+    y: IntArray
+    width: IntArray
+    height: IntArray
+    level_or_mpp: npt.NDArray[np.object_]
+    label: npt.NDArray[np.object_]
+    status: npt.NDArray[np.str_]
+
+    @classmethod
+    def of(cls, tables: Sequence[PatchTable], report: RunReport) -> ResultTable:
+        """Join the tables of all slides with what became of them."""
+        counts = [len(table) for table in tables]
+        slide = np.repeat(np.arange(len(tables)), counts)
+        origins = _stacked([table.origins for table in tables])
+        sizes = _stacked([table.sizes for table in tables])
+        labels = [label for table in tables for label in table.row_labels()]
+        delivered = np.concatenate([*report.delivered, np.zeros(0, dtype=np.bool_)])
+        return cls(
+            slide=slide,
+            wsi_file=_objects([table.slide for table in tables])[slide],
+            x=origins[:, 0],
+            y=origins[:, 1],
+            width=sizes[:, 0],
+            height=sizes[:, 1],
+            level_or_mpp=_objects([table.resolution.number for table in tables])[slide],
+            label=_objects(labels),
+            status=np.where(delivered, _DELIVERED, _FAILED),
+        )
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return tuple(column.name for column in fields(self))
+
+    @overload
+    def __getitem__(self, index: str) -> npt.NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: int) -> ResultRow: ...
+    def __getitem__(self, index: str | int) -> npt.NDArray[Any] | ResultRow:
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: getattr(self, name) for name in self.keys()
+        }
+        if isinstance(index, str):
+            return columns[index]
+        return ResultRow(
+            *(column[index : index + 1].tolist()[0] for column in columns.values())
+        )
+
+    def __len__(self) -> int:
+        return len(self.slide)
+
+    def __repr__(self) -> str:
+        delivered = int((self.status == _DELIVERED).sum())
+        return f"<ResultTable: {len(self)} patches, {delivered} delivered>"
+
+
+def _stacked(columns: Sequence[IntArray]) -> IntArray:
+    return np.concatenate([*columns, np.zeros((0, 2), dtype=np.int64)])
+
+
+def _objects(values: Sequence[object]) -> npt.NDArray[np.object_]:
+    column = np.empty(len(values), dtype=np.object_)
+    column[:] = values
+    return column
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MemoryResult:
+    """Delivered patches in shared memory, one behind the other.
+
+    Attributes
+    ----------
+    data : ndarray of uint8, shape (bytes,)
+        The pixels.
+    offsets : ndarray of int64, shape (n,)
+        Where each patch begins.
+    sizes : ndarray of int64, shape (n, 2)
+        (width, height).
+    labels : sequence of str
+        Label of each.
+    views : int
+        Images of each, one behind the other.
+    """
+
+    data: Pixels
+    offsets: IntArray
+    sizes: IntArray
+    labels: Sequence[str]
+    views: int
+
+    @classmethod
+    def of(cls, sink: MemorySink, table: ResultTable, *, views: int) -> MemoryResult:
+        """Take over the memory of a sink; it goes with the last view of it."""
+        delivered = np.flatnonzero(table.status == _DELIVERED)
+        sizes = np.column_stack([table.width, table.height])[delivered]
+        length = int(sizes.prod(axis=1).sum()) * 3 * views
+        data: Pixels = (
+            sink.segments[0].array((length,)) if sink.segments else np.zeros(0, np.uint8)
+        )
+        result = cls(
+            data=data,
+            offsets=sink.delivered_offsets(),
+            sizes=sizes,
+            labels=table.label[delivered].tolist(),
+            views=views,
+        )
+        sink.abort()  # its descriptor; the mapping stays with `data`
+        return result
+
+    def pixels(self, index: int) -> Pixels:
+        """Return the pixels of a patch, shape (views, height, width, 3); no copy."""
+        width, height = self.sizes[index].tolist()
+        begin = int(self.offsets[index])
+        end = begin + self.views * width * height * 3
+        return self.data[begin:end].reshape(self.views, height, width, 3)
+
+    def array(self) -> Pixels:
+        """Return all pixels, shape (n, views, height, width, 3); no copy.
+
+        Raises
+        ------
+        ParameterError
+            If patches differ in size.
+        """
+        if not len(self.sizes):
+            return np.zeros((0, self.views, 0, 0, 3), dtype=np.uint8)
+        width, height = self.sizes[0].tolist()
+        if (self.sizes != self.sizes[0]).any():
+            msg = "patches differ in size and form no array; use patch_list"
+            raise ParameterError(msg)
+        return self.data.reshape(-1, self.views, height, width, 3)
+
+
+class _Elements(Sequence[ElementT], Generic[ElementT]):
+    """A sequence whose elements are made when they are asked for."""
+
+    def __init__(self, result: MemoryResult) -> None:
+        self._result = result
+
+    def _element(self, index: int) -> ElementT:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> ElementT: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ElementT]: ...
+    def __getitem__(self, index: int | slice) -> ElementT | list[ElementT]:
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return [self._element(number) for number in numbers]
+        return self._element(numbers)
+
+    def __iter__(self) -> Iterator[ElementT]:
+        return map(self._element, range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._result.offsets)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} elements>"
+
+
+class PatchList(_Elements[LabelledImage]):
+    """Patches as (image, label), in order; images are made on access.
+
+    Parameters
+    ----------
+    result : MemoryResult
+        Where they are.
+    """
+
+    def _element(self, index: int) -> LabelledImage:
+        return Image.fromarray(self._result.pixels(index)[0]), self._result.labels[index]
+
+
+class PatchSetList(_Elements[list[LabelledImage]]):
+    """Sets of patches around one centre: [(image, label), ...] for each, in order.
+
+    Parameters
+    ----------
+    result : MemoryResult
+        Where they are.
+    """
+
+    def _element(self, index: int) -> list[LabelledImage]:
+        label = self._result.labels[index]
+        return [(Image.fromarray(each), label) for each in self._result.pixels(index)]

@@ -1,0 +1,177 @@
+"""What is expected of every engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dplabtools.engine.base import Engine, Outcome, run, run_in_order
+from dplabtools.engine.slabs import Segment
+from dplabtools.errors import DuplicatePatchesWarning, SlideReadError
+
+__all__ = ["EngineContract", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A work whose jobs say what to do: ``(verb, argument)``.
+
+    It lives here, rather than in a test module, because workers have to import it.
+    """
+
+    segment: Segment | None = None
+
+    def __call__(self, job: tuple[str, object]) -> object:
+        """Do as the job says."""
+        match job:
+            case ("square", int() as number):
+                return number * number
+            case ("sleep", float() as seconds):
+                time.sleep(seconds)
+                return os.getpid()
+            case ("fill", int() as row):
+                assert self.segment is not None
+                self.segment.array((4, 4), offset=16 * row)[:] = row
+                return row
+            case _:
+                return _misbehave(*job)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _misbehave(verb: str, argument: object) -> object:
+    match verb, argument:
+        case "raise", str() as text:
+            raise SlideReadError(text, slide="a.svs")
+        case "unpicklable", _:
+            return lambda: None
+        case "log", str() as text:
+            logging.getLogger("dplabtools.testing").warning(text)
+            return None
+        case "warn", str() as text:
+            warnings.warn(DuplicatePatchesWarning(text), stacklevel=1)
+            return None
+        case "die", _:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "die once", str() as marker:
+            if not Path(marker).exists():
+                Path(marker).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return "alive"
+        case _:
+            pass
+    msg = f"no such verb: {verb}"
+    raise ValueError(msg)
+
+
+class EngineContract:
+    """Subclass it, and override the fixture."""
+
+    @pytest.fixture
+    def engine(self) -> Engine:
+        """An engine with two workers, if it has any; closed by the test."""
+        raise NotImplementedError
+
+    def test_is_an_engine(self, engine: Engine) -> None:
+        """The protocol is met."""
+        with engine:
+            assert isinstance(engine, Engine)
+            assert engine.capacity >= 1
+            assert engine.pending == 0
+
+    def test_every_job_has_one_outcome(self, engine: Engine) -> None:
+        """Nothing is lost and nothing comes twice."""
+        with engine:
+            outcomes = list(run(engine, Task(), [("square", i) for i in range(100)]))
+        assert sorted(outcome.index for outcome in outcomes) == list(range(100))
+        assert all(outcome.result == outcome.index**2 for outcome in outcomes)
+
+    def test_order_can_be_kept(self, engine: Engine) -> None:
+        """Outcomes come in the order of the jobs, however long each takes."""
+        jobs = [("sleep", 0.02 * (i % 3)) for i in range(12)]
+        with engine:
+            outcomes = list(run_in_order(engine, Task(), jobs, ahead=4))
+        assert [outcome.index for outcome in outcomes] == list(range(12))
+
+    def test_no_more_is_begun_than_asked_for(self, engine: Engine) -> None:
+        """A caller that does not take makes the engine wait."""
+        with engine:
+            stream = run_in_order(
+                engine, Task(), [("square", i) for i in range(50)], ahead=3
+            )
+            next(stream)
+            assert engine.pending <= 3
+
+    def test_an_error_is_the_outcome_of_its_job_alone(self, engine: Engine) -> None:
+        """The type, the message and the slide arrive; other jobs are done."""
+        jobs = [("square", 3), ("raise", "damaged"), ("square", 4)]
+        with engine:
+            outcomes = _by_index(run(engine, Task(), jobs))
+        assert outcomes[0].result == 9
+        assert outcomes[2].result == 16
+        error = outcomes[1].error
+        assert isinstance(error, SlideReadError)
+        assert str(error) == "a.svs: damaged"
+        assert error.slide == "a.svs"
+
+    def test_an_unknown_error_keeps_its_type(self, engine: Engine) -> None:
+        """Whatever is raised reaches the caller."""
+        with engine:
+            (outcome,) = run(engine, Task(), [("sing", None)])
+        with pytest.raises(ValueError, match="no such verb: sing"):
+            outcome.value()
+
+    def test_shared_memory_is_filled_where_it_is(self, engine: Engine) -> None:
+        """Each job writes its own part; the caller sees it without a copy."""
+        segment = Segment.create(16 * 8)
+        view = segment.array((8, 4, 4))
+        with engine:
+            jobs = [("fill", row) for row in range(8)]
+            list(run(engine, Task(segment), jobs, segments=[segment]))
+        segment.close()
+        np.testing.assert_array_equal(view, np.repeat(np.arange(8), 16).reshape(8, 4, 4))
+
+    def test_one_work_follows_another(self, engine: Engine) -> None:
+        """Workers are used again."""
+        with engine:
+            assert len(list(run(engine, Task(), [("square", 1)] * 5))) == 5
+            assert len(list(run(engine, Task(), [("square", 2)] * 5))) == 5
+
+    def test_nothing_to_take(self, engine: Engine) -> None:
+        """Waiting for nothing is an error, not a wait for ever."""
+        with engine:
+            engine.begin(Task())
+            with pytest.raises(LookupError):
+                engine.take()
+
+    def test_closing_does_not_wait_for_what_was_not_begun(self, engine: Engine) -> None:
+        """Many seconds of jobs are submitted, and closing is prompt."""
+        begun = time.monotonic()
+        with engine:
+            engine.begin(Task())
+            for index in range(100):
+                engine.submit(index, ("sleep", 0.5))
+        engine.close()
+        assert time.monotonic() - begun < 5
+
+    def test_messages_reach_the_caller(
+        self, engine: Engine, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Log records and warnings are handled where the user sees them."""
+        with engine, pytest.warns(DuplicatePatchesWarning, match="two of them"):
+            list(run(engine, Task(), [("log", "beware"), ("warn", "two of them")]))
+        assert "beware" in caplog.text
+
+
+def _by_index(outcomes: object) -> dict[int, Outcome]:
+    assert hasattr(outcomes, "__iter__")
+    return {outcome.index: outcome for outcome in outcomes}
