@@ -1,0 +1,1 @@
+"""Outlines drawn by people: polygons and the files that hold them."""

@@ -1,0 +1,1 @@
+"""From a mask and regions to a table of patches."""

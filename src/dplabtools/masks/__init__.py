@@ -1,0 +1,1 @@
+"""Where a slide has something to show: foreground, and how it is found and drawn."""

@@ -1,0 +1,324 @@
+"""What all documented location classes have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from dplabtools import config
+from dplabtools._typing import Size, StrPath
+from dplabtools.errors import ParameterError, ParameterTypeError
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
+from dplabtools.locations.locate import (
+    LocationRequest,
+    PerRegion,
+    Placed,
+    Samplers,
+    locate,
+)
+from dplabtools.locations.regions import RegionSource
+from dplabtools.locations.samplers import Sampler
+from dplabtools.masks.files import AnyMask, describe_mask, foreground_of, load_mask
+from dplabtools.readers.slide import Slide
+from dplabtools.records.patch_table import PatchRow, PatchTable
+from dplabtools.settings import Settings
+from dplabtools.slides._generic_slide import GenericSlide
+from dplabtools.slides.patches._preview import Ink, draw_preview
+
+if TYPE_CHECKING:
+    from shapely import MultiPolygon, Polygon
+
+__all__ = ["Located", "Seed", "SharedArguments"]
+
+Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SharedArguments:
+    """Arguments that every location class takes."""
+
+    wsi_file: StrPath
+    mask_data: AnyMask
+    patch_size: int
+    level_or_mpp: Number
+    foreground_ratio: PerRegion
+    overlap_ratio: PerRegion
+    polygon_buffer: PerRegion
+
+    def described(self) -> dict[str, Any]:
+        """Return them by name, the mask as text."""
+        return {
+            "wsi_file": os.fspath(self.wsi_file),
+            "mask_data": describe_mask(self.mask_data),
+            "patch_size": self.patch_size,
+            "level_or_mpp": self.level_or_mpp,
+            "foreground_ratio": self.foreground_ratio,
+            "overlap_ratio": self.overlap_ratio,
+            "polygon_buffer": self.polygon_buffer,
+        }
+
+
+class Located:
+    """Patches placed on one slide.
+
+    The slide is open only while the patches are placed; objects of this kind pickle.
+
+    Parameters
+    ----------
+    shared : SharedArguments
+        Arguments of every location class.
+    samplers : Samplers or Sampler
+        Propose candidates.
+    source : RegionSource
+        Says where to look.
+    own : mapping
+        The other arguments of the documented class, by name.
+    """
+
+    def __init__(
+        self,
+        shared: SharedArguments,
+        *,
+        samplers: Samplers | Sampler,
+        source: RegionSource,
+        own: Mapping[str, Any],
+    ) -> None:
+        request = LocationRequest(
+            slide=os.fspath(shared.wsi_file),
+            source=source,
+            samplers=samplers,
+            patch_size=shared.patch_size,
+            resolution=parse_level_or_mpp(shared.level_or_mpp),
+            foreground=shared.foreground_ratio,
+            overlap=shared.overlap_ratio,
+            buffer=shared.polygon_buffer,
+        )
+        rng = _generator(own.get("seed"))
+        settings = config.snapshot()
+        pyramid = _pyramid(request, settings)
+        mask_array = load_mask(shared.mask_data, slide=pyramid.slide)
+        self._mask_shape: Size = (mask_array.shape[0], mask_array.shape[1])
+        self._placed = _locate(request, pyramid, mask=mask_array, rng=rng)
+        self._patch_size = int(shared.patch_size)
+        self._params = {**shared.described(), **own}
+        if own.get("seed") is not None:
+            self._params["seed"] = _describe_seed(own["seed"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "wsi_slide"}
+
+    @property
+    def table(self) -> PatchTable:
+        """The patches, in columns."""
+        return self._placed.table
+
+    @property
+    def patch_data(self) -> list[PatchRow]:
+        """((x, y), (width, height), label) of each patch.
+
+        The top-left corner in level 0 pixels, the size in pixels of the patch. A new list
+        each time; `table` has the same in columns.
+        """
+        return self.table.rows()
+
+    @property
+    def patch_data_mask_level(
+        self,
+    ) -> list[tuple[tuple[float, float], tuple[float, float], str]]:
+        """The same patches in mask pixels, not rounded."""
+        edge = self._placed.edge
+        return [
+            ((x, y), (edge, edge), label)
+            for (x, y), label in zip(
+                self._placed.corners.tolist(), self.table.row_labels(), strict=True
+            )
+        ]
+
+    @property
+    def patch_count(self) -> int:
+        """Number of patches."""
+        return len(self.table)
+
+    @property
+    def patch_info(self) -> dict[str, int]:
+        """Number of patches of each label, zeros included, sorted by label."""
+        return self.table.counts()
+
+    @property
+    def patch_labels(self) -> list[str]:
+        """Labels of the regions, sorted, also of those without patches."""
+        return list(self.table.labels)
+
+    @property
+    def polygon_labels(self) -> list[str]:
+        """Label of each region, in their order."""
+        return [region.label for region in self._placed.regions]
+
+    @property
+    def param_info(self) -> dict[str, Any]:
+        """Arguments of the constructor by name; the mask as text."""
+        return dict(self._params)
+
+    @property
+    def level_or_mpp(self) -> int | float:
+        """Level (int) or microns per pixel (float) of the patches."""
+        return self.table.resolution.number
+
+    @property
+    def patch_size(self) -> int:
+        """Edge of a patch, in its own pixels."""
+        return self._patch_size
+
+    @property
+    def mask_shape(self) -> Size:
+        """(width, height) of the mask."""
+        return self._mask_shape
+
+    @property
+    def wsi_file(self) -> str:
+        """Path of the slide."""
+        return self.table.slide
+
+    @cached_property
+    def wsi_slide(self) -> GenericSlide:
+        """The slide, opened when first asked for."""
+        return GenericSlide(wsi_file=self.wsi_file)
+
+    @property
+    def shapely_polygons(self) -> list[Polygon | MultiPolygon]:
+        """Shape of each region, with its buffer, in mask pixels."""
+        return [region.shape for region in self._placed.regions]
+
+    @property
+    def class_name(self) -> str:
+        """Name of the class."""
+        return type(self).__name__
+
+    def save_preview_image(  # noqa: PLR0917 - the documented interface
+        self,
+        image_file: StrPath,
+        patch_color: str | None = "red",
+        bbox_color: str | None = "lime",
+        polygon_color: str | None = "blue",
+        holes_color: str | None = "teal",
+        buffer_color: str | None = "black",
+        thickness: int = 2,
+        patch_markers: bool = False,  # noqa: FBT001, FBT002
+        level_or_minsize: int | None = None,
+        drawn_labels: Sequence[str] = (),
+        drawn_patches_labels: Sequence[str] = (),
+    ) -> None:
+        """Save an image of the slide with the patches and regions drawn on it.
+
+        Drawn in this order: patches, boxes around the regions, outlines of the regions,
+        their holes, their buffers. A colour that is None leaves its kind out. Colours are
+        CSS names, letters and ``tab:`` names of matplotlib, or ``#rrggbb``.
+
+        Parameters
+        ----------
+        image_file : path
+            Where to save; the extension says in which format.
+        patch_color, bbox_color, polygon_color, holes_color, buffer_color : str or None
+            Colours of the lines.
+        thickness : int
+            Of the lines, in pixels.
+        patch_markers : bool
+            Mark the middle of each patch, too.
+        level_or_minsize : int, optional
+            The image is this level of the slide; above 99 the coarsest level at least so
+            many pixels wide and high. By default it is as large as the mask.
+        drawn_labels : sequence of str
+            Draw only patches and regions of these labels; empty: all.
+        drawn_patches_labels : sequence of str
+            Draw only patches of these labels, if `drawn_labels` is empty.
+
+        Raises
+        ------
+        UnknownColorError
+            If there is no such colour.
+        ParameterError
+            If `thickness` is below 1.
+        LevelOutOfRangeError
+            If there is no such level.
+        OutputFormatError
+            If the extension is of no known image format.
+        OutputError
+            If the file cannot be written.
+        """
+        ink = Ink.of_names(
+            patches=patch_color,
+            bounds=bbox_color,
+            outlines=polygon_color,
+            holes=holes_color,
+            buffers=buffer_color,
+            thickness=thickness,
+            markers=patch_markers,
+            labels=tuple(drawn_labels),
+            patch_labels=tuple(drawn_labels) or tuple(drawn_patches_labels),
+        )
+        with Slide(self.wsi_file, settings=config.snapshot()) as slide:
+            draw_preview(
+                image_file,
+                placed=self._placed,
+                slide=slide,
+                ink=ink,
+                size=self._mask_shape,
+                level_or_minsize=level_or_minsize,
+            )
+
+
+def _pyramid(request: LocationRequest, settings: Settings) -> Pyramid:
+    """Return the levels of the slide, if it can have patches of the resolution."""
+    with Slide(request.slide, settings=settings) as slide:
+        pyramid = slide.pyramid
+    pyramid.downsample(request.resolution)
+    if isinstance(request.resolution, Mpp):
+        pyramid.check_mpp(request.resolution.value, settings)
+    return pyramid
+
+
+def _locate(
+    request: LocationRequest,
+    pyramid: Pyramid,
+    *,
+    mask: np.ndarray[Any, Any],
+    rng: np.random.Generator,
+) -> Placed:
+    """Place the patches; every error names the slide."""
+    try:
+        return locate(request, pyramid=pyramid, mask=foreground_of(mask), rng=rng)
+    except ParameterError as error:
+        if error.slide is not None:
+            raise
+        raise type(error)(str(error), slide=Path(request.slide).name) from error
+
+
+def _generator(seed: Seed) -> np.random.Generator:
+    """Return a source of chance."""
+    try:
+        return np.random.default_rng(seed)
+    except TypeError as error:
+        msg = f"seed must be an int, a SeedSequence, a Generator or None, not {seed!r}"
+        raise ParameterTypeError(msg) from error
+    except ValueError as error:
+        msg = f"seed must not be negative, as {seed!r} is"
+        raise ParameterError(msg) from error
+
+
+def _describe_seed(seed: Seed) -> Seed | str:
+    """Return a seed as it is, or as one line of text."""
+    match seed:
+        case np.random.SeedSequence():
+            key = seed.spawn_key
+            return f"SeedSequence(entropy={seed.entropy}, spawn_key={key})"
+        case np.random.Generator():
+            return str(seed)
+        case _:
+            return seed

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dplabtools.annotations.polygon import AnnotationPolygon
+from dplabtools.errors import (
+    InvalidPolygonError,
+    LevelOutOfRangeError,
+    MissingSlideError,
+    OutputError,
+    OutputFormatError,
+    ParameterError,
+    ParameterTypeError,
+    UnknownColorError,
+)
+from dplabtools.slides import GenericSlide
+from dplabtools.slides.processing import WSIPolygonMask, WSITissueMask
+from dplabtools.slides.utils import MaskData, PolygonData
+
+SQUARE = AnnotationPolygon([(10, 20), (49, 20), (49, 59), (10, 59)], "a")
+
+
+@pytest.fixture(scope="module")
+def tissue(made_slide: Path) -> WSITissueMask:
+    return WSITissueMask(wsi_file=made_slide, level_or_minsize=1)
+
+
+def test_a_tissue_mask_is_indexed_x_y(tissue: WSITissueMask) -> None:
+    assert tissue.array.shape == (512, 384)
+    assert tissue.array.dtype == bool
+    assert tissue.level == 1
+    assert 0.05 < tissue.array.mean() < 0.95
+
+
+def test_tissue_is_coloured_and_glass_is_not(
+    tissue: WSITissueMask, made_slide: Path
+) -> None:
+    with GenericSlide(wsi_file=made_slide) as slide:
+        image = slide.get_region(location=(0, 0), level_or_mpp=1, size=(512, 384))
+    saturation = np.asarray(image.convert("HSV"))[..., 1].T
+    assert saturation[tissue.array].mean() > 2 * saturation[~tissue.array].mean()
+
+
+@pytest.mark.parametrize(("minimum", "level"), [(0, 0), (2, 2), (300, 1), (5000, 0)])
+def test_a_level_may_be_given_by_its_size(
+    made_slide: Path, minimum: int, level: int
+) -> None:
+    mask = WSITissueMask(wsi_file=made_slide, level_or_minsize=minimum, mode="otsu")
+    assert mask.level == level
+
+
+def test_a_tissue_mask_can_be_cleaned_of_everything(made_slide: Path) -> None:
+    mask = WSITissueMask(
+        wsi_file=made_slide, level_or_minsize=2, remove_small_objects_ratio=100
+    )
+    assert not mask.array.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"wsi_file": "nowhere.svs"}, MissingSlideError),
+        ({"level_or_minsize": 3}, LevelOutOfRangeError),
+        ({"mode": "rgb"}, ParameterError),
+        ({"close_fill_kernel_size": -1}, ParameterError),
+        ({"colour_threshold": 1}, TypeError),
+    ],
+)
+def test_tissue_masks_refuse_nonsense(
+    made_slide: Path, changes: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        WSITissueMask(**{"wsi_file": made_slide, "level_or_minsize": 1, **changes})
+
+
+def test_constructors_take_keywords_only(made_slide: Path) -> None:
+    constructor: Any = WSITissueMask
+    with pytest.raises(TypeError):
+        constructor(made_slide, 1)
+
+
+def test_a_saved_mask_comes_back(tissue: WSITissueMask, tmp_path: Path) -> None:
+    tissue.save_array(tmp_path / "mask.npz")
+    tissue.save_png(tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as image:
+        assert (image.mode, image.size) == ("1", (512, 384))
+    for name in ("mask.npz", "mask.png"):
+        data = MaskData(mask_data=str(tmp_path / name))
+        np.testing.assert_array_equal(data.mask_array, tissue.array)
+
+
+def test_an_overlay_shows_the_mask_on_the_slide(
+    tissue: WSITissueMask, made_slide: Path, tmp_path: Path
+) -> None:
+    tissue.save_overlay_png(tmp_path / "plain.png", mask_color=None, outline_color=None)
+    tissue.save_overlay_png(
+        tmp_path / "mask.png", mask_color="#ff0000", mask_alpha=1, outline_color=None
+    )
+    with GenericSlide(wsi_file=made_slide) as slide:
+        pixels = np.asarray(
+            slide.get_region(location=(0, 0), level_or_mpp=1, size=(512, 384))
+        )
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "plain.png")), pixels)
+    drawn = np.asarray(Image.open(tmp_path / "mask.png"))
+    covered = tissue.array.T
+    assert (drawn[covered] == (255, 0, 0)).all()
+    np.testing.assert_array_equal(drawn[~covered], pixels[~covered])
+
+
+def test_saving_where_or_what_cannot_be(tissue: WSITissueMask, tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        tissue.save_png(tmp_path / "nowhere" / "mask.png")
+    with pytest.raises(OutputError):
+        tissue.save_array(tmp_path / "nowhere" / "mask.npz")
+    with pytest.raises(OutputFormatError):
+        tissue.save_png(tmp_path / "mask.what")
+    with pytest.raises(UnknownColorError):
+        tissue.save_overlay_png(tmp_path / "mask.png", mask_color="grellow")
+
+
+def test_a_polygon_mask_takes_coordinates_of_its_level(made_slide: Path) -> None:
+    mask = WSIPolygonMask(wsi_file=made_slide, level_or_minsize=2, polygon_data=[SQUARE])
+    assert mask.array.shape == (256, 192)
+    assert mask.array[10:50, 20:60].all()
+    assert mask.array.sum() == 1600
+
+
+def test_a_polygon_mask_fills_holes_and_reads_json(made_slide: Path) -> None:
+    text = (
+        '[{"points": [[0, 0], [9, 0], [9, 9], [0, 9]], "label": "a",'
+        ' "holes": [[[2, 2], [5, 2], [5, 5]]]}]'
+    )
+    mask = WSIPolygonMask(wsi_file=made_slide, level_or_minsize=2, polygon_data=text)
+    assert mask.array[:10, :10].all()
+
+
+def test_a_polygon_beyond_the_level_is_refused(made_slide: Path) -> None:
+    large = AnnotationPolygon([(0, 0), (300, 0), (300, 100)], "a")
+    with pytest.raises(InvalidPolygonError, match=r"^made\.svs: polygon 1 reaches"):
+        WSIPolygonMask(
+            wsi_file=made_slide, level_or_minsize=2, polygon_data=[SQUARE, large]
+        )
+    given: Any = 3
+    with pytest.raises(ParameterTypeError):
+        WSIPolygonMask(wsi_file=made_slide, level_or_minsize=2, polygon_data=given)
+
+
+def test_polygon_data_gives_the_polygons() -> None:
+    assert PolygonData(polygon_data=[SQUARE]).polygons == [SQUARE]
+
+
+def test_masks_of_a_real_slide(slides_dir: Path) -> None:
+    file = slides_dir / "CMU-1-Small-Region.svs"
+    shares = [
+        WSITissueMask(wsi_file=file, level_or_minsize=0, mode=mode).array.mean()
+        for mode in ("hsv", "lab", "otsu")
+    ]
+    assert max(shares) - min(shares) < 0.05
+    assert 0.3 < shares[0] < 0.4
