@@ -99,6 +99,13 @@ class Engine(Protocol):
         """
         ...
 
+    def poll(self) -> None:
+        """Keep workers busy with what was submitted; returns at once.
+
+        For callers that are busy themselves between one `take` and the next.
+        """
+        ...
+
     def close(self) -> None:
         """End all workers at once, whatever they do; a second call does nothing."""
         ...

@@ -140,6 +140,11 @@ class ProcessEngine:
             self._listen()
         return self._done.popleft()
 
+    def poll(self) -> None:
+        """Give out jobs to workers that have finished others; returns at once."""
+        if self._backlog:
+            self._listen(wait=False)
+
     def close(self) -> None:
         """End all workers at once, whatever they do."""
         workers, self._workers = self._workers, []
@@ -217,13 +222,13 @@ class ProcessEngine:
 
     # ------------------------------------------------------------- listening
 
-    def _listen(self) -> None:
-        """Wait until a worker has something to say, has died, or has hung for too long."""
+    def _listen(self, *, wait: bool = True) -> None:
+        """Hear a worker that has something to say, has died, or has hung for too long."""
         by_source: dict[Any, _Worker] = {}
         for worker in self._workers:
             by_source[worker.connection] = worker
             by_source[worker.process.sentinel] = worker
-        ready = mp_connection.wait(list(by_source), self._patience())
+        ready = mp_connection.wait(list(by_source), self._patience() if wait else 0)
         for worker in {
             id(by_source[source]): by_source[source] for source in ready
         }.values():

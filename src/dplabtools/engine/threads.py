@@ -75,6 +75,9 @@ class ThreadEngine:
         self._pending -= 1
         return outcome
 
+    def poll(self) -> None:
+        """Do nothing: jobs wait for nobody to give them out."""
+
     def close(self) -> None:
         """Cancel what has not begun, wait for what has, and let the work go."""
         if self._threads is not None:

@@ -13,6 +13,7 @@ from dplabtools.extraction.plan import Reading
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.readers.slide import Slide
+from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
 
 __all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideSpec"]
@@ -86,6 +87,18 @@ class Chunk:
     origins: IntArray
     sizes: IntArray
     place: Place
+
+    @classmethod
+    def of(cls, plan: SlidePlan, rows: IntArray, *, place: Place) -> Chunk:
+        """Make a chunk of rows of a planned slide."""
+        return cls(
+            slide=plan.slide,
+            views=plan.views,
+            rows=rows,
+            origins=plan.origins[rows],
+            sizes=plan.table.sizes[rows],
+            place=place,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ __all__ = ["ManifestHead", "manifest_csv", "manifest_text"]
 
 _COLUMN = 24
 _RULE = "-" * 50
+_LONGEST = 1000  # characters of a parameter: a list of points may have millions
 _CSV_COLUMNS = (
     "file",
     "set",
@@ -113,7 +114,15 @@ def _row(name: str, value: object) -> str:
 
 def _items(params: Mapping[str, object]) -> Iterable[str]:
     """Yield a line for each parameter, sorted by name."""
-    return (_row("", f"{key}: {value}") for key, value in sorted(params.items()))
+    return (_row("", f"{key}: {_short(value)}") for key, value in sorted(params.items()))
+
+
+def _short(value: object) -> str:
+    """Return a value as text; of long lists only how they begin."""
+    text = str(value)
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]} ... ({len(text):,} characters)"
 
 
 def manifest_csv(

@@ -11,12 +11,20 @@ from dplabtools._typing import BoolArray, IntArray, Pixels
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["MemorySink"]
+__all__ = ["MemorySink", "SegmentRows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Places of a chunk's patches in a segment."""
+class SegmentRows:
+    """Places of a chunk's patches in a segment.
+
+    Attributes
+    ----------
+    segment : Segment
+        Shared memory.
+    offsets : ndarray of int64, shape (m,)
+        Where each patch begins, in bytes; its resolutions lie one behind the other.
+    """
 
     segment: Segment
     offsets: IntArray
@@ -65,9 +73,9 @@ class MemorySink:
             begin = int(ends[-1]) if len(plan) else begin
         self._segment = Segment.create(begin)
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> _Rows:
+    def place(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
         """Return where a chunk of rows of a slide goes."""
-        return _Rows(self.segments[0], self._offsets[plan.slide][rows])
+        return SegmentRows(self.segments[0], self._offsets[plan.slide][rows])
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
         """Note which rows of a slide were delivered."""

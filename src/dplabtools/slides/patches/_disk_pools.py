@@ -85,6 +85,8 @@ class DiskPatchExtractorPool(_DiskPool):
         output folder are always raised.
     progress : bool or callable, default False
         Who is told how far it has come.
+    chunk_timeout_s : float, default 900
+        A worker that takes longer over a chunk of patches is replaced.
 
     Raises
     ------
@@ -117,6 +119,7 @@ class DiskPatchExtractorPool(_DiskPool):
         excluded_labels: Collection[str] = (),
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -129,6 +132,7 @@ class DiskPatchExtractorPool(_DiskPool):
             excluded_labels=excluded_labels,
             on_error=on_error,
             progress=progress,
+            chunk_timeout_s=chunk_timeout_s,
         )
         disk = DiskOptions(
             output_dir=output_dir,
@@ -185,6 +189,8 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         output folder are always raised.
     progress : bool or callable, default False
         Who is told how far it has come.
+    chunk_timeout_s : float, default 900
+        A worker that takes longer over a chunk of patches is replaced.
 
     Raises
     ------
@@ -215,6 +221,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         excluded_labels: Collection[str] = (),
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -227,6 +234,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
             excluded_labels=excluded_labels,
             on_error=on_error,
             progress=progress,
+            chunk_timeout_s=chunk_timeout_s,
         )
         disk = DiskOptions(
             output_dir=output_dir,

@@ -29,9 +29,9 @@ class _MemPool(ExtractorPool):
     def __init__(self, options: PoolOptions, views: tuple[Resolution, ...] | None) -> None:
         run = PoolRun(options, views)
         sink = MemorySink()
-        report = run.into(sink)
-        super().__init__(report, views=run.views)
-        self._table = ResultTable.of(run.tables, report)
+        account = run.into(sink)
+        super().__init__(account, views=run.views)
+        self._table = ResultTable.of(run.tables, account)
         self._result: MemoryResult | None = MemoryResult.of(
             sink, self._table, views=run.views
         )
@@ -101,6 +101,9 @@ class MemPatchExtractorPool(_MemPool):
     progress : bool or callable, default False
         True writes a line to standard error; a callable is given a
         `dplabtools.extraction.progress.Progress` several times a second.
+    chunk_timeout_s : float, default 900
+        A worker that takes longer over a chunk (at most 64 patches) counts as hanging; it
+        is replaced, and the chunk read once more.
 
     Raises
     ------
@@ -130,6 +133,7 @@ class MemPatchExtractorPool(_MemPool):
         array_mode: bool = False,
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -142,6 +146,7 @@ class MemPatchExtractorPool(_MemPool):
             excluded_labels=excluded_labels,
             on_error=on_error,
             progress=progress,
+            chunk_timeout_s=chunk_timeout_s,
         )
         super().__init__(options, None)
 
@@ -196,6 +201,8 @@ class MultiResMemPatchExtractorPool(_MemPool):
         Whether the first error ends everything, or is recorded in `errors`.
     progress : bool or callable, default False
         Who is told how far it has come.
+    chunk_timeout_s : float, default 900
+        A worker that takes longer over a chunk of patches is replaced.
 
     Raises
     ------
@@ -218,6 +225,7 @@ class MultiResMemPatchExtractorPool(_MemPool):
         array_mode: bool = False,
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -230,6 +238,7 @@ class MultiResMemPatchExtractorPool(_MemPool):
             excluded_labels=excluded_labels,
             on_error=on_error,
             progress=progress,
+            chunk_timeout_s=chunk_timeout_s,
         )
         super().__init__(options, parse_views(levels_or_mpps))
 

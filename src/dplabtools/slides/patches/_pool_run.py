@@ -6,10 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from dplabtools.engine.base import Engine
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
+from dplabtools.errors import ParameterError
+from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
-from dplabtools.extraction.run import Extraction, RunReport
+from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.records.failure import Failure
 from dplabtools.sinks.base import Sink
@@ -42,6 +45,7 @@ class PoolOptions:
     excluded_labels: Collection[str]
     on_error: OnError
     progress: ProgressArgument
+    chunk_timeout_s: float
 
 
 class PoolRun:
@@ -53,6 +57,7 @@ class PoolRun:
         parse_count(options.proc_mp_chunksize, name="proc_mp_chunksize")
         parse_count(options.thread_mp_chunksize, name="thread_mp_chunksize")
         check_choice(options.on_error, ("raise", "skip"), name="on_error")
+        self.timeout_s = _parse_timeout(options.chunk_timeout_s)
         self.tell = reporter(options.progress)
         labels = LabelFilter(options.included_labels, options.excluded_labels)
         self.selections = Selection.all_of(options.patches_pool, labels)
@@ -72,33 +77,46 @@ class PoolRun:
             "resampling_mode": self.options.resampling_mode,
         }
 
-    def into(self, sink: Sink) -> RunReport:
-        """Extract all patches to a sink."""
-        extraction = Extraction(
+    def extraction(self) -> Extraction:
+        """Return what is to be extracted."""
+        return Extraction(
             tables=self.tables,
             reading=self.reading,
             workers=self.processes,
             threads=self.threads,
             skip_errors=self.options.on_error == "skip",
         )
+
+    def clock(self) -> ProgressClock:
+        """Return a clock that begins now."""
         total = sum(map(len, self.tables))
-        clock = ProgressClock(self.tell, total=total, slides=len(self.tables))
-        engine = (
-            ProcessEngine(workers=self.processes, preload=_PRELOAD)
-            if self.tables
-            else SerialEngine()
+        return ProgressClock(self.tell, total=total, slides=len(self.tables))
+
+    def engine(self, *, ahead: int = 2) -> Engine:
+        """Return workers; without slides there is nothing for them to do."""
+        if not self.tables:
+            return SerialEngine()
+        return ProcessEngine(
+            workers=self.processes,
+            ahead=ahead,
+            timeout_s=self.timeout_s,
+            preload=_PRELOAD,
         )
-        with engine:
-            return extraction.run(engine, sink, clock)
+
+    def into(self, sink: Sink) -> Account:
+        """Extract all patches to a sink."""
+        clock = self.clock()
+        with self.engine() as engine:
+            return self.extraction().run(engine, sink, clock)
 
 
 class ExtractorPool:
     """What all extractor pools tell of their run."""
 
-    def __init__(self, report: RunReport, *, views: int) -> None:
-        self._errors = report.errors()
-        self._pids = report.pids
-        self._delivered = sum(int(rows.sum()) for rows in report.delivered)
+    def __init__(self, account: Account, *, views: int) -> None:
+        self._errors = account.errors()
+        self._pids = account.pids
+        self._delivered = sum(int(rows.sum()) for rows in account.delivered)
         self._views = views
 
     @property
@@ -115,3 +133,18 @@ class ExtractorPool:
     def patch_count(self) -> int:
         """Number of images produced."""
         return self._delivered * self._views
+
+
+def _parse_timeout(seconds: float) -> float:
+    """Return a positive number of seconds.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    """
+    value = float(seconds)
+    if not value > 0:
+        msg = f"chunk_timeout_s must be more than 0 seconds, not {seconds!r}"
+        raise ParameterError(msg)
+    return value

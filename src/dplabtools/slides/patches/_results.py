@@ -12,7 +12,7 @@ from PIL import Image
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import ParameterError
-from dplabtools.extraction.run import RunReport
+from dplabtools.extraction.account import Account
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.sinks.memory import MemorySink
 
@@ -74,14 +74,14 @@ class ResultTable:
     status: npt.NDArray[np.str_]
 
     @classmethod
-    def of(cls, tables: Sequence[PatchTable], report: RunReport) -> ResultTable:
+    def of(cls, tables: Sequence[PatchTable], account: Account) -> ResultTable:
         """Join the tables of all slides with what became of them."""
         counts = [len(table) for table in tables]
         slide = np.repeat(np.arange(len(tables)), counts)
         origins = _stacked([table.origins for table in tables])
         sizes = _stacked([table.sizes for table in tables])
         labels = [label for table in tables for label in table.row_labels()]
-        delivered = np.concatenate([*report.delivered, np.zeros(0, dtype=np.bool_)])
+        delivered = np.concatenate([*account.delivered, np.zeros(0, dtype=np.bool_)])
         return cls(
             slide=slide,
             wsi_file=_objects([table.slide for table in tables])[slide],
@@ -198,7 +198,13 @@ class MemoryResult:
 
 
 class _Elements(Sequence[ElementT], Generic[ElementT]):
-    """A sequence whose elements are made when they are asked for."""
+    """A sequence whose elements are made when they are asked for.
+
+    Parameters
+    ----------
+    result : MemoryResult
+        Where they are.
+    """
 
     def __init__(self, result: MemoryResult) -> None:
         self._result = result
@@ -226,28 +232,70 @@ class _Elements(Sequence[ElementT], Generic[ElementT]):
         return f"<{type(self).__name__}: {len(self)} elements>"
 
 
-class PatchList(_Elements[LabelledImage]):
-    """Patches as (image, label), in order; images are made on access.
+class PatchImage(Image.Image):
+    """An RGB image that takes its pixels from shared memory when they are needed.
+
+    Making one costs next to nothing, and arrays made of it need no detour: as long as
+    nothing else was done with it, ``numpy.asarray`` gives the shared memory itself,
+    read-only. Everything else is as with any image; it keeps the memory alive.
 
     Parameters
     ----------
-    result : MemoryResult
-        Where they are.
+    pixels : ndarray of uint8, shape (height, width, 3)
+        A view on shared memory.
     """
 
+    _pixels: Pixels | None = None
+    _core: Any = None
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+        super().__init__()
+        self._mode = "RGB"
+        self._size = (pixels.shape[1], pixels.shape[0])
+
+    @property
+    def _im(self) -> Any:  # noqa: ANN401 - Pillow's own, found wherever it looks for pixels
+        if self._core is None and self._pixels is not None:
+            self._core = Image.fromarray(self._pixels).im
+        return self._core
+
+    @_im.setter
+    def _im(self, core: Any) -> None:  # noqa: ANN401
+        self._core = core
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        if self._core is not None or self._pixels is None:
+            plain: dict[str, Any] = super().__array_interface__
+            return plain
+        interface = dict(self._pixels.__array_interface__)
+        interface["data"] = (interface["data"][0], True)
+        return interface
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether pixels are equal, also to those of an image of another class."""
+        if not isinstance(other, Image.Image) or self.size != other.size:
+            return False
+        return self.mode == other.mode and self.tobytes() == other.tobytes()
+
+    __hash__ = None  # type: ignore[assignment]  # as any image
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as an image like any other."""
+        return Image.frombytes, (self.mode, self.size, self.tobytes())
+
+
+class PatchList(_Elements[LabelledImage]):
+    """Patches as (image, label), in order; images are made on access."""
+
     def _element(self, index: int) -> LabelledImage:
-        return Image.fromarray(self._result.pixels(index)[0]), self._result.labels[index]
+        return PatchImage(self._result.pixels(index)[0]), self._result.labels[index]
 
 
 class PatchSetList(_Elements[list[LabelledImage]]):
-    """Sets of patches around one centre: [(image, label), ...] for each, in order.
-
-    Parameters
-    ----------
-    result : MemoryResult
-        Where they are.
-    """
+    """Sets of patches around one centre: [(image, label), ...] for each, in order."""
 
     def _element(self, index: int) -> list[LabelledImage]:
         label = self._result.labels[index]
-        return [(Image.fromarray(each), label) for each in self._result.pixels(index)]
+        return [(PatchImage(each), label) for each in self._result.pixels(index)]

@@ -1,0 +1,133 @@
+"""What became of every slide and every patch of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dplabtools._typing import BoolArray, IntArray
+from dplabtools.engine.base import Outcome
+from dplabtools.errors import SlideError, WorkerError
+from dplabtools.extraction.plan import Reading, rows_outside
+from dplabtools.extraction.source import Chunk
+from dplabtools.records.failure import Failure
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_plan import SlidePlan
+
+__all__ = ["Account"]
+
+
+class Account:
+    """The account of a run; errors are raised here, or entered.
+
+    Parameters
+    ----------
+    tables : sequence of PatchTable
+        The patches asked for, one table a slide.
+    skip_errors : bool
+        Enter what fails, instead of raising the first error.
+
+    Attributes
+    ----------
+    plans : list of SlidePlan or None
+        One for each slide as given; None for slides that could not be planned.
+    delivered : list of ndarray of bool, shape (n,)
+        For each slide, which of its rows were delivered.
+    pids : list of int
+        For each slide, the process that was last at it.
+    """
+
+    def __init__(self, tables: Sequence[PatchTable], *, skip_errors: bool) -> None:
+        self.plans: list[SlidePlan | None] = [None] * len(tables)
+        self.delivered: list[BoolArray] = [
+            np.zeros(len(table), dtype=np.bool_) for table in tables
+        ]
+        self.pids = [0] * len(tables)
+        self._tables = tables
+        self._skip_errors = skip_errors
+        self._failures: list[list[Failure]] = [[] for _ in tables]
+
+    def planned(self) -> list[SlidePlan]:
+        """Return the plans of the slides that could be planned."""
+        return [plan for plan in self.plans if plan is not None]
+
+    def errors(self) -> list[Failure]:
+        """Return what was skipped, by slide as given, then by row."""
+        return [
+            failure
+            for of_slide in self._failures
+            for failure in sorted(of_slide, key=lambda each: each.row or 0)
+        ]
+
+    def fail_slide(self, slide: int, error: Exception, *, attempts: int) -> None:
+        """Raise an error that concerns a whole slide, or enter it."""
+        named = self._named(error, slide)
+        if not self._skip_errors:
+            raise named
+        self._enter(slide, [None], named, attempts=attempts)
+
+    def rows_inside(self, plan: SlidePlan, reading: Reading) -> IntArray:
+        """Return the rows that fit the slide; the others raise, or are entered.
+
+        Raises
+        ------
+        RegionOutOfBoundsError
+            If there are any, and errors are not to be skipped.
+        """
+        outside, error = rows_outside(plan, reading)
+        if error is not None:
+            if not self._skip_errors:
+                raise error
+            self._enter(plan.slide, np.flatnonzero(outside).tolist(), error)
+        return np.flatnonzero(~outside)
+
+    def note(self, chunk: Chunk, outcome: Outcome) -> IntArray:
+        """Enter what became of a chunk.
+
+        Returns
+        -------
+        ndarray of int64
+            The rows that failed.
+
+        Raises
+        ------
+        Exception
+            What went wrong, unless errors are to be skipped. Errors that are not the fault
+            of a slide or a worker always.
+        """
+        self.pids[chunk.slide] = outcome.pid
+        rows = chunk.rows.tolist()
+        failed: list[tuple[int, Exception]]
+        if outcome.error is None:
+            failed = list(outcome.result.failed)
+        else:
+            error = self._named(outcome.error, chunk.slide)
+            if not self._skip_errors or not isinstance(error, (SlideError, WorkerError)):
+                raise error
+            failed = [(row, error) for row in rows]
+        for row, error in failed:
+            self._enter(chunk.slide, [row], error, attempts=outcome.attempts)
+        lost = np.array([row for row, _ in failed], dtype=np.int64)
+        self.delivered[chunk.slide][chunk.rows] = True
+        self.delivered[chunk.slide][lost] = False
+        return lost
+
+    def _enter(
+        self,
+        slide: int,
+        rows: Sequence[int | None],
+        error: Exception,
+        *,
+        attempts: int = 1,
+    ) -> None:
+        path = self._tables[slide].slide
+        self._failures[slide] += [
+            Failure(wsi_file=path, row=row, error=error, attempts=attempts) for row in rows
+        ]
+
+    def _named(self, error: Exception, slide: int) -> Exception:
+        """Return an error whose message begins with the name of the slide."""
+        if isinstance(error, (SlideError, WorkerError)) and error.slide is None:
+            return type(error)(str(error), slide=self._tables[slide].slide_name)
+        return error

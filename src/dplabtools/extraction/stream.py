@@ -1,0 +1,393 @@
+"""Batches of patches, one after the other, through a ring of recycled memory.
+
+Fresh shared memory costs as much as decoding what is put there; memory that has been
+touched before costs nothing. So batches go through a few slots, over and over. A slot is
+used again when nobody holds its pixels any more.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools.engine.base import Engine
+from dplabtools.engine.slabs import Segment
+from dplabtools.errors import NotEnoughMemoryError, ParameterError
+from dplabtools.extraction.account import Account
+from dplabtools.extraction.plan import blocks
+from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.source import Chunk
+from dplabtools.records.pixel_batch import PixelBatch
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.memory import SegmentRows
+
+__all__ = ["BatchStream", "StreamOptions"]
+
+_HELD_TIMEOUT_S = 60.0
+_LEAST_GROUP = 256  # patches that are cut into chunks together, so that neighbours meet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """How a stream is cut up and ordered.
+
+    Attributes
+    ----------
+    batch_size : int
+        Patches of a batch.
+    ordered : bool
+        Batches come in the order of the tables, or as they are ready.
+    shuffle_buffer : int
+        Patches that change places with each other; 0 keeps them in place.
+    seed : int or None
+        Decides how they do.
+    max_memory : int
+        Bytes of shared memory.
+    workers : int
+        Workers that share it.
+    """
+
+    batch_size: int
+    ordered: bool
+    shuffle_buffer: int
+    seed: int | None
+    max_memory: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """All patches of a run in one count, by which they are told apart here."""
+
+    plans: tuple[SlidePlan, ...]
+    starts: IntArray
+    plan_of: IntArray
+    rows: IntArray
+    labels: npt.NDArray[np.object_]
+    locations: IntArray
+
+    @classmethod
+    def of(cls, plans: Sequence[SlidePlan]) -> _Columns:
+        counts = np.array([len(plan) for plan in plans], dtype=np.int64)
+        labels = np.array([""] * int(counts.sum()), dtype=np.object_)
+        labels[:] = [label for plan in plans for label in plan.table.row_labels()]
+        empty = np.zeros((0, 2), dtype=np.int64)
+        return cls(
+            plans=tuple(plans),
+            starts=np.cumsum(counts) - counts,
+            plan_of=np.repeat(np.arange(len(plans)), counts),
+            rows=np.concatenate([*(np.arange(count) for count in counts), empty[:, 0]]),
+            labels=labels,
+            locations=np.concatenate([*(plan.table.origins for plan in plans), empty]),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Batches whose patches are read together."""
+
+    patches: IntArray  # in the order of their places
+    slots: list[int]
+    waiting: int = 0  # chunks
+    delivered: BoolArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.delivered = np.ones(len(self.patches), dtype=np.bool_)
+
+
+class _Ring:
+    """Slots of shared memory for one batch each.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a batch: (n, levels, height, width, 3).
+    slots : int
+        How many.
+    """
+
+    def __init__(self, shape: tuple[int, ...], slots: int) -> None:
+        self.segment = Segment.create(int(np.prod(shape, dtype=np.int64)) * slots)
+        self.shape = shape
+        self.free = list(range(slots))  # last in, first out: the warmest is used first
+
+    @property
+    def slot_bytes(self) -> int:
+        """Size of a slot."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def patch_bytes(self) -> int:
+        """Size of a patch at all its resolutions."""
+        return self.slot_bytes // self.shape[0]
+
+    def lend(self, slot: int) -> Pixels:
+        """Return the pixels of a slot, which becomes free when nobody holds them."""
+        pixels: Pixels = self.segment.array(self.shape, offset=slot * self.slot_bytes)
+        # Every view and every tensor made of the array keeps this very object alive.
+        weakref.finalize(pixels, self.free.append, slot).atexit = False
+        return pixels
+
+
+class BatchStream:
+    """Reads the patches of planned slides, batch by batch.
+
+    Parameters
+    ----------
+    account : Account
+        Of slides that have been planned; outcomes are entered there.
+    wanted : sequence of ndarray of int
+        For each of them, the rows to read.
+    options : StreamOptions
+        Batches and their order.
+    engine : Engine
+        Where to read; the caller begins the work, with `segments`.
+    clock : ProgressClock
+        Told of patches that are finished.
+
+    Attributes
+    ----------
+    segments : tuple of Segment
+        Shared memory that the chunks use.
+
+    Raises
+    ------
+    ParameterError
+        If patches differ in size.
+    NotEnoughMemoryError
+        If `max_memory`, or what there is, does not hold the batches it takes.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        wanted: Sequence[IntArray],
+        *,
+        options: StreamOptions,
+        engine: Engine,
+        clock: ProgressClock,
+    ) -> None:
+        self._columns = _Columns.of(account.planned())
+        self._options = options
+        self._engine = engine
+        self._workers = options.workers
+        self._account = account
+        self._clock = clock
+        self._rng = np.random.default_rng(options.seed)
+        self._sequence = self._ordered(wanted)
+        size = max(options.batch_size, options.shuffle_buffer, _LEAST_GROUP)
+        self._batches = -(-size // options.batch_size)  # of a group
+        self._ring = self._make_ring()
+        self.segments = (self._ring.segment,)
+        self._live: deque[_Group] = deque()
+        self._jobs: dict[int, tuple[_Group, Chunk, IntArray]] = {}
+        self._next_job = 0
+        self._next_patch = 0
+
+    @property
+    def total(self) -> int:
+        """Number of patches to read."""
+        return len(self._sequence)
+
+    # ------------------------------------------------------------------ plan
+
+    def _ordered(self, wanted: Sequence[IntArray]) -> IntArray:
+        """Return the patches in the order in which groups are made of them."""
+        starts = self._columns.starts.tolist()
+        none = np.zeros(0, dtype=np.int64)
+        if self._options.ordered and not self._options.shuffle_buffer:
+            return np.concatenate(
+                [*(start + rows for start, rows in zip(starts, wanted, strict=True)), none]
+            )
+        total = sum(map(len, wanted))
+        parts = [
+            start + rows
+            for plan, start, of_slide in zip(
+                self._columns.plans, starts, wanted, strict=True
+            )
+            for rows in blocks(plan, of_slide, total=total, workers=self._workers)
+        ]
+        if self._options.shuffle_buffer:
+            parts = [parts[index] for index in self._rng.permutation(len(parts))]
+        return np.concatenate([*parts, none])
+
+    def _make_ring(self) -> _Ring:
+        """Reserve the memory; pages that no batch reaches are never taken."""
+        plans = self._columns.plans
+        every = (plan.table.sizes.tolist() for plan in plans)
+        sizes = {(width, height) for of_slide in every for width, height in of_slide}
+        if len(sizes) > 1:
+            msg = f"patches of a stream must have one size, not {sorted(sizes)}"
+            raise ParameterError(msg)
+        width, height = next(iter(sizes), (1, 1))
+        views = len(plans[0].views) if plans else 1
+        shape = (self._options.batch_size, views, height, width, 3)
+        batch = int(np.prod(shape, dtype=np.int64))
+        least = self._batches + 1
+        slots = self._options.max_memory // batch
+        if slots < least:
+            msg = (
+                f"max_memory={self._options.max_memory:,} holds {slots} batches of "
+                f"{batch:,} bytes, and {least} are needed; raise it, or lower batch_size "
+                f"or shuffle_buffer"
+            )
+            raise NotEnoughMemoryError(msg)
+        needed = -(-len(self._sequence) // self._options.batch_size) + 1
+        return _Ring(shape, min(slots, max(needed, least)))
+
+    # ------------------------------------------------------------------- run
+
+    def __iter__(self) -> Iterator[PixelBatch]:
+        """Yield the batches.
+
+        Yields
+        ------
+        PixelBatch
+            Of `batch_size` patches; fewer in the last, and where patches failed.
+
+        Raises
+        ------
+        Exception
+            Whatever the account makes of a failure.
+        NotEnoughMemoryError
+            If the caller holds all batches there is memory for, for a minute.
+        """
+        while True:
+            self._dispatch()
+            group = self._deliverable()
+            if group is not None:
+                for batch in self._deliver(group):
+                    self._dispatch()
+                    yield batch
+                    del batch
+                    self._engine.poll()
+            elif self._engine.pending:
+                self._take()
+            elif self._next_patch >= len(self._sequence):
+                return
+            else:
+                self._wait_for_slots()
+
+    def _deliverable(self) -> _Group | None:
+        """Return a group that is complete, and whose turn it is."""
+        candidates = list(self._live)[:1] if self._in_sequence() else list(self._live)
+        for group in candidates:
+            if not group.waiting:
+                self._live.remove(group)
+                return group
+        return None
+
+    def _in_sequence(self) -> bool:
+        return self._options.ordered or bool(self._options.shuffle_buffer)
+
+    def _dispatch(self) -> None:
+        """Hand out groups as long as there is memory, and somebody could use them."""
+        while self._next_patch < len(self._sequence):
+            rows = self._batches * self._options.batch_size
+            patches = self._sequence[self._next_patch : self._next_patch + rows]
+            slots = -(-len(patches) // self._options.batch_size)
+            enough = len(self._jobs) >= 2 * self._engine.capacity and len(self._live) > 1
+            if slots > len(self._ring.free) or enough:
+                return
+            self._next_patch += len(patches)
+            self._submit(patches, [self._ring.free.pop() for _ in range(slots)])
+
+    def _submit(self, patches: IntArray, slots: list[int]) -> None:
+        """Cut a group into chunks of neighbours, and hand them out."""
+        if self._options.shuffle_buffer:
+            patches = self._rng.permutation(patches)
+        group = _Group(patches, slots)
+        size = self._options.batch_size
+        numbers = np.arange(len(patches))
+        offsets = (
+            np.array(slots)[numbers // size] * self._ring.slot_bytes
+            + numbers % size * self._ring.patch_bytes
+        )
+        self._live.append(group)
+        owner = self._columns.plan_of[patches]
+        for index in np.unique(owner).tolist():
+            here = np.flatnonzero(owner == index)
+            for places in self._chunks(index, patches[here], here):
+                plan = self._columns.plans[index]
+                rows = self._columns.rows[patches[places]]
+                place = SegmentRows(self._ring.segment, offsets[places])
+                chunk = Chunk.of(plan, rows, place=place)
+                self._jobs[self._next_job] = (group, chunk, places)
+                self._engine.submit(self._next_job, chunk)
+                self._next_job += 1
+                group.waiting += 1
+
+    def _chunks(
+        self, index: int, patches: IntArray, places: IntArray
+    ) -> Iterator[IntArray]:
+        """Yield places of a group's patches of one slide, chunk by chunk."""
+        plan = self._columns.plans[index]
+        rows = self._columns.rows[patches]
+        order = np.argsort(rows)
+        total = len(self._sequence)
+        for part in blocks(plan, rows[order], total=total, workers=self._workers):
+            yield places[order[np.searchsorted(rows[order], part)]]
+
+    def _take(self) -> None:
+        """Wait for a chunk, and count it as done."""
+        outcome = self._engine.take()
+        group, chunk, places = self._jobs.pop(outcome.index)
+        failed = self._account.note(chunk, outcome)
+        group.waiting -= 1
+        group.delivered[places[np.isin(chunk.rows, failed)]] = False
+        self._clock.advance(patches=len(chunk.rows))
+
+    def _deliver(self, group: _Group) -> Iterator[PixelBatch]:
+        """Yield the batches of a complete group."""
+        size = self._options.batch_size
+        for number, slot in enumerate(group.slots):
+            part = slice(number * size, (number + 1) * size)
+            kept = group.delivered[part]
+            patches = group.patches[part][kept]
+            pixels = self._ring.lend(slot)[: len(kept)]
+            if not kept.all():
+                pixels[: len(patches)] = pixels[kept]
+                pixels = pixels[: len(patches)]
+            if len(patches):
+                yield self._batch(patches, pixels)
+            del pixels
+
+    def _batch(self, patches: IntArray, pixels: Pixels) -> PixelBatch:
+        columns = self._columns
+        numbers = np.array([plan.slide for plan in columns.plans])
+        return PixelBatch(
+            pixels=pixels,
+            labels=columns.labels[patches],
+            locations=columns.locations[patches],
+            slides=numbers[columns.plan_of[patches]],
+            rows=columns.rows[patches],
+        )
+
+    def _wait_for_slots(self) -> None:
+        """Wait until the caller lets go of batches.
+
+        Raises
+        ------
+        NotEnoughMemoryError
+            If it holds all of them for a minute.
+        """
+        deadline = time.monotonic() + _HELD_TIMEOUT_S
+        needed = min(
+            self._batches,
+            -(-(len(self._sequence) - self._next_patch) // self._options.batch_size),
+        )
+        while len(self._ring.free) < needed:
+            if time.monotonic() > deadline:
+                msg = (
+                    f"all {self._options.max_memory:,} bytes of max_memory are in batches "
+                    f"that are still held; let go of them, keep batch.copy(), or raise it"
+                )
+                raise NotEnoughMemoryError(msg)
+            time.sleep(0.002)

@@ -1,0 +1,185 @@
+"""Patches of many slides, batch by batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from dplabtools.extraction.account import Account
+from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.geometry.resolution import Number
+from dplabtools.records.failure import Failure
+from dplabtools.records.pixel_batch import PixelBatch
+from dplabtools.slides.patches._pool_run import OnError, PoolOptions, PoolRun
+from dplabtools.slides.patches._request import (
+    LocationLike,
+    check_choice,
+    parse_count,
+    parse_views,
+)
+
+__all__ = ["StreamPatchExtractorPool"]
+
+_AHEAD = 4  # chunks given to a worker at once: it goes on while the caller is busy
+
+
+class StreamPatchExtractorPool:
+    """Patches of many slides, batch by batch, in bounded memory.
+
+    Iterating starts the workers, and yields batches whose pixels lie in memory shared with
+    them. Leaving the loop, by whatever way, ends the workers at once; iterating again runs
+    again. A caller who is slow makes the workers wait.
+
+    A batch stays valid as long as somebody holds its pixels, or a view or tensor made of
+    them; its memory is used again after that. Batches that are held make the ring of
+    memory grow, up to `max_memory`; if all of it is held for a minute while the next batch
+    is waited for, that is an error.
+
+    Parameters
+    ----------
+    patches_pool : iterable of location objects
+        A pool of locations, or any list of location objects and `PatchesMock`. All patches
+        must have the same size.
+    proc_num_workers : int
+        Worker processes. They share the patches of all slides, also those of one.
+    thread_num_workers : int
+        Threads in each, which share an open slide.
+    batch_size : int, default 256
+        Patches of a batch; the last may have fewer, and so may one with patches that
+        failed and were skipped.
+    levels_or_mpps : sequence of int or float, optional
+        Resolutions of multi-resolution patches.
+    order : {"table", "ready"}
+        ``"table"``: slides as given, patches in their order. ``"ready"``: whatever is
+        ready first.
+    shuffle_buffer : int, default 0
+        Patches that change places at random: slides are read in random order of
+        neighbourhoods, and so many patches are shuffled together. The order depends on
+        `seed` alone, not on the workers. 0 does not shuffle.
+    seed : int, optional
+        Decides the shuffled order; None for another at each iteration.
+    max_memory : int, default 2**30
+        Bytes of shared memory that the batches may take.
+    on_error : {"raise", "skip"}
+        Whether the first error ends the iteration, or is recorded in `errors`.
+    progress : bool or callable, default False
+        Who is told how far it has come.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    chunk_timeout_s : float, default 900
+        A worker that takes longer over a chunk (at most 64 patches) counts as hanging; it
+        is replaced, and the chunk read once more.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        If an argument makes no sense. What concerns slides and memory is raised by
+        iterating.
+    """
+
+    def __init__(
+        self,
+        *,
+        patches_pool: Iterable[LocationLike],
+        proc_num_workers: int,
+        thread_num_workers: int,
+        batch_size: int = 256,
+        levels_or_mpps: Sequence[Number] | None = None,
+        order: Literal["table", "ready"] = "table",
+        shuffle_buffer: int = 0,
+        seed: int | None = None,
+        max_memory: int = 1 << 30,
+        on_error: OnError = "raise",
+        progress: ProgressArgument = False,
+        resampling_mode: str | None = None,
+        included_labels: Collection[str] = (),
+        excluded_labels: Collection[str] = (),
+        chunk_timeout_s: float = 900.0,
+    ) -> None:
+        views = None if levels_or_mpps is None else parse_views(levels_or_mpps)
+        options = PoolOptions(
+            patches_pool=patches_pool,
+            proc_num_workers=proc_num_workers,
+            thread_num_workers=thread_num_workers,
+            proc_mp_chunksize=1,
+            thread_mp_chunksize=1,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+            on_error=on_error,
+            progress=progress,
+            chunk_timeout_s=chunk_timeout_s,
+        )
+        check_choice(order, ("table", "ready"), name="order")
+        self._run = PoolRun(options, views)
+        self._multires = views is not None
+        self._options = StreamOptions(
+            batch_size=parse_count(batch_size, name="batch_size"),
+            ordered=order == "table",
+            shuffle_buffer=parse_count(shuffle_buffer, name="shuffle_buffer", least=0),
+            seed=seed,
+            max_memory=parse_count(max_memory, name="max_memory"),
+            workers=self._run.processes,
+        )
+        self._errors: list[Failure] = []
+
+    @property
+    def errors(self) -> list[Failure]:
+        """What the iteration that ended last has skipped."""
+        return list(self._errors)
+
+    @property
+    def patch_count(self) -> int:
+        """Number of patches asked for."""
+        return sum(map(len, self._run.tables))
+
+    def __len__(self) -> int:
+        """Return the number of batches, if no patch fails."""
+        return math.ceil(self.patch_count / self._options.batch_size)
+
+    def __iter__(self) -> Iterator[PixelBatch]:
+        """Run, and yield batches.
+
+        Yields
+        ------
+        PixelBatch
+            `pixels` uint8 of shape (n, height, width, 3), with `levels_or_mpps` (n, levels,
+            height, width, 3); `labels`, `locations` (level 0 pixels), `slides`, `rows`.
+
+        Raises
+        ------
+        SlideError
+            If a slide cannot be opened or read where it was asked to.
+        NotEnoughMemoryError
+            If `max_memory` does not hold a few batches, or the caller holds all of it.
+        WorkerError
+            If worker processes die, twice, on the same patches.
+        """
+        extraction, clock = self._run.extraction(), self._run.clock()
+        account = Account(extraction.tables, skip_errors=extraction.skip_errors)
+        with self._run.engine(ahead=_AHEAD) as engine:
+            try:
+                extraction.plan(engine, account, clock)
+                wanted = [
+                    account.rows_inside(plan, extraction.reading)
+                    for plan in account.planned()
+                ]
+                stream = BatchStream(
+                    account, wanted, options=self._options, engine=engine, clock=clock
+                )
+                engine.begin(extraction.work(), segments=stream.segments)
+                for batch in stream:
+                    yield batch if self._multires else _one_view(batch)
+                    del batch
+            finally:
+                self._errors = account.errors()
+
+
+def _one_view(batch: PixelBatch) -> PixelBatch:
+    """Return a batch without the axis of resolutions."""
+    return replace(batch, pixels=batch.pixels[:, 0])
