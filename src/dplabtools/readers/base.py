@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from PIL import Image
 
-from dplabtools._typing import Pixels, Size
+from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools.errors import (
+    LevelOutOfRangeError,
+    MissingSlideError,
+    ParameterTypeError,
+    UnsupportedSlideError,
+)
 
-__all__ = ["ScanInfo", "SlideReader"]
+__all__ = ["Colour", "ScanInfo", "SlideReader", "check_level", "slide_file"]
+
+Colour: TypeAlias = tuple[int, int, int]
+"""RGB, each from 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +85,23 @@ class SlideReader(Protocol):
         ...
 
     def associated_image(self, name: str) -> Image.Image | None:
-        """Return an embedded image (``"label"``, ``"thumbnail"``, ...), or None."""
+        """Return an embedded image as RGB, or None if there is none of that name.
+
+        Parameters
+        ----------
+        name : str
+            ``"label"``, ``"thumbnail"``, ``"macro"``, ...
+
+        Raises
+        ------
+        SlideReadError
+            If the image is there and damaged.
+        ClosedSlideError
+            If the reader has been closed.
+        """
         ...
 
-    def read(self, origin: tuple[int, int], level: int, size: Size) -> Pixels:
+    def read(self, origin: Point, level: int, size: Size) -> Pixels:
         """Return a region; the background is where the slide is not, or transparent.
 
         Parameters
@@ -97,6 +121,8 @@ class SlideReader(Protocol):
 
         Raises
         ------
+        LevelOutOfRangeError
+            If there is no such level.
         SlideReadError
             If the file is damaged there. Later reads elsewhere are not affected.
         ClosedSlideError
@@ -116,3 +142,47 @@ class SlideReader(Protocol):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+def slide_file(path: StrPath) -> str:
+    """Return the path of a slide file, once it is known that it can be opened as a file.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is no path.
+    MissingSlideError
+        If there is no such file.
+    UnsupportedSlideError
+        If it is a directory, or may not be read.
+    """
+    if not isinstance(path, str | os.PathLike):
+        msg = f"a slide file must be a str or a path, not {path!r}"
+        raise ParameterTypeError(msg)
+    file = os.fspath(path)
+    name = Path(file).name
+    try:
+        with Path(file).open("rb"):
+            return file
+    except FileNotFoundError as error:
+        msg = f"there is no slide file {file!r}; check the path"
+        raise MissingSlideError(msg, slide=name) from error
+    except IsADirectoryError as error:
+        msg = f"{file!r} is a directory; name a slide file in it"
+        raise UnsupportedSlideError(msg, slide=name) from error
+    except OSError as error:
+        msg = f"the file cannot be read ({error.strerror}); check its permissions"
+        raise UnsupportedSlideError(msg, slide=name) from error
+
+
+def check_level(level: int, *, count: int, slide: str) -> None:
+    """Raise if a slide of so many levels has no such level.
+
+    Raises
+    ------
+    LevelOutOfRangeError
+        If it has not.
+    """
+    if not 0 <= level < count:
+        msg = f"there is no level {level}; this slide has levels 0 to {count - 1}"
+        raise LevelOutOfRangeError(msg, slide=slide)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,6 +173,5 @@ class EngineContract:
         assert "beware" in caplog.text
 
 
-def _by_index(outcomes: object) -> dict[int, Outcome]:
-    assert hasattr(outcomes, "__iter__")
+def _by_index(outcomes: Iterable[Outcome]) -> dict[int, Outcome]:
     return {outcome.index: outcome for outcome in outcomes}

@@ -1,0 +1,137 @@
+"""Pictures read by Pillow: one level, no microns per pixel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
+from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
+from dplabtools.readers.pixels import opaque, read_clipped
+
+__all__ = ["PillowReader"]
+
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+"""What becomes RGB without loss; sixteen bits a sample do not."""
+
+
+class PillowReader:
+    """A picture, opened by Pillow; it is decoded whole at the first read, and kept.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    background : (int, int, int)
+        RGB outside the picture, and behind its transparent pixels.
+
+    Raises
+    ------
+    MissingSlideError
+        If there is no such file.
+    UnsupportedSlideError
+        If Pillow cannot open it, or holds it to be too large (more than twice
+        `PIL.Image.MAX_IMAGE_PIXELS`), or its samples have more than 8 bits.
+    """
+
+    def __init__(self, path: StrPath, *, background: Colour) -> None:
+        self.library: str = "pillow"
+        self._path = slide_file(path)
+        self._name = Path(self._path).name
+        self._background = background
+        self._lock = threading.Lock()
+        try:
+            image = Image.open(self._path)
+        except (
+            OSError,
+            ValueError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
+            reason = f"Pillow cannot open it ({error})"
+            raise self._unsupported(reason) from error
+        if image.mode not in _MODES:
+            image.close()
+            reason = f"pixels of mode {image.mode} do not fit into RGB"
+            raise self._unsupported(reason)
+        self.sizes: tuple[Size, ...] = (image.size,)
+        self.downsamples: tuple[float, ...] = (1.0,)
+        self.scan: ScanInfo = ScanInfo()
+        self.properties: Mapping[str, str] = {"pillow.format": str(image.format)}
+        self._image: Image.Image | None = image
+        self._pixels: Pixels | None = None
+
+    @property
+    def native(self) -> Image.Image | None:
+        """The `PIL.Image.Image`; None after `close`."""
+        return self._image
+
+    def associated_image(self, name: str) -> Image.Image | None:
+        """Return None: a picture embeds no others."""
+        self._opened()
+        return None
+
+    def read(self, origin: Point, level: int, size: Size) -> Pixels:
+        """Return a region; the background is where the slide is not, or transparent.
+
+        See `SlideReader.read`.
+        """
+        check_level(level, count=1, slide=self._name)
+        pixels = self._decoded()
+
+        def fetch(corner: Point, extent: Size) -> Pixels:
+            (x, y), (width, height) = corner, extent
+            return pixels[y : y + height, x : x + width].copy()
+
+        return read_clipped(
+            fetch, origin, size, level_size=self.sizes[0], background=self._background
+        )
+
+    def close(self) -> None:
+        """Release the file and the pixels; reads under way are finished first."""
+        with self._lock:
+            if self._image is not None:
+                self._image.close()
+            self._image = self._pixels = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _opened(self) -> Image.Image:
+        if self._image is None:
+            msg = "the slide has been closed; open it again"
+            raise ClosedSlideError(msg, slide=self._name)
+        return self._image
+
+    def _decoded(self) -> Pixels:
+        """Return all pixels, decoded by the first thread that asks for them."""
+        with self._lock:
+            self._opened()
+            if self._pixels is None:
+                try:
+                    # Opened anew: after an error Pillow takes a picture for decoded.
+                    with Image.open(self._path) as image:
+                        self._pixels = np.array(opaque(image, self._background))
+                except (OSError, ValueError, SyntaxError) as error:
+                    msg = f"the file is damaged ({error}); get a whole copy of it"
+                    raise SlideReadError(msg, slide=self._name) from error
+            return self._pixels
+
+    def _unsupported(self, reason: str) -> UnsupportedSlideError:
+        msg = f'{reason}; try another config.slide_library, such as "auto"'
+        return UnsupportedSlideError(msg, slide=self._name)

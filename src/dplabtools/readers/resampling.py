@@ -1,0 +1,163 @@
+"""Any part of a resized image, out of no more of the original than it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import Image
+
+from dplabtools._typing import Pixels, Point, Size
+from dplabtools.errors import UnknownFilterError
+
+__all__ = ["Resizing", "resampling_filter"]
+
+_Fetch: TypeAlias = Callable[[Point, Size], Pixels]
+
+_PILLOW_ORDERS = int(PIL.__version__.split(".", maxsplit=1)[0]) >= 13
+_SUPPORT = 5  # pixels; no filter of Pillow reaches further
+_BLOCK = 2048  # side of what is read at once for a whole image, in pixels of the original
+
+
+def resampling_filter(name: str) -> Image.Resampling:
+    """Return a filter of Pillow by its name.
+
+    Raises
+    ------
+    UnknownFilterError
+        If there is none of that name.
+    """
+    try:
+        return Image.Resampling[name]
+    except KeyError:
+        names = ", ".join(member.name for member in Image.Resampling)
+        msg = f"there is no resampling filter {name!r}; choose one of {names}"
+        raise UnknownFilterError(msg) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resizing:
+    """An image resized as a whole by Pillow, of which any part can be computed alone.
+
+    A part equals that part of the resized image, within a grey value: the filter sees
+    the same pixels with the same weights, up to the rounding of the weights. (The BOX
+    filter takes a pixel or leaves it; where its edge cuts one in the middle, rounding
+    decides.)
+
+    Attributes
+    ----------
+    original : (int, int)
+        (width, height) of the image.
+    whole : (int, int)
+        (width, height) to which it is resized.
+    resample : PIL.Image.Resampling
+        Filter.
+    """
+
+    original: Size
+    whole: Size
+    resample: Image.Resampling
+
+    def part(self, corner: Point, size: Size, *, fetch: _Fetch) -> Pixels:
+        """Return a part of the resized image.
+
+        Parameters
+        ----------
+        corner : (int, int)
+            (x, y) of the top-left corner, in pixels of the resized image.
+        size : (int, int)
+            (width, height); the part lies within the resized image.
+        fetch : callable
+            Returns the pixels of a rectangle (corner, size) of the original.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            RGB.
+        """
+        if self.resample is Image.Resampling.NEAREST:
+            return self._picked(corner, size, fetch)
+        x, y = (self._span(axis, corner[axis], size[axis]) for axis in (0, 1))
+        image = Image.fromarray(fetch((x.low, y.low), (x.high - x.low, y.high - y.low)))
+        # One axis at a time, in the order in which Pillow would resize the whole: it
+        # rounds in between, and for the part it might choose the other order.
+        if self._vertical_first():
+            return np.array(self._across(self._down(image, y, size[1]), x, size[0]))
+        return np.array(self._down(self._across(image, x, size[0]), y, size[1]))
+
+    def image(self, fetch: _Fetch) -> Image.Image:
+        """Return the resized image, computed block by block."""
+        canvas = Image.new("RGB", self.whole)
+        for corner, size in self._blocks():
+            canvas.paste(Image.fromarray(self.part(corner, size, fetch=fetch)), corner)
+        return canvas
+
+    def _picked(self, corner: Point, size: Size, fetch: _Fetch) -> Pixels:
+        """Return the pixels that the nearest-neighbour filter picks."""
+        columns, rows = (
+            self._picks(axis)[corner[axis] : corner[axis] + size[axis]] for axis in (0, 1)
+        )
+        first = (int(columns[0]), int(rows[0]))
+        extent = (int(columns[-1]) - first[0] + 1, int(rows[-1]) - first[1] + 1)
+        return fetch(first, extent)[np.ix_(rows - first[1], columns - first[0])]
+
+    def _picks(self, axis: int) -> npt.NDArray[np.int64]:
+        """Return which pixel is picked for each; Pillow sums up steps from the start."""
+        steps = np.full(self.whole[axis], self.original[axis] / self.whole[axis])
+        steps[0] /= 2
+        return np.add.accumulate(steps).astype(np.int64)
+
+    def _across(self, image: Image.Image, span: _Span, count: int) -> Image.Image:
+        box = (span.start, 0.0, span.stop, float(image.height))
+        return image.resize((count, image.height), self.resample, box=box)
+
+    def _down(self, image: Image.Image, span: _Span, count: int) -> Image.Image:
+        box = (0.0, span.start, float(image.width), span.stop)
+        return image.resize((image.width, count), self.resample, box=box)
+
+    def _vertical_first(self) -> bool:
+        """Tell whether Pillow begins with the columns: since 13, where that saves much."""
+        if not _PILLOW_ORDERS:
+            return False
+        fewer_columns, fewer_rows = (
+            before - after for before, after in zip(self.original, self.whole, strict=True)
+        )
+        return fewer_rows > 2 * max(fewer_columns, 0)
+
+    def _blocks(self) -> Iterator[tuple[Point, Size]]:
+        width, height = self.whole
+        step_x, step_y = (
+            max(1, _BLOCK * whole // original)
+            for whole, original in zip(self.whole, self.original, strict=True)
+        )
+        for y in range(0, height, step_y):
+            for x in range(0, width, step_x):
+                yield (x, y), (min(step_x, width - x), min(step_y, height - y))
+
+    def _span(self, axis: int, first: int, count: int) -> _Span:
+        """Return the pixels of the original that the filter sees, along one axis."""
+        length = self.original[axis]
+        scale = length / self.whole[axis]
+        # An axis of equal length is not filtered at all: some filters would blur it.
+        margin = 0 if scale == 1 else _SUPPORT * max(scale, 1.0) + 1
+        start, stop = first * scale, (first + count) * scale
+        low = max(0, math.floor(start - margin))
+        high = min(length, math.ceil(stop + margin))
+        return _Span(
+            low=low, high=high, start=start - low, stop=min(stop - low, float(high - low))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """Pixels `low` to `high` of the original; within them, `start` to `stop` is wanted."""
+
+    low: int
+    high: int
+    start: float
+    stop: float

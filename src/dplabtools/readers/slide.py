@@ -1,0 +1,298 @@
+"""A slide as it is used: a reader, and what is to be made of its pixels."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools.errors import MissingMppError, ParameterError, ResolutionError
+from dplabtools.geometry.boxes import check_region
+from dplabtools.geometry.pyramid import Pyramid, Source, check_resampling
+from dplabtools.geometry.resolution import Mpp, Resolution
+from dplabtools.readers.base import SlideReader, slide_file
+from dplabtools.readers.metadata import resolved_mpp
+from dplabtools.readers.opening import open_reader
+from dplabtools.readers.pixels import read_clipped
+from dplabtools.readers.resampling import Resizing, resampling_filter
+from dplabtools.settings import Settings
+
+__all__ = ["Slide"]
+
+_THUMBNAIL = 800  # pixels, the longer side of one made from a level
+
+
+class Slide:
+    """An open slide, from which regions are read at levels and, resampled, at any mpp.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The slide file.
+    settings : Settings
+        Library, background, mpp of slides that state none, ranges, margins, filter.
+    resampling_mode : {None, "tile", "wsi"}
+        None: levels only. ``"tile"``: each region is resampled for itself. ``"wsi"``: a
+        region is a part of the whole level, resampled; its pixels lie on one grid.
+    extra_mpps : sequence of float
+        The mpps that will be asked for, with ``"wsi"``.
+
+    Attributes
+    ----------
+    path, name : str
+        The file, and its name without folders.
+    reader : SlideReader
+        Access to the stored pixels.
+    settings : Settings
+        As given.
+    resampling_mode : str or None
+        As given.
+    extra_mpps : tuple of float
+        As given.
+    mpp_data : (float, float) or None
+        Horizontal and vertical microns per pixel of level 0, equal; None if unknown.
+    pyramid : Pyramid
+        The levels.
+
+    Raises
+    ------
+    ParameterError
+        If the mode is unknown, or the mpps do not go with it.
+    MissingSlideError, UnsupportedSlideError
+        If the file cannot be opened.
+    MissingMppError
+        If resampling is asked for and the slide states no mpp.
+    ResolutionError
+        If the file states two different mpps, or an extra mpp is out of range.
+    UnknownFilterError
+        If resampling is asked for with a filter that does not exist.
+    """
+
+    def __init__(
+        self,
+        path: StrPath,
+        *,
+        settings: Settings,
+        resampling_mode: str | None = None,
+        extra_mpps: Sequence[float] = (),
+    ) -> None:
+        check_resampling(resampling_mode)
+        self.path = slide_file(path)
+        self.name = Path(path).name
+        self.extra_mpps = _checked_mpps(extra_mpps, mode=resampling_mode, slide=self.name)
+        self.resampling_mode = resampling_mode
+        self.settings = settings
+        self.reader: SlideReader = open_reader(path, settings=settings)
+        try:
+            self._examine()
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def _examine(self) -> None:
+        """Find out what the slide can give, and check what is asked of it."""
+        reader = self.reader
+        self.mpp_data = resolved_mpp(reader.scan, settings=self.settings, slide=self.name)
+        self.pyramid = Pyramid(
+            slide=self.name,
+            sizes=reader.sizes,
+            downsamples=reader.downsamples,
+            mpp=None if self.mpp_data is None else self.mpp_data[0],
+            power=reader.scan.power,
+        )
+        if self.resampling_mode is None:
+            return
+        if self.mpp_data is None:
+            msg = (
+                f"resampling_mode={self.resampling_mode!r} takes microns per pixel, and "
+                f"the file states none; supply them with GenericSlide.set_external_mpp"
+            )
+            raise MissingMppError(msg, slide=self.name)
+        resampling_filter(self.settings.resampling_filter)
+        for mpp in self.extra_mpps:
+            self.pyramid.check_mpp(mpp, self.settings)
+
+    def with_settings(self, settings: Settings) -> Slide:
+        """Return the same open slide, read by other margins, ranges and filter.
+
+        Library, background and the mpp of level 0 stay as they were when it was opened.
+        """
+        if settings == self.settings:
+            return self
+        twin = copy.copy(self)
+        twin.settings = settings
+        return twin
+
+    def source(self, resolution: Resolution) -> Source:
+        """Say how pixels of a resolution are had.
+
+        Raises
+        ------
+        LevelOutOfRangeError
+            If there is no such level.
+        MissingMppError
+            If it takes mpp and the slide states none.
+        ResolutionError
+            If resampling is needed and not allowed, not prepared for by `extra_mpps`, or
+            the mpp is out of range.
+        """
+        source = self.pyramid.source(
+            resolution, mode=self.resampling_mode, settings=self.settings
+        )
+        if (
+            source.whole is not None
+            and isinstance(resolution, Mpp)
+            and resolution.value not in self.extra_mpps
+        ):
+            msg = (
+                f"{resolution.value} microns per pixel is not among extra_mpps "
+                f'{list(self.extra_mpps)}, which resampling_mode="wsi" goes by; add it'
+            )
+            raise ResolutionError(msg, slide=self.name)
+        return source
+
+    def read(self, origin: Point, resolution: Resolution, size: Size) -> Pixels:
+        """Return a region; the background is where the slide is not.
+
+        Parameters
+        ----------
+        origin : (int, int)
+            (x, y) of the top-left corner, in level 0 pixels; may be negative.
+        resolution : Level or Mpp
+            What to read.
+        size : (int, int)
+            (width, height), in pixels of `resolution`.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            RGB, owned by the caller.
+
+        Raises
+        ------
+        RegionOutOfBoundsError
+            If the region lies wholly outside, or spans the slide from before its start.
+        LevelOutOfRangeError, MissingMppError, ResolutionError
+            As `source`.
+        SlideReadError
+            If the file is damaged there.
+        ClosedSlideError
+            If the slide has been closed.
+        """
+        source = self.source(resolution)
+        (x, y), (width, height) = origin, self.pyramid.size
+        if not (0 <= x <= width and 0 <= y <= height):  # else there is nothing to check
+            check_region(self.pyramid, origin, size, downsample=source.downsample)
+        if source.whole is not None:
+            return self._read_on_grid(source, origin, size)
+        if source.factor != 1.0:
+            return self._read_resampled(source, origin, size)
+        return self.reader.read(origin, source.level, size)
+
+    def image(self, source: Source) -> Image.Image:
+        """Return the whole image that "wsi" mode takes its regions from.
+
+        It is computed block by block; only the result is held.
+        """
+        resizing = self._resizing(source)
+        return resizing.image(self._fetch(source.level))
+
+    def thumbnail(self) -> Image.Image:
+        """Return the embedded thumbnail, else one of at most 800 x 800 pixels."""
+        embedded = self.reader.associated_image("thumbnail")
+        if embedded is not None:
+            return embedded
+        level = self.pyramid.level_for(_THUMBNAIL)
+        width, height = self.pyramid.sizes[level]
+        shrink = max(width / _THUMBNAIL, height / _THUMBNAIL, 1.0)
+        resizing = Resizing(
+            original=(width, height),
+            whole=(max(1, round(width / shrink)), max(1, round(height / shrink))),
+            resample=Image.Resampling.LANCZOS,
+        )
+        return resizing.image(self._fetch(level))
+
+    def close(self) -> None:
+        """Release the file; a second call does nothing."""
+        self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_resampled(self, source: Source, origin: Point, size: Size) -> Pixels:
+        """Read as much as the region takes, and resize it for itself."""
+        width, height = (max(1, round(value * source.factor)) for value in size)
+        pixels = self.reader.read(origin, source.level, (width, height))
+        resample = resampling_filter(self.settings.resampling_filter)
+        return np.array(Image.fromarray(pixels).resize(size, resample))
+
+    def _read_on_grid(self, source: Source, origin: Point, size: Size) -> Pixels:
+        """Read a part of the whole level, resized."""
+        resizing = self._resizing(source)
+        fetch = self._fetch(source.level)
+
+        def part(corner: Point, extent: Size) -> Pixels:
+            return resizing.part(corner, extent, fetch=fetch)
+
+        x, y = (round(value / source.downsample) for value in origin)
+        return read_clipped(
+            part,
+            (x, y),
+            size,
+            level_size=resizing.whole,
+            background=self.settings.background,
+        )
+
+    def _resizing(self, source: Source) -> Resizing:
+        """Say to what a level is resized; to nothing, where it is delivered as it is."""
+        original = self.pyramid.sizes[source.level]
+        return Resizing(
+            original=original,
+            whole=source.whole or original,
+            resample=resampling_filter(self.settings.resampling_filter),
+        )
+
+    def _fetch(self, level: int) -> Callable[[Point, Size], Pixels]:
+        """Return what reads a rectangle of a level, named by pixels of the level."""
+        downsample = self.pyramid.downsamples[level]
+
+        def fetch(corner: Point, size: Size) -> Pixels:
+            x, y = (math.ceil(value * downsample) for value in corner)
+            return self.reader.read((x, y), level, size)
+
+        return fetch
+
+
+def _checked_mpps(
+    mpps: Sequence[float], *, mode: str | None, slide: str
+) -> tuple[float, ...]:
+    """Return the extra mpps, if they are such and go with the mode."""
+    if mode == "wsi" and not len(mpps):
+        msg = 'resampling_mode="wsi" takes extra_mpps: the mpps to resample to'
+        raise ParameterError(msg, slide=slide)
+    if mode != "wsi" and len(mpps):
+        msg = f'extra_mpps go with resampling_mode="wsi", not with {mode!r}'
+        raise ParameterError(msg, slide=slide)
+    if not all(isinstance(mpp, float | np.floating) for mpp in mpps):
+        msg = f"extra_mpps must be floats (microns per pixel), not {list(mpps)}"
+        raise ParameterError(msg, slide=slide)
+    values = tuple(float(mpp) for mpp in mpps)
+    if len(set(values)) < len(values):
+        msg = f"extra_mpps {list(mpps)} holds a value twice; leave one out"
+        raise ParameterError(msg, slide=slide)
+    return values

@@ -1,0 +1,393 @@
+"""One slide, whatever its format: the documented `GenericSlide`."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from PIL import Image
+
+from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools.errors import ClosedSlideError, ParameterError
+from dplabtools.geometry.pyramid import Pyramid, Source
+from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
+from dplabtools.readers.slide import Slide
+from dplabtools.slides._arguments import checked_pair, checked_size
+from dplabtools.slides._slide_settings import SlideSettings
+
+__all__ = ["GenericSlide"]
+
+logger = logging.getLogger("dplabtools")
+
+
+class GenericSlide(SlideSettings):
+    """A whole-slide image, read at its levels and, resampled, at any microns per pixel.
+
+    It is a context manager. It pickles: what arrives in another process opens the file
+    there when it is first used, under the settings that held when it was pickled.
+
+    Parameters
+    ----------
+    wsi_file : str or path-like
+        The slide file.
+    resampling_mode : {None, "tile", "wsi"}
+        Whether, and how, regions at mpps of no level are made. ``"tile"`` resamples each
+        region for itself; ``"wsi"`` gives the pixels of resampling the whole level.
+    extra_mpps : sequence of float
+        With ``"wsi"``: the mpps that will be asked for.
+
+    Raises
+    ------
+    MissingSlideError, UnsupportedSlideError
+        If the file cannot be opened.
+    ParameterError
+        If the mode is unknown, or `extra_mpps` do not go with it, are no floats or hold
+        a value twice.
+    MissingMppError
+        If a mode is given and the slide has no mpp.
+    ResolutionError
+        If the file states two different mpps, or an extra mpp is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        wsi_file: StrPath,
+        resampling_mode: str | None = None,
+        extra_mpps: Sequence[float] = (),
+    ) -> None:
+        super().__init__()
+        self._resampling_mode = resampling_mode
+        self._extra_mpps = tuple(extra_mpps)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._slide: Slide | None = self._open(wsi_file)
+        self._file = self._slide.path
+
+    # -- what it is ------------------------------------------------------------------
+
+    @property
+    def slide_file(self) -> str:
+        """Path of the file, as given."""
+        return self._file
+
+    @property
+    def slide_name(self) -> str:
+        """Name of the file."""
+        return Path(self._file).name
+
+    @property
+    def slide_id(self) -> str:
+        """Name of the file without its last extension."""
+        return Path(self._file).stem
+
+    @property
+    def lib_name(self) -> str:
+        """Name of the library that reads it."""
+        return self._opened().reader.library
+
+    @property
+    def slide_object(self) -> object:
+        """The library's own object; None after `close`."""
+        return None if self._closed else self._opened().reader.native
+
+    @property
+    def all_properties(self) -> Mapping[str, str]:
+        """Vendor properties, by the names the library gives them."""
+        return self._opened().reader.properties
+
+    def get_property(self, name: str) -> str:
+        """Return a vendor property.
+
+        Parameters
+        ----------
+        name : str
+            One of the keys of `all_properties`.
+
+        Raises
+        ------
+        ParameterError
+            If there is none of that name.
+        """
+        properties = self.all_properties
+        if name not in properties:
+            msg = f"there is no property {name!r}; see all_properties for those there are"
+            raise ParameterError(msg, slide=self.slide_name)
+        return properties[name]
+
+    @property
+    def thumbnail_image(self) -> Image.Image:
+        """The embedded thumbnail, else one of at most 800 x 800 pixels; RGB."""
+        return self._opened().thumbnail()
+
+    @property
+    def label_image(self) -> Image.Image | None:
+        """The embedded picture of the label, RGB; None if there is none."""
+        image = self._opened().reader.associated_image("label")
+        if image is None:
+            logger.info("%s: Embedded label image is not available", self.slide_name)
+        return image
+
+    # -- levels ----------------------------------------------------------------------
+
+    @property
+    def level_count(self) -> int:
+        """Number of levels."""
+        return len(self._pyramid.sizes)
+
+    @property
+    def level_dimensions(self) -> tuple[Size, ...]:
+        """(width, height) of each level, finest first."""
+        return self._pyramid.sizes
+
+    @property
+    def level_downsamples(self) -> tuple[float, ...]:
+        """Level 0 pixels per pixel of each level."""
+        return self._pyramid.downsamples
+
+    @property
+    def level_mpp_values(self) -> tuple[float | None, ...]:
+        """Microns per pixel of each level; None for each if the slide has no mpp."""
+        pyramid = self._pyramid
+        if pyramid.mpp is None:
+            return (None,) * len(pyramid.sizes)
+        return pyramid.level_mpps()
+
+    @property
+    def mpp_data(self) -> tuple[float, float] | tuple[None, None]:
+        """Horizontal and vertical microns per pixel of level 0."""
+        return self._opened().mpp_data or (None, None)
+
+    @property
+    def magnification(self) -> int | None:
+        """Objective power."""
+        power = self._pyramid.power
+        if power is None:
+            logger.info("%s: Magnification is not available", self.slide_name)
+            return None
+        return round(power)
+
+    def get_basepatch_mpp(self, level_or_mpp: Number) -> float:
+        """Return the microns per pixel of a level, or the mpp itself.
+
+        Parameters
+        ----------
+        level_or_mpp : int or float
+            Level (int) or microns per pixel (float).
+
+        Raises
+        ------
+        LevelOutOfRangeError
+            If there is no such level.
+        MissingMppError
+            If a level is given and the slide has no mpp.
+        """
+        return self._pyramid.mpp_of(parse_level_or_mpp(level_or_mpp))
+
+    # -- levels made by resampling_mode="wsi" ----------------------------------------
+
+    @property
+    def level_count_extra(self) -> int:
+        """Number of extra mpps that no level has."""
+        return len(self._extra_sources())
+
+    @property
+    def level_mpp_values_extra(self) -> tuple[float, ...]:
+        """The extra mpps that no level has."""
+        return tuple(self._extra_sources())
+
+    @property
+    def level_dimensions_extra(self) -> OrderedDict[float, Size]:
+        """(width, height) of the resampled slide, by mpp."""
+        sizes = ((mpp, s.whole) for mpp, s in self._extra_sources().items())
+        return OrderedDict((mpp, size) for mpp, size in sizes if size is not None)
+
+    @property
+    def level_resamples_extra(self) -> OrderedDict[float, float]:
+        """Pixels of the level resampled per pixel made, by mpp."""
+        return OrderedDict((mpp, s.factor) for mpp, s in self._extra_sources().items())
+
+    @property
+    def level_images_extra(self) -> Mapping[float, Image.Image]:
+        """The resampled slide, by mpp; each image is made when it is asked for."""
+        return _ExtraImages(self._current(), self._extra_sources())
+
+    # -- pixels ----------------------------------------------------------------------
+
+    def get_region(
+        self,
+        *,
+        location: Point,
+        level_or_mpp: Number,
+        size: Size,
+        skip_padding: bool = False,
+    ) -> Image.Image:
+        """Return a region; what lies outside the slide is background.
+
+        Parameters
+        ----------
+        location : (int, int)
+            (x, y) of the top-left corner, in level 0 pixels; may be negative.
+        level_or_mpp : int or float
+            Level (int) or microns per pixel (float).
+        size : (int, int)
+            (width, height) of the result, in pixels.
+        skip_padding : bool, default False
+            Accepted for the documented interface. What is outside is known from the
+            geometry and never painted over afterwards, so there is nothing to skip.
+
+        Returns
+        -------
+        PIL.Image.Image
+            RGB, of exactly `size`.
+
+        Raises
+        ------
+        RegionOutOfBoundsError
+            If the region lies wholly outside, or spans the slide from before its start.
+        ResolutionTypeError, ParameterError, ParameterTypeError
+            If an argument is not what it has to be.
+        LevelOutOfRangeError
+            If there is no such level.
+        MissingMppError
+            If an mpp is asked for and the slide has none.
+        ResolutionError
+            If the mpp needs a `resampling_mode`, or is not among `extra_mpps`.
+        SlideReadError
+            If the file is damaged there.
+        ClosedSlideError
+            If the slide has been closed.
+        """
+        slide = self._current()
+        origin = checked_pair(location, name="location", slide=slide.name)
+        resolution = parse_level_or_mpp(level_or_mpp)
+        return Image.fromarray(
+            slide.read(origin, resolution, checked_size(size, slide=slide.name))
+        )
+
+    def get_region_array(self, *, location: Point, level: int, size: Size) -> Pixels:
+        """Return a region of a level as an array, wherever it lies.
+
+        Parameters
+        ----------
+        location : (int, int)
+            (x, y) of the top-left corner, in level 0 pixels.
+        level : int
+            Level.
+        size : (int, int)
+            (width, height), in pixels of the level.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            RGB; background outside the slide.
+
+        Raises
+        ------
+        ParameterError, ParameterTypeError
+            If an argument is not what it has to be.
+        LevelOutOfRangeError
+            If there is no such level.
+        SlideReadError
+            If the file is damaged there.
+        ClosedSlideError
+            If the slide has been closed.
+        """
+        slide = self._opened()
+        origin = checked_pair(location, name="location", slide=slide.name)
+        return slide.reader.read(
+            origin, operator.index(level), checked_size(size, slide=slide.name)
+        )
+
+    # -- life ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the file; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._slide is not None:
+                self._slide.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return str([type(self).__name__, self.lib_name, self._file])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what it takes to open the slide elsewhere; no handle travels."""
+        return {
+            "_file": self._file,
+            "_resampling_mode": self._resampling_mode,
+            "_extra_mpps": self._extra_mpps,
+            "_carried": self._settings(),
+            "_closed": self._closed,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._slide = None
+
+    def _open(self, file: StrPath) -> Slide:
+        return Slide(
+            file,
+            settings=self._settings(),
+            resampling_mode=self._resampling_mode,
+            extra_mpps=self._extra_mpps,
+        )
+
+    def _opened(self) -> Slide:
+        """Return the slide, opened if it has not been in this process."""
+        with self._lock:
+            if self._slide is None:
+                if self._closed:
+                    msg = "the slide has been closed; open it again"
+                    raise ClosedSlideError(msg, slide=self.slide_name)
+                self._slide = self._open(self._file)
+            return self._slide
+
+    def _current(self) -> Slide:
+        """Return the slide under the settings as they stand now."""
+        return self._opened().with_settings(self._settings())
+
+    @property
+    def _pyramid(self) -> Pyramid:
+        return self._opened().pyramid
+
+    def _extra_sources(self) -> OrderedDict[float, Source]:
+        """Return how the extra mpps that no level has are made."""
+        slide = self._current()
+        sources = ((mpp, slide.source(Mpp(mpp))) for mpp in slide.extra_mpps)
+        return OrderedDict((mpp, s) for mpp, s in sources if s.whole is not None)
+
+
+class _ExtraImages(Mapping[float, Image.Image]):
+    """Resampled slides by mpp, each made when it is asked for, and not kept."""
+
+    def __init__(self, slide: Slide, sources: Mapping[float, Source]) -> None:
+        self._slide = slide
+        self._sources = sources
+
+    def __getitem__(self, mpp: float) -> Image.Image:
+        return self._slide.image(self._sources[mpp])
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)

@@ -1,0 +1,50 @@
+"""What all tests share: slides, and settings that are put back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from dplabtools import config
+from dplabtools.testing.make_slide import make_slide
+
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def slides_dir() -> Path:
+    """The folder of real slides, which are not part of the project."""
+    folder = os.environ.get("DPLABTOOLS_TEST_SLIDES")
+    if not folder:
+        pytest.skip("DPLABTOOLS_TEST_SLIDES does not name a folder of real slides")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def made_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Aperio slide: JPEG, 1024 x 768, three levels, 0.5 microns per pixel, 20x."""
+    file = tmp_path_factory.mktemp("made") / "made.svs"
+    return make_slide(file, size=(1024, 768), seed=1)
+
+
+@pytest.fixture(scope="session")
+def lossless_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with its pixels stored exactly."""
+    file = tmp_path_factory.mktemp("made") / "lossless.svs"
+    return make_slide(file, size=(1024, 768), seed=1, compression="deflate")
+
+
+@pytest.fixture(autouse=True)
+def settings_as_before() -> Iterator[None]:
+    """Put back every knob that a test turns."""
+    library, background = config.slide_library, config.background
+    messages, slide_settings = config.print_messages, config._slide_settings
+    yield
+    config.slide_library, config.background = library, background
+    config.print_messages, config._slide_settings = messages, slide_settings
+    config.snapshot()  # takes the handler of messages away again
