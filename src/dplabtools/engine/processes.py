@@ -26,11 +26,11 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.engine.worker import send_descriptor, serve
 from dplabtools.errors import WorkerError
 
-__all__ = ["ProcessEngine"]
+__all__ = ["WORKER_NAME", "ProcessEngine"]
 
 _AHEAD = 2  # jobs given to a worker at once: the next one waits there, not here
 _ATTEMPTS = 2
-_NAME = "dplabtools-worker"
+WORKER_NAME = "dplabtools-worker"
 _PRELOAD = "dplabtools.engine.preload"
 _LOGGER = logging.getLogger(__name__)
 _starting = threading.Lock()
@@ -193,7 +193,7 @@ class ProcessEngine:
         ours, theirs = self._context.Pipe()
         with _callers_script_left_alone():
             process = self._context.Process(
-                target=serve, args=(theirs,), name=_NAME, daemon=True
+                target=serve, args=(theirs,), name=WORKER_NAME, daemon=True
             )
             process.start()
         theirs.close()
@@ -346,7 +346,7 @@ def _callers_script_left_alone() -> Generator[None]:
 
         def without_script(name: str) -> dict[str, Any]:
             data: dict[str, Any] = original(name)
-            if name == _NAME:
+            if name == WORKER_NAME:
                 data.pop("init_main_from_path", None)
                 data.pop("init_main_from_name", None)
             return data

@@ -75,12 +75,13 @@ class Account:
         RegionOutOfBoundsError
             If there are any, and errors are not to be skipped.
         """
-        outside, error = rows_outside(plan, reading)
-        if error is not None:
+        inside = np.ones(len(plan), dtype=np.bool_)
+        for row, error in rows_outside(plan, reading):
             if not self._skip_errors:
                 raise error
-            self._enter(plan.slide, np.flatnonzero(outside).tolist(), error)
-        return np.flatnonzero(~outside)
+            self._enter(plan.slide, [row], error)
+            inside[row] = False
+        return np.flatnonzero(inside)
 
     def note(self, chunk: Chunk, outcome: Outcome) -> IntArray:
         """Enter what became of a chunk.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray
+from dplabtools._typing import IntArray
 from dplabtools.errors import RegionOutOfBoundsError
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.multires import concentric_origins
@@ -101,35 +101,30 @@ def plan_slide(
 
 def rows_outside(
     plan: SlidePlan, reading: Reading
-) -> tuple[BoolArray, RegionOutOfBoundsError | None]:
+) -> list[tuple[int, RegionOutOfBoundsError]]:
     """Find the patches that do not fit the slide at one of their resolutions.
 
     Returns
     -------
-    outside : ndarray of bool, shape (n,)
-        Which they are.
-    error : RegionOutOfBoundsError or None
-        About the first of them.
+    list of (int, RegionOutOfBoundsError)
+        Row and error of each, by row.
     """
-    outside = np.zeros(len(plan), dtype=np.bool_)
-    error: RegionOutOfBoundsError | None = None
+    errors: dict[int, RegionOutOfBoundsError] = {}
     for index, view in enumerate(plan.views):
         source = plan.pyramid.source(view, mode=reading.mode, settings=reading.settings)
-        here = regions_outside(
+        outside = regions_outside(
             plan.pyramid.size,
             plan.origins[:, index],
             plan.table.sizes,
             downsample=source.downsample,
         )
-        if here.any() and error is None:
-            row = int(np.argmax(here))
+        for row in np.flatnonzero(outside).tolist():
             x, y = plan.origins[row, index].tolist()
             width, height = plan.table.sizes[row].tolist()
-            error = region_error(
+            errors[row] = region_error(
                 plan.pyramid, (x, y), (width, height), downsample=source.downsample
             )
-        outside |= here
-    return outside, error
+    return sorted(errors.items())
 
 
 def blocks(

@@ -191,10 +191,9 @@ class BatchStream:
         self._next_job = 0
         self._next_patch = 0
 
-    @property
-    def total(self) -> int:
-        """Number of patches to read."""
-        return len(self._sequence)
+    def close(self) -> None:
+        """Let go of the memory; batches that the caller holds stay valid."""
+        self._ring.segment.close()
 
     # ------------------------------------------------------------------ plan
 

@@ -108,8 +108,9 @@ class ResultTable:
         }
         if isinstance(index, str):
             return columns[index]
+        row = range(len(self))[index]
         return ResultRow(
-            *(column[index : index + 1].tolist()[0] for column in columns.values())
+            *(column[row : row + 1].tolist()[0] for column in columns.values())
         )
 
     def __len__(self) -> int:
@@ -255,7 +256,8 @@ class PatchImage(Image.Image):
         self._size = (pixels.shape[1], pixels.shape[0])
 
     @property
-    def _im(self) -> Any:  # noqa: ANN401 - Pillow's own, found wherever it looks for pixels
+    def _im(self) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleVariableOverride]
+        # Pillow looks here for pixels, whatever is done with an image.
         if self._core is None and self._pixels is not None:
             self._core = Image.fromarray(self._pixels).im
         return self._core

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
@@ -162,22 +163,24 @@ class StreamPatchExtractorPool:
         """
         extraction, clock = self._run.extraction(), self._run.clock()
         account = Account(extraction.tables, skip_errors=extraction.skip_errors)
-        with self._run.engine(ahead=_AHEAD) as engine:
-            try:
-                extraction.plan(engine, account, clock)
-                wanted = [
-                    account.rows_inside(plan, extraction.reading)
-                    for plan in account.planned()
-                ]
-                stream = BatchStream(
-                    account, wanted, options=self._options, engine=engine, clock=clock
-                )
-                engine.begin(extraction.work(), segments=stream.segments)
-                for batch in stream:
-                    yield batch if self._multires else _one_view(batch)
-                    del batch
-            finally:
-                self._errors = account.errors()
+        with ExitStack() as stack:
+            stack.callback(self._keep_errors, account)
+            engine = stack.enter_context(self._run.engine(ahead=_AHEAD))
+            extraction.plan(engine, account, clock)
+            wanted = [
+                account.rows_inside(plan, extraction.reading) for plan in account.planned()
+            ]
+            stream = BatchStream(
+                account, wanted, options=self._options, engine=engine, clock=clock
+            )
+            stack.callback(stream.close)
+            engine.begin(extraction.work(), segments=stream.segments)
+            for batch in stream:
+                yield batch if self._multires else _one_view(batch)
+                del batch
+
+    def _keep_errors(self, account: Account) -> None:
+        self._errors = account.errors()
 
 
 def _one_view(batch: PixelBatch) -> PixelBatch:

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import psutil
+import pytest
+
+from dplabtools._typing import Pixels
+from dplabtools.engine.base import run
+from dplabtools.engine.processes import WORKER_NAME, ProcessEngine
+from dplabtools.errors import WorkerError
+from dplabtools.slides.patches import (
+    DiskPatchExtractorPool,
+    MemPatchExtractorPool,
+    PatchesMock,
+    StreamPatchExtractorPool,
+)
+from dplabtools.testing.engine import Task
+
+SLIDES = 2
+ROWS = [((x, y), (64, 64), "t") for y in range(0, 700, 48) for x in range(0, 960, 48)]
+
+
+def workers() -> list[psutil.Process]:
+    """Our worker processes, by the threads that only they have."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.num_threads() > 1 and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def mapped_segments() -> int:
+    return Path("/proc/self/maps").read_text().count("memfd:dplabtools")
+
+
+@pytest.fixture(scope="module")
+def pool(made_slide: Path) -> list[PatchesMock]:
+    return [
+        PatchesMock(patch_data=ROWS, wsi_file=str(made_slide), level_or_mpp=0)
+        for _ in range(SLIDES)
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pool: list[PatchesMock]) -> Pixels:
+    with MemPatchExtractorPool(
+        patches_pool=pool, proc_num_workers=1, thread_num_workers=1
+    ) as extracted:
+        return extracted.patch_array.copy()
+
+
+class Killer:
+    """Kills workers at random moments, the same ones for the same seed as far as it can."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._kill)
+        self.victims = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _kill(self) -> None:
+        for _ in range(self._random.choice([1, 1, 2, 3])):
+            if self._over.wait(self._random.uniform(0.0, 0.3)):
+                return
+            alive = workers()
+            if alive:
+                os.kill(self._random.choice(alive).pid, signal.SIGKILL)
+                self.victims += 1
+
+
+def check_batches(pool: StreamPatchExtractorPool, undisturbed: Pixels) -> None:
+    """Every patch comes once, and as it has to be."""
+    seen: set[int] = set()
+    for batch in pool:
+        numbers = batch.slides * len(ROWS) + batch.rows
+        assert seen.isdisjoint(numbers.tolist())
+        seen.update(numbers.tolist())
+        np.testing.assert_array_equal(batch.pixels, undisturbed[numbers])
+    assert len(seen) == SLIDES * len(ROWS)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_stream_survives_the_death_of_workers(
+    pool: list[PatchesMock], undisturbed: Pixels, seed: int, made_slide: Path
+) -> None:
+    order = ("table", "ready")[seed % 2]
+    stream = StreamPatchExtractorPool(
+        patches_pool=pool,
+        proc_num_workers=2,
+        thread_num_workers=1 + seed % 3 // 2,
+        batch_size=(32, 100, 256)[seed % 3],
+        order=order,  # type: ignore[arg-type]
+        shuffle_buffer=(0, 200)[seed % 4 // 3],
+        seed=seed,
+    )
+    files, segments = open_files(), mapped_segments()
+    try:
+        with Killer(seed):
+            check_batches(stream, undisturbed)
+    except WorkerError as error:
+        assert str(error).startswith(made_slide.name)  # noqa: PT017 - seldom, twice the same
+    assert open_files() <= files + 4  # the fork server, when it is started first
+    gc.collect()  # the error held the frames, and they a batch
+    assert mapped_segments() == segments
+    assert not workers()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_memory_pool_survives_the_death_of_workers(
+    pool: list[PatchesMock], undisturbed: Pixels, seed: int
+) -> None:
+    with (
+        Killer(seed),
+        MemPatchExtractorPool(
+            patches_pool=pool, proc_num_workers=2, thread_num_workers=1, on_error="skip"
+        ) as extracted,
+    ):
+        delivered = extracted.patch_table.status == "ok"
+        np.testing.assert_array_equal(extracted.patch_array, undisturbed[delivered])
+        lost = [failure.row for failure in extracted.errors]
+        assert len(lost) == int((~delivered).sum())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_disk_pool_survives_the_death_of_workers(
+    pool: list[PatchesMock], tmp_path: Path, seed: int
+) -> None:
+    with Killer(seed):
+        extracted = DiskPatchExtractorPool(
+            output_dir=tmp_path,
+            image_type="bmp",
+            patches_pool=pool,
+            proc_num_workers=2,
+            thread_num_workers=1,
+            on_error="skip",
+        )
+    files = list(tmp_path.glob("*.bmp"))
+    assert len(files) == extracted.patch_count
+    assert extracted.patch_count + len(extracted.errors) == SLIDES * len(ROWS)
+    assert sorted(each.name for each in tmp_path.iterdir() if each.is_dir()) == [
+        "manifests"
+    ]
+
+
+class TestEngine:
+    @pytest.fixture
+    def engine(self) -> Iterator[ProcessEngine]:
+        with ProcessEngine(workers=2) as engine:
+            yield engine
+
+    def test_a_job_is_run_again_when_its_worker_dies(
+        self, engine: ProcessEngine, tmp_path: Path
+    ) -> None:
+        jobs = [("square", 2), ("die once", str(tmp_path / "marker")), ("square", 3)]
+        outcomes = {each.index: each for each in run(engine, Task(), jobs)}
+        assert outcomes[1].result == "alive"
+        assert outcomes[1].attempts == 2
+        assert (outcomes[0].result, outcomes[2].result) == (4, 9)
+
+    def test_a_job_that_kills_twice_has_failed_and_the_others_have_not(
+        self, engine: ProcessEngine
+    ) -> None:
+        jobs = [("square", 2), ("die", None), *[("square", 3)] * 20]
+        outcomes = {each.index: each for each in run(engine, Task(), jobs)}
+        assert isinstance(outcomes[1].error, WorkerError)
+        assert outcomes[1].attempts == 2
+        assert len(outcomes) == 22
+        assert all(outcomes[index].result == 9 for index in range(2, 22))
+
+    def test_a_hanging_job_is_ended(self) -> None:
+        begun = time.monotonic()
+        with ProcessEngine(workers=1, timeout_s=0.5) as engine:
+            jobs = [("sleep", 60.0), ("square", 3)]
+            outcomes = {each.index: each for each in run(engine, Task(), jobs)}
+        assert isinstance(outcomes[0].error, WorkerError)
+        assert "longer than 0.5 s" in str(outcomes[0].error)
+        assert outcomes[1].result == 9
+        assert time.monotonic() - begun < 30
+
+    def test_workers_are_named(self, engine: ProcessEngine) -> None:
+        list(run(engine, Task(), [("square", 1)]))
+        assert WORKER_NAME.startswith("dplabtools")
+        assert workers()
+
+
+SCRIPT = """
+import sys, time, multiprocessing
+multiprocessing.set_start_method(sys.argv[2])
+from dplabtools.slides.patches import PatchesMock, StreamPatchExtractorPool
+rows = [((x, y), (64, 64), "t") for y in range(0, 700, 4) for x in range(0, 960, 4)]
+pool = [PatchesMock(patch_data=rows, wsi_file=sys.argv[1], level_or_mpp=0)]
+for number, batch in enumerate(StreamPatchExtractorPool(
+    patches_pool=pool, proc_num_workers=2, thread_num_workers=2, batch_size=64
+)):
+    if number == 2:
+        print("running", flush=True)
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture(params=["forkserver", "spawn"])
+def running(
+    request: pytest.FixtureRequest, made_slide: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A script in the middle of a long stream, in a process group of its own."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(made_slide), request.param],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        yield process
+        process.kill()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    return list(psutil.Process(pid).children(recursive=True))
+
+
+def gone(processes: list[psutil.Process], *, within_s: float) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=within_s)
+    return not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ctrl_c_ends_everything_promptly(running: subprocess.Popen[str]) -> None:
+    children = family(running.pid)
+    assert len(children) >= 2
+    begun = time.monotonic()
+    os.killpg(running.pid, signal.SIGINT)
+    running.wait(10)
+    assert time.monotonic() - begun < 2.5
+    assert running.stderr is not None
+    messages = running.stderr.read()
+    assert "KeyboardInterrupt" in messages
+    assert messages.count("Traceback") == 1
+    assert gone(children, within_s=2)
+
+
+def test_nothing_outlives_a_killed_caller(running: subprocess.Popen[str]) -> None:
+    children = family(running.pid)
+    running.kill()
+    running.wait(5)
+    assert gone(children, within_s=5)
