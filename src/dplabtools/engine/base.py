@@ -49,6 +49,8 @@ class Outcome:
         How often it was begun.
     pid : int
         Process that ran it last.
+    waited_s : float
+        Seconds that the worker had nothing to do before it.
     """
 
     index: int
@@ -56,6 +58,7 @@ class Outcome:
     error: Exception | None = None
     attempts: int = 1
     pid: int
+    waited_s: float = 0.0
 
     def value(self) -> Any:  # noqa: ANN401 - as above
         """Return the result, or raise the error."""

@@ -8,6 +8,7 @@ nothing for a resource tracker to get wrong. It is not bound by the size of ``/d
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import os
 import shutil
@@ -22,7 +23,7 @@ import numpy.typing as npt
 
 from dplabtools.errors import NotEnoughMemoryError
 
-__all__ = ["Segment"]
+__all__ = ["Segment", "available_memory"]
 
 _LOGGER = logging.getLogger(__name__)
 _RESERVE = 256 << 20  # bytes of memory left to everybody else
@@ -110,8 +111,9 @@ class Segment:
         if self._buffer is None:
             msg = "the shared memory has been closed"
             raise ValueError(msg)
-        count = int(np.prod(shape, dtype=np.int64))
-        flat = np.frombuffer(self._buffer, dtype=dtype, count=count, offset=offset)
+        flat = np.frombuffer(
+            self._buffer, dtype=dtype, count=math.prod(shape), offset=offset
+        )
         return flat.reshape(shape)
 
     def close(self) -> None:
@@ -142,7 +144,7 @@ def _open_anonymous(size: int) -> int:
         os.ftruncate(descriptor, size)
         return descriptor
     folder = Path(asked_for or tempfile.gettempdir())
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder).free if folder.is_dir() else 0
     if size > free:
         msg = (
             f"{size:,} bytes of pixels fit neither the free memory ({room:,} bytes) nor "
@@ -179,15 +181,27 @@ def _meminfo_available() -> int | None:
     return None
 
 
-def _cgroup_available() -> int | None:
-    """Return what is left of the limit of a container (cgroup v2, else v1)."""
-    root = Path("/sys/fs/cgroup")
-    for limit, used in (
-        (root / "memory.max", root / "memory.current"),
-        (root / "memory/memory.limit_in_bytes", root / "memory/memory.usage_in_bytes"),
+def _cgroup_available(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return what is left of the limit of a container (cgroup v2, else v1).
+
+    Pages of files that may be dropped at any time do not count as used.
+    """
+    for limit, used, stat in (
+        ("memory.max", "memory.current", "memory.stat"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+        ),
     ):
         try:
-            return int(limit.read_text()) - int(used.read_text())
-        except (OSError, ValueError):  # no such file, or "max"
+            total = int((root / limit).read_text())
+            taken = int((root / used).read_text())
+            lines = (root / stat).read_text().splitlines()
+        except (OSError, ValueError):  # no such file, or no limit: "max"
             continue
+        droppable = [
+            int(line.split()[1]) for line in lines if line.startswith("inactive_file ")
+        ]
+        return total - taken + sum(droppable)
     return None

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -55,13 +56,16 @@ def serve(connection: Connection) -> None:
     outbox.send("ready")
     work: Work | None = None
     while True:
+        begun = time.perf_counter()
         kind, *content = inbox.get()
+        waited_s = time.perf_counter() - begun
         if kind == "begin":
             if work is not None:
                 work.close()
             work = _begin(*content)
         else:
-            outbox.send_outcome(perform(work, content[0], content[1]))
+            outcome = perform(work, content[0], content[1])
+            outbox.send_outcome(replace(outcome, waited_s=waited_s))
 
 
 def _receive(connection: Connection, inbox: SimpleQueue[Message]) -> None:

@@ -13,6 +13,7 @@ from dplabtools.extraction.plan import Reading, rows_outside
 from dplabtools.extraction.source import Chunk
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.profile import Profile
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["Account"]
@@ -36,6 +37,8 @@ class Account:
         For each slide, which of its rows were delivered.
     pids : list of int
         For each slide, the process that was last at it.
+    profile : Profile
+        Where the time went.
     """
 
     def __init__(self, tables: Sequence[PatchTable], *, skip_errors: bool) -> None:
@@ -44,6 +47,7 @@ class Account:
             np.zeros(len(table), dtype=np.bool_) for table in tables
         ]
         self.pids = [0] * len(tables)
+        self.profile = Profile()
         self._tables = tables
         self._skip_errors = skip_errors
         self._failures: list[list[Failure]] = [[] for _ in tables]
@@ -98,10 +102,12 @@ class Account:
             of a slide or a worker always.
         """
         self.pids[chunk.slide] = outcome.pid
+        self.profile.add(outcome.pid, {"wait": outcome.waited_s})
         rows = chunk.rows.tolist()
         failed: list[tuple[int, Exception]]
         if outcome.error is None:
             failed = list(outcome.result.failed)
+            self.profile.add(outcome.pid, outcome.result.seconds)
         else:
             error = self._named(outcome.error, chunk.slide)
             if not self._skip_errors or not isinstance(error, (SlideError, WorkerError)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -65,16 +66,19 @@ class Extraction:
             The first error, if errors are not skipped. Errors of the sink always.
         """
         account = Account(self.tables, skip_errors=self.skip_errors)
+        begun = time.monotonic()
         try:
             self.plan(engine, account, clock)
             sink.prepare(account.planned())
             chunks = list(self._chunks(sink, account, clock))
+            account.profile.plan = time.monotonic() - begun
             self._read(chunks, engine=engine, sink=sink, account=account, clock=clock)
             sink.close()
         except BaseException:
             engine.close()  # nobody may go on writing what is being removed
             sink.abort()
             raise
+        account.profile.total = time.monotonic() - begun
         return account
 
     def plan(self, engine: Engine, account: Account, clock: ProgressClock) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from dplabtools.geometry.resolution import Resolution
 from dplabtools.readers.slide import Slide
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
+from dplabtools.stages import drain, stage
 
 __all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideSpec"]
 
@@ -109,9 +110,12 @@ class ChunkReport:
     ----------
     failed : tuple of (int, Exception)
         Row and error of each patch that was not delivered.
+    seconds : mapping of str to float
+        Time spent, by stage.
     """
 
-    failed: tuple[tuple[int, Exception], ...] = ()
+    failed: tuple[tuple[int, Exception], ...]
+    seconds: Mapping[str, float]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,10 +150,14 @@ class ReadChunk:
             The first error, unless errors are to be skipped. Errors of the destination
             are always raised: they are not the fault of a slide.
         """
-        slide = self._slide(chunk.slide)
+        failed = self._deliver_all(self._slide(chunk.slide), chunk)
+        return ChunkReport(failed=tuple(failed), seconds=drain())
+
+    def _deliver_all(self, slide: Slide, chunk: Chunk) -> list[tuple[int, Exception]]:
+        """Let all threads deliver; return the patches that failed."""
         count = len(chunk.rows)
         if self.threads == 1 or count == 1:
-            return ChunkReport(failed=tuple(self._deliver(slide, chunk, range(count))))
+            return self._deliver(slide, chunk, range(count))
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads)
         shares = [range(start, count, self.threads) for start in range(self.threads)]
@@ -157,7 +165,7 @@ class ReadChunk:
             self._pool.submit(self._deliver, slide, chunk, share) for share in shares
         ]
         failed = [failure for future in futures for failure in future.result()]
-        return ChunkReport(failed=tuple(sorted(failed, key=lambda each: each[0])))
+        return sorted(failed, key=lambda each: each[0])
 
     def close(self) -> None:
         """Close all slides, and end the threads."""
@@ -183,7 +191,8 @@ class ReadChunk:
         failed: list[tuple[int, Exception]] = []
         for item in items:
             try:
-                pictures = read_views(slide, chunk, item)
+                with stage("read"):
+                    pictures = read_views(slide, chunk, item)
             except Exception as error:  # whatever a decoder comes up with
                 if not self.skip_errors:
                     raise named(error, slide) from error

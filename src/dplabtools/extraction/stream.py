@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Pixels
 from dplabtools.engine.base import Engine
-from dplabtools.engine.slabs import Segment
+from dplabtools.engine.slabs import Segment, available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import blocks
@@ -231,6 +231,8 @@ class BatchStream:
         batch = int(np.prod(shape, dtype=np.int64))
         least = self._batches + 1
         slots = self._options.max_memory // batch
+        if slots >= least:  # leave half of what is free to everybody else
+            slots = max(least, min(slots, available_memory() // 2 // batch))
         if slots < least:
             msg = (
                 f"max_memory={self._options.max_memory:,} holds {slots} batches of "
@@ -292,7 +294,7 @@ class BatchStream:
             rows = self._batches * self._options.batch_size
             patches = self._sequence[self._next_patch : self._next_patch + rows]
             slots = -(-len(patches) // self._options.batch_size)
-            enough = len(self._jobs) >= 2 * self._engine.capacity and len(self._live) > 1
+            enough = len(self._jobs) >= self._engine.capacity and len(self._live) > 1
             if slots > len(self._ring.free) or enough:
                 return
             self._next_patch += len(patches)

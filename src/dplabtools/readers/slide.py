@@ -23,6 +23,7 @@ from dplabtools.readers.opening import open_reader
 from dplabtools.readers.pixels import read_clipped
 from dplabtools.readers.resampling import Resizing, resampling_filter
 from dplabtools.settings import Settings
+from dplabtools.stages import stage
 
 __all__ = ["Slide"]
 
@@ -239,7 +240,8 @@ class Slide:
         width, height = (max(1, round(value * source.factor)) for value in size)
         pixels = self.reader.read(origin, source.level, (width, height))
         resample = resampling_filter(self.settings.resampling_filter)
-        return np.array(Image.fromarray(pixels).resize(size, resample))
+        with stage("resample"):
+            return np.array(Image.fromarray(pixels).resize(size, resample))
 
     def _read_on_grid(self, source: Source, origin: Point, size: Size) -> Pixels:
         """Read a part of the whole level, resized."""

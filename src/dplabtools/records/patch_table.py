@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import InvalidLocationError
 from dplabtools.geometry.resolution import Resolution
 
-__all__ = ["PatchRow", "PatchTable"]
+__all__ = ["PatchRow", "PatchTable", "Shares"]
 
 PatchRow: TypeAlias = tuple[tuple[int, int], tuple[int, int], str]
 """((x, y), (width, height), label), the documented form of one patch."""
+Shares: TypeAlias = npt.NDArray[np.float32]
+"""Shares from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -37,6 +40,8 @@ class PatchTable:
         Index into `labels` for each patch; read-only.
     labels : tuple of str
         Labels that may occur, also those no patch has; sorted.
+    coverage : ndarray of float32, shape (n,), optional
+        Share of foreground of each patch, from 0 to 1; read-only. None if not known.
     """
 
     slide: str
@@ -45,6 +50,7 @@ class PatchTable:
     sizes: IntArray
     codes: IntArray
     labels: tuple[str, ...]
+    coverage: Shares | None = None
 
     def __post_init__(self) -> None:
         count = len(self.codes)
@@ -56,6 +62,11 @@ class PatchTable:
             raise InvalidLocationError(msg, slide=self.slide_name)
         for column in (self.origins, self.sizes, self.codes):
             column.setflags(write=False)
+        if self.coverage is not None:
+            if self.coverage.shape != (count,):
+                msg = f"{count} labels, but coverage of shape {self.coverage.shape}"
+                raise InvalidLocationError(msg, slide=self.slide_name)
+            self.coverage.setflags(write=False)
 
     @classmethod
     def from_rows(
@@ -91,6 +102,7 @@ class PatchTable:
         """
         name = Path(slide).name
         try:
+            rows = list(rows)
             origins = np.array([_pair(row[0]) for row in rows], dtype=np.int64)
             sizes = np.array([_pair(row[1]) for row in rows], dtype=np.int64)
             names = [row[2] for row in rows]
@@ -145,6 +157,7 @@ class PatchTable:
             sizes=self.sizes[rows],
             codes=np.searchsorted(present, self.codes[rows]),
             labels=tuple(self.labels[code] for code in present.tolist()),
+            coverage=None if self.coverage is None else self.coverage[rows],
         )
 
     def rows(self) -> list[PatchRow]:

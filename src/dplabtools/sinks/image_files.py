@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dplabtools.errors import DuplicatePatchesError, OutputError, OutputFormatEr
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
 from dplabtools.sinks.naming import Naming, new_manifest_id
+from dplabtools.stages import stage
 
 __all__ = ["ImageEncoder", "ImageFileSink"]
 
@@ -87,9 +88,12 @@ class _Files:
 
     def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
         """Write the files of a patch aside; they get their names when all are whole."""
-        written = [self._write(number, picture) for number, picture in enumerate(pictures)]
-        for aside, path in zip(written, self.paths[item], strict=True):
-            _rename(aside, Path(self.root, path))
+        with stage("write"):
+            written = [
+                self._write(number, picture) for number, picture in enumerate(pictures)
+            ]
+            for aside, path in zip(written, self.paths[item], strict=True):
+                _rename(aside, Path(self.root, path))
 
     def _write(self, number: int, picture: Pixels) -> Path:
         """Write one file aside, in a folder of this process alone."""
@@ -182,7 +186,8 @@ class ImageFileSink:
         Raises
         ------
         DuplicatePatchesError
-            If two patches would have the same name.
+            If two patches have the same location and label, or a resolution is named
+            twice.
         OutputError
             If the folder of a set exists already, or the folder cannot be written to.
         """
@@ -236,7 +241,7 @@ class ImageFileSink:
             wanted += [
                 self._folder / self._naming.label_folder(label)
                 for slide in self._slides.values()
-                for label in slide.plan.table.labels
+                for label in filter(None, slide.plan.table.labels)
             ]
         try:
             self._staging.mkdir()
@@ -268,6 +273,7 @@ class ImageFileSink:
         """
         slide = self._slides[plan.slide]
         rows = np.flatnonzero(delivered).tolist()
+        self._remove_files(slide, np.flatnonzero(~delivered).tolist())
         name = f"manifest__{slide.manifest_id}__{Path(plan.table.slide).stem}"
         path = self._folder / "manifests" / f"{name}.txt"
         files = [self._folder / file for row in rows for file in slide.paths[row]]
@@ -302,14 +308,19 @@ class ImageFileSink:
         """Remove the files of all slides that are not complete, and new empty folders."""
         for slide in self._slides.values():
             if not slide.complete:
-                for row in slide.paths:
-                    for path in row:
-                        (self._folder / path).unlink(missing_ok=True)
+                self._remove_files(slide, range(len(slide.paths)))
                 self._remove_manifests(slide)
         self.close()
         for folder in reversed(self._new_folders):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+            _remove_if_empty(folder)
+
+    def _remove_files(self, slide: _SlideFiles, rows: Iterable[int]) -> None:
+        """Remove what was written of rows that count as failed: their worker died."""
+        for row in rows:
+            for path in slide.paths[row]:
+                (self._folder / path).unlink(missing_ok=True)
+            if self._naming.sets:
+                _remove_if_empty((self._folder / slide.paths[row][0]).parent)
 
     def _remove_manifests(self, slide: _SlideFiles) -> None:
         for suffix in (".csv", ".txt"):
@@ -317,19 +328,26 @@ class ImageFileSink:
             (self._folder / "manifests" / f"{name}{suffix}").unlink(missing_ok=True)
 
 
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def _check_distinct(plan: SlidePlan, paths: Sequence[tuple[str, ...]]) -> None:
-    """Raise if two files would have the same name."""
+    """Raise if a patch is there twice: its files would have the same name, but for sets."""
     if len(set(plan.views)) < len(plan.views):
         views = [view.number for view in plan.views]
         msg = f"levels_or_mpps {views} names a resolution twice"
         raise DuplicatePatchesError(msg, slide=plan.table.slide_name)
-    seen: set[str] = set()
-    for row, names in enumerate(paths):
-        if names[0] in seen:
-            (x, y), _, label = plan.table.rows()[row]
-            msg = (
-                f"the patch at ({x}, {y}) with label {label!r} is there twice, and both "
-                f"would be {names[0]}; drop one"
-            )
-            raise DuplicatePatchesError(msg, slide=plan.table.slide_name)
-        seen.add(names[0])
+    patches = np.column_stack([plan.table.origins, plan.table.codes])
+    different, first, counts = np.unique(
+        patches, axis=0, return_index=True, return_counts=True
+    )
+    if len(different) < len(plan):
+        row = int(first[counts > 1].min())
+        (x, y), _, label = plan.table.rows()[row]
+        msg = (
+            f"the patch at ({x}, {y}) with label {label!r} is there twice, the first time "
+            f"as {paths[row][0]}; drop one"
+        )
+        raise DuplicatePatchesError(msg, slide=plan.table.slide_name)

@@ -10,6 +10,7 @@ import numpy as np
 from dplabtools._typing import BoolArray, IntArray, Pixels
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.stages import stage
 
 __all__ = ["MemorySink", "SegmentRows"]
 
@@ -31,10 +32,11 @@ class SegmentRows:
 
     def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
         """Copy a patch to its place."""
-        offset = int(self.offsets[item])
-        for picture in pictures:
-            self.segment.array(picture.shape, offset=offset)[:] = picture
-            offset += picture.nbytes
+        with stage("copy"):
+            offset = int(self.offsets[item])
+            for picture in pictures:
+                self.segment.array(picture.shape, offset=offset)[:] = picture
+                offset += picture.nbytes
 
 
 class MemorySink:

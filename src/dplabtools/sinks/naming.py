@@ -14,7 +14,7 @@ from dplabtools.records.slide_plan import SlidePlan
 __all__ = ["Naming", "escape", "new_manifest_id"]
 
 _ALPHABET = string.ascii_lowercase + string.digits
-_UNSAFE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[/\\\x00-\x1f\x7f]")
+_UNSAFE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[/\\\x00-\x1f\x7f-\x9f]")
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?=\.|$)", re.IGNORECASE)
 
 
@@ -113,7 +113,7 @@ class Naming:
         list of tuple of str
             One tuple a row, with a path for each resolution; slashes between folders.
         """
-        separator = escape(self.separator)
+        separator = _UNSAFE.sub(_percent, self.separator)  # never at the beginning
         begin = [Path(plan.table.slide).stem, manifest_id, escape(self.comment)]
         views = [_resolution_name(view) if self.sets else "" for view in plan.views]
         folders = [self.label_folder(label) for label in plan.table.labels]

@@ -15,6 +15,7 @@ from dplabtools.extraction.progress import ProgressArgument, ProgressClock, repo
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.records.failure import Failure
+from dplabtools.records.profile import Profile
 from dplabtools.sinks.base import Sink
 from dplabtools.slides.patches._request import (
     LabelFilter,
@@ -116,6 +117,7 @@ class ExtractorPool:
     def __init__(self, account: Account, *, views: int) -> None:
         self._errors = account.errors()
         self._pids = account.pids
+        self._profile = account.profile
         self._delivered = sum(int(rows.sum()) for rows in account.delivered)
         self._views = views
 
@@ -128,6 +130,11 @@ class ExtractorPool:
     def pids(self) -> list[int]:
         """For each slide as given, the process that finished it."""
         return list(self._pids)
+
+    @property
+    def profile(self) -> Profile:
+        """Where the time went, by worker and stage, with a line of advice."""
+        return self._profile
 
     @property
     def patch_count(self) -> int:

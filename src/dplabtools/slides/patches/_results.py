@@ -256,14 +256,14 @@ class PatchImage(Image.Image):
         self._size = (pixels.shape[1], pixels.shape[0])
 
     @property
-    def _im(self) -> Any:  # noqa: ANN401  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _im(self) -> Any:  # noqa: ANN401
         # Pillow looks here for pixels, whatever is done with an image.
         if self._core is None and self._pixels is not None:
             self._core = Image.fromarray(self._pixels).im
         return self._core
 
     @_im.setter
-    def _im(self, core: Any) -> None:  # noqa: ANN401
+    def _im(self, core: Any) -> None:  # noqa: ANN401  # pyright: ignore[reportIncompatibleVariableOverride]
         self._core = core
 
     @property

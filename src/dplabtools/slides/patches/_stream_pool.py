@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,6 +15,7 @@ from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.geometry.resolution import Number
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
+from dplabtools.records.profile import Profile
 from dplabtools.slides.patches._pool_run import OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import (
     LocationLike,
@@ -128,11 +130,17 @@ class StreamPatchExtractorPool:
             workers=self._run.processes,
         )
         self._errors: list[Failure] = []
+        self._profile = Profile()
 
     @property
     def errors(self) -> list[Failure]:
         """What the iteration that ended last has skipped."""
         return list(self._errors)
+
+    @property
+    def profile(self) -> Profile:
+        """Where the time of the iteration that ended last went."""
+        return self._profile
 
     @property
     def patch_count(self) -> int:
@@ -161,10 +169,11 @@ class StreamPatchExtractorPool:
         WorkerError
             If worker processes die, twice, on the same patches.
         """
+        started = time.monotonic()
         extraction, clock = self._run.extraction(), self._run.clock()
         account = Account(extraction.tables, skip_errors=extraction.skip_errors)
         with ExitStack() as stack:
-            stack.callback(self._keep_errors, account)
+            stack.callback(self._keep, account)
             engine = stack.enter_context(self._run.engine(ahead=_AHEAD))
             extraction.plan(engine, account, clock)
             wanted = [
@@ -175,12 +184,17 @@ class StreamPatchExtractorPool:
             )
             stack.callback(stream.close)
             engine.begin(extraction.work(), segments=stream.segments)
+            account.profile.plan = time.monotonic() - started
             for batch in stream:
+                handed = time.monotonic()
                 yield batch if self._multires else _one_view(batch)
                 del batch
+                account.profile.caller += time.monotonic() - handed
+                account.profile.total = time.monotonic() - started
 
-    def _keep_errors(self, account: Account) -> None:
+    def _keep(self, account: Account) -> None:
         self._errors = account.errors()
+        self._profile = account.profile
 
 
 def _one_view(batch: PixelBatch) -> PixelBatch:

@@ -1,0 +1,309 @@
+"""Throughput and memory of the pools, as ratios measured in one run.
+
+``python -m benchmarks.throughput [--slides FOLDER] [--quick]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import openslide
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.constant import SIZE, FillConstant, make_array
+from benchmarks.slides import four_slides, grid
+from dplabtools import config
+from dplabtools.engine.processes import ProcessEngine
+from dplabtools.extraction.account import Account
+from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Level
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.slides.patches import (
+    MemPatchExtractorPool,
+    PatchesMock,
+    StreamPatchExtractorPool,
+)
+
+
+class Report:
+    """Lines of name, figure and floor."""
+
+    def __init__(self) -> None:
+        self.table = Table(title="Throughput", title_justify="left")
+        for column in ("what", "measured", "wanted"):
+            self.table.add_column(column)
+
+    def add(self, what: str, measured: str, wanted: str = "") -> None:
+        self.table.add_row(what, measured, wanted)
+        print(f"{what}: {measured} {wanted and f'(wanted: {wanted})'}", flush=True)
+
+
+def timed(task: Callable[[], int]) -> float:
+    """Return items per second of wall time."""
+    begun = time.perf_counter()
+    count = task()
+    return count / (time.perf_counter() - begun)
+
+
+# ------------------------------------------------------------------ tasks
+
+
+def read_loop(pool: list[PatchesMock]) -> int:
+    """Read all patches with OpenSlide, one by one, to arrays."""
+    count = 0
+    for patches in pool:
+        with openslide.OpenSlide(patches.wsi_file) as slide:
+            for origin, size, _ in patches.patch_data:
+                np.asarray(slide.read_region(origin, 0, size))[..., :3].copy()
+                count += 1
+    return count
+
+
+def memory_pool(pool: list[PatchesMock], *, workers: int) -> int:
+    with MemPatchExtractorPool(
+        patches_pool=pool, proc_num_workers=workers, thread_num_workers=1
+    ) as extracted:
+        return extracted.patch_count
+
+
+def stream(pool: list[PatchesMock], *, workers: int) -> int:
+    return sum(
+        len(batch)
+        for batch in StreamPatchExtractorPool(
+            patches_pool=pool, proc_num_workers=workers, thread_num_workers=1
+        )
+    )
+
+
+def engine_alone(count: int) -> int:
+    """Stream patches that cost nothing to read."""
+    side = int(np.ceil(count**0.5))
+    rows = np.arange(count)
+    origins = np.column_stack([rows % side, rows // side]) * SIZE
+    table = PatchTable(
+        slide="none.svs",
+        resolution=Level(0),
+        origins=origins,
+        sizes=np.full((count, 2), SIZE),
+        codes=np.zeros(count, np.int64),
+        labels=("",),
+    )
+    whole = (side * SIZE, side * SIZE)
+    pyramid = Pyramid(slide="none.svs", sizes=(whole,), downsamples=(1.0,))
+    account = Account([table], skip_errors=False)
+    account.plans[0] = SlidePlan(
+        slide=0, table=table, pyramid=pyramid, views=(Level(0),), origins=origins[:, None]
+    )
+    options = StreamOptions(
+        batch_size=256,
+        ordered=True,
+        shuffle_buffer=0,
+        seed=0,
+        max_memory=1 << 30,
+        workers=2,
+    )
+    clock = ProgressClock(None, total=count, slides=1)
+    with ProcessEngine(workers=2, ahead=4) as engine:
+        batches = BatchStream(account, [rows], options=options, engine=engine, clock=clock)
+        engine.begin(FillConstant(), segments=batches.segments)
+        done = sum(len(batch) for batch in batches)
+        batches.close()
+        return done
+
+
+def pickling_pool(count: int) -> int:
+    with multiprocessing.get_context("forkserver").Pool(2) as pool:
+        return sum(1 for _ in pool.imap(make_array, range(count), chunksize=1))
+
+
+# ----------------------------------------------------------------- memory
+
+
+def family_pss() -> int:
+    """Proportional set size of this process and all below it, in bytes."""
+    total = 0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+def stream_peak(files: list[Path], count: int) -> int:
+    """Stream patches, and return the peak of all processes together, in bytes."""
+    pool = [grid(file, count=count // len(files)) for file in files]
+    peak = 0
+    for number, _ in enumerate(
+        StreamPatchExtractorPool(
+            patches_pool=pool, proc_num_workers=2, thread_num_workers=1
+        )
+    ):
+        if number % 4 == 0:
+            peak = max(peak, family_pss())
+    return peak
+
+
+def list_memory(files: list[Path], count: int) -> tuple[float, float]:
+    """Extract to memory; return bytes held over bytes of pixels, and seconds an access."""
+    pool = [grid(file, count=count // len(files)) for file in files]
+    before = family_pss()
+    with MemPatchExtractorPool(
+        patches_pool=pool, proc_num_workers=2, thread_num_workers=1
+    ) as extracted:
+        pixels = extracted.patch_array.nbytes
+        held = family_pss() - before
+        begun = time.perf_counter()
+        for _ in extracted.patch_list:
+            pass
+        access = (time.perf_counter() - begun) / extracted.patch_count
+    return held / pixels, access
+
+
+def in_fresh_process(*arguments: str) -> str:
+    """Run a part of this module by itself, so that memory is counted from nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.throughput", *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+# ------------------------------------------------------------------- runs
+
+
+def interleaved(
+    tasks: dict[str, Callable[[], int]], *, rounds: int
+) -> dict[str, list[float]]:
+    """Run all tasks in turn, so that a machine that slows down slows all of them."""
+    rates: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            rates[name].append(timed(task))
+    return rates
+
+
+def ratio(rates: dict[str, list[float]], over: str, under: str) -> float:
+    """Return the median of the ratios, round by round."""
+    pairs = zip(rates[over], rates[under], strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def measure_engine(report: Report, *, rounds: int, count: int) -> None:
+    rates = interleaved(
+        {
+            "engine": lambda: engine_alone(count),
+            "imap": lambda: pickling_pool(count // 20),
+        },
+        rounds=rounds,
+    )
+    median = statistics.median(rates["engine"])
+    report.add(
+        "engine alone, 256 x 256, 2 workers", f"{median:,.0f} patches/s", ">= 50,000"
+    )
+    report.add(
+        "... over multiprocessing.Pool.imap of arrays",
+        f"{ratio(rates, 'engine', 'imap'):.1f} x",
+        ">= 20 x",
+    )
+
+
+def measure_reading(report: Report, files: list[Path], *, rounds: int, count: int) -> None:
+    config.slide_library = "openslide"
+    for name, chosen in (("four slides", files), ("one slide", files[:1])):
+        pool = [grid(file, count=count // len(chosen)) for file in chosen]
+        rates = interleaved(
+            {
+                "loop": lambda pool=pool: read_loop(pool),
+                "one": lambda pool=pool: stream(pool, workers=1),
+                "two": lambda pool=pool: stream(pool, workers=2),
+                "memory": lambda pool=pool: memory_pool(pool, workers=2),
+            },
+            rounds=rounds,
+        )
+        report.add(f"{name}: OpenSlide loop", f"{statistics.median(rates['loop']):,.0f}/s")
+        report.add(
+            f"{name}: memory pool, 2 workers, over the loop",
+            f"{ratio(rates, 'memory', 'loop'):.2f} x",
+            ">= 1.6 x",
+        )
+        report.add(
+            f"{name}: stream, 2 workers over 1",
+            f"{ratio(rates, 'two', 'one'):.2f} x",
+            ">= 1.8 x",
+        )
+        report.add(
+            f"{name}: share of the reading in the stream, 2 workers",
+            f"{ratio(rates, 'two', 'loop') / 2:.0%}",
+            ">= 90 %",
+        )
+    config.slide_library = "auto"
+
+
+def measure_memory(report: Report, folder: list[str], *, quick: bool) -> None:
+    small, large = (600, 3000) if quick else (3000, 15000)
+    peaks = [
+        int(in_fresh_process(*folder, "--part", "stream", "--count", str(count)))
+        for count in (small, large)
+    ]
+    report.add(
+        f"peak memory of a stream of {large:,} over {small:,}",
+        f"{peaks[1] / peaks[0]:.2f} x ({peaks[1] / 1e6:,.0f} MB)",
+        "<= 1.10 x",
+    )
+    count = 2000 if quick else 10000
+    held, access = in_fresh_process(
+        *folder, "--part", "list", "--count", str(count)
+    ).split()
+    report.add(
+        f"memory of {count:,} patches in a list", f"{float(held):.2f} x pixels", "<= 1.15 x"
+    )
+    report.add("access to an element", f"{float(access) * 1e6:.1f} µs", "<= 20 µs")
+
+
+def parts(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield what a run in a fresh process has to say."""
+    files = four_slides(arguments.slides)
+    if arguments.part == "stream":
+        yield str(stream_peak(files, arguments.count))
+    else:
+        yield " ".join(map(str, list_memory(files, arguments.count)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slides", type=Path, help="folder with wsi1.svs to wsi4.svs")
+    parser.add_argument("--quick", action="store_true", help="fewer patches, fewer rounds")
+    parser.add_argument("--part", choices=["stream", "list"], help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, default=3000, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        print(*parts(arguments))
+        return
+    files = four_slides(arguments.slides)
+    folder = ["--slides", str(arguments.slides)] if arguments.slides else []
+    rounds = 1 if arguments.quick else 5
+    report = Report()
+    measure_engine(report, rounds=rounds, count=10000 if arguments.quick else 40000)
+    measure_reading(report, files, rounds=rounds, count=800 if arguments.quick else 3200)
+    measure_memory(report, folder, quick=arguments.quick)
+    Console().print(report.table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Where the time of a run went."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Profile"]
+
+_MUCH = 0.3  # share of the time from which on it is worth a word
+
+
+@dataclass(slots=True, eq=False)
+class Profile:
+    """Seconds by stage.
+
+    Attributes
+    ----------
+    workers : dict of int to dict of str to float
+        For each worker process the seconds that its threads spent in ``read`` (reading
+        the file, and decoding where the library does not tell), ``decode``, ``resample``,
+        ``copy`` (to shared memory), ``write`` (encoding, and writing files) and ``wait``
+        (for something to do).
+    plan : float
+        Seconds in which the caller's process opened slides and planned.
+    caller : float
+        Seconds that a stream spent in the hands of whoever iterates.
+    total : float
+        Seconds of the whole run so far.
+    """
+
+    workers: dict[int, dict[str, float]] = field(default_factory=dict)
+    plan: float = 0.0
+    caller: float = 0.0
+    total: float = 0.0
+
+    def add(self, pid: int, seconds: Mapping[str, float]) -> None:
+        """Add what a worker spent."""
+        mine = self.workers.setdefault(pid, {})
+        for name, value in seconds.items():
+            mine[name] = mine.get(name, 0.0) + value
+
+    def stages(self) -> dict[str, float]:
+        """Return the seconds of all workers together, by stage, longest first."""
+        joined: dict[str, float] = {}
+        for mine in self.workers.values():
+            for name, value in mine.items():
+                joined[name] = joined.get(name, 0.0) + value
+        return dict(sorted(joined.items(), key=lambda each: -each[1]))
+
+    @property
+    def advice(self) -> str:
+        """A line about what holds the run back, and what may help."""
+        stages = self.stages()
+        spent = sum(stages.values())
+        if not spent:
+            return "Nothing was read."
+        cores = os.cpu_count() or 1
+        if self.caller > _MUCH * self.total and stages.get("wait", 0.0) > _MUCH * spent:
+            return (
+                f"The workers wait for whoever takes the batches, who was busy for "
+                f"{self.caller / self.total:.0%} of the time: more processes will not help."
+            )
+        if self.plan > _MUCH * self.total:
+            return (
+                f"Opening slides and planning took {self.plan / self.total:.0%} of the "
+                f"time: extract more patches in one run."
+            )
+        if len(self.workers) < cores:
+            used = len(self.workers)
+            return f"{used} of {cores} cores read: raise proc_num_workers to {cores}."
+        if stages.get("wait", 0.0) > _MUCH * spent:
+            return (
+                f"The workers wait {stages['wait'] / spent:.0%} of their time: the run is "
+                f"too small for so many, or batches are too small."
+            )
+        longest = next(iter(stages))
+        return (
+            f"All {cores} cores are busy; most of it is {longest} "
+            f"({stages[longest] / spent:.0%}). {_REMEDIES.get(longest, '')}".rstrip()
+        )
+
+    def __str__(self) -> str:
+        stages = ", ".join(f"{name} {value:.2f} s" for name, value in self.stages().items())
+        return (
+            f"{self.total:.2f} s (plan {self.plan:.2f} s; workers: {stages}). {self.advice}"
+        )
+
+
+_REMEDIES = {
+    "resample": "With set_level_zero_resampling(False) there is less to resample.",
+    "write": 'A faster encoding helps: image_type="jpg", or save_options.',
+}
