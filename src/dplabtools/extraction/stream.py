@@ -31,6 +31,7 @@ from dplabtools.sinks.memory import SegmentRows
 __all__ = ["BatchStream", "StreamOptions"]
 
 _HELD_TIMEOUT_S = 60.0
+_ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
 _LEAST_GROUP = 256  # patches that are cut into chunks together, so that neighbours meet
 
 
@@ -131,8 +132,8 @@ class _Ring:
     def lend(self, slot: int) -> Pixels:
         """Return the pixels of a slot, which becomes free when nobody holds them."""
         pixels: Pixels = self.segment.array(self.shape, offset=slot * self.slot_bytes)
-        # Every view and every tensor made of the array keeps this very object alive.
-        weakref.finalize(pixels, self.free.append, slot).atexit = False
+        # Whatever view or tensor is made of the array keeps this object alive, no other.
+        weakref.finalize(pixels.base, self.free.append, slot).atexit = False
         return pixels
 
 
@@ -205,13 +206,12 @@ class BatchStream:
             return np.concatenate(
                 [*(start + rows for start, rows in zip(starts, wanted, strict=True)), none]
             )
-        total = sum(map(len, wanted))
-        parts = [
+        parts = [  # of a size that no number of workers has a say in
             start + rows
             for plan, start, of_slide in zip(
                 self._columns.plans, starts, wanted, strict=True
             )
-            for rows in blocks(plan, of_slide, total=total, workers=self._workers)
+            for rows in blocks(plan, of_slide, total=_ENDLESS, workers=1)
         ]
         if self._options.shuffle_buffer:
             parts = [parts[index] for index in self._rng.permutation(len(parts))]

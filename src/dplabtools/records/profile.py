@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Profile"]
 
-_MUCH = 0.3  # share of the time from which on it is worth a word
+_MUCH = 0.5  # share of the time from which on it is worth a word
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +57,7 @@ class Profile:
         if not spent:
             return "Nothing was read."
         cores = os.cpu_count() or 1
-        if self.caller > _MUCH * self.total and stages.get("wait", 0.0) > _MUCH * spent:
+        if self.caller > _MUCH * self.total:
             return (
                 f"The workers wait for whoever takes the batches, who was busy for "
                 f"{self.caller / self.total:.0%} of the time: more processes will not help."
