@@ -8,17 +8,26 @@ from dplabtools.slides.patches._disk_pools import (
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,
 )
+from dplabtools.slides.patches._exchange import read_locations, save_locations
+from dplabtools.slides.patches._inverted import (
+    WholeImageInvertedCustomPatches,
+    WholeImageInvertedGridPatches,
+    WholeImageInvertedPoissonDiskPatches,
+    WholeImageInvertedRandomPatches,
+)
 from dplabtools.slides.patches._location_pools import (
+    PolygonRegionCustomPatchesPool,
+    PolygonRegionGridPatchesPool,
+    PolygonRegionPoissonDiskPatchesPool,
+    PolygonRegionRandomPatchesPool,
     WholeImageCustomPatchesPool,
     WholeImageGridPatchesPool,
+    WholeImageInvertedCustomPatchesPool,
+    WholeImageInvertedGridPatchesPool,
+    WholeImageInvertedPoissonDiskPatchesPool,
+    WholeImageInvertedRandomPatchesPool,
     WholeImagePoissonDiskPatchesPool,
     WholeImageRandomPatchesPool,
-)
-from dplabtools.slides.patches._locations import (
-    WholeImageCustomPatches,
-    WholeImageGridPatches,
-    WholeImagePoissonDiskPatches,
-    WholeImageRandomPatches,
 )
 from dplabtools.slides.patches._mem_extractors import (
     MemPatchExtractor,
@@ -29,7 +38,19 @@ from dplabtools.slides.patches._mem_pools import (
     MultiResMemPatchExtractorPool,
 )
 from dplabtools.slides.patches._mock import PatchesMock
+from dplabtools.slides.patches._polygon_region import (
+    PolygonRegionCustomPatches,
+    PolygonRegionGridPatches,
+    PolygonRegionPoissonDiskPatches,
+    PolygonRegionRandomPatches,
+)
 from dplabtools.slides.patches._stream_pool import StreamPatchExtractorPool
+from dplabtools.slides.patches._whole_image import (
+    WholeImageCustomPatches,
+    WholeImageGridPatches,
+    WholeImagePoissonDiskPatches,
+    WholeImageRandomPatches,
+)
 
 __all__ = [
     "DiskPatchExtractor",
@@ -41,13 +62,31 @@ __all__ = [
     "MultiResMemPatchExtractor",
     "MultiResMemPatchExtractorPool",
     "PatchesMock",
+    "PolygonRegionCustomPatches",
+    "PolygonRegionCustomPatchesPool",
+    "PolygonRegionGridPatches",
+    "PolygonRegionGridPatchesPool",
+    "PolygonRegionPoissonDiskPatches",
+    "PolygonRegionPoissonDiskPatchesPool",
+    "PolygonRegionRandomPatches",
+    "PolygonRegionRandomPatchesPool",
     "StreamPatchExtractorPool",
     "WholeImageCustomPatches",
     "WholeImageCustomPatchesPool",
     "WholeImageGridPatches",
     "WholeImageGridPatchesPool",
+    "WholeImageInvertedCustomPatches",
+    "WholeImageInvertedCustomPatchesPool",
+    "WholeImageInvertedGridPatches",
+    "WholeImageInvertedGridPatchesPool",
+    "WholeImageInvertedPoissonDiskPatches",
+    "WholeImageInvertedPoissonDiskPatchesPool",
+    "WholeImageInvertedRandomPatches",
+    "WholeImageInvertedRandomPatchesPool",
     "WholeImagePoissonDiskPatches",
     "WholeImagePoissonDiskPatchesPool",
     "WholeImageRandomPatches",
     "WholeImageRandomPatchesPool",
+    "read_locations",
+    "save_locations",
 ]

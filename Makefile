@@ -1,0 +1,56 @@
+# Everything that is needed comes from PyPI, into .venv; nothing else is touched.
+# Another Python than python3: make PYTHON=python3.13 ...
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --fresh-env
+
+.PHONY: help demo test check lint types bench docs clean
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+
+# Stamps: what is installed is what pyproject.toml says, as long as they are newer than it.
+$(VENV)/.runtime: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --editable '.[tiffslide]' --group dev
+	@touch $@
+
+demo: $(VENV)/.runtime  ## Make four slides and take patches out of them in every way
+	@rm -rf dplabtools-demo
+	$(BIN)/dplabtools demo dplabtools-demo
+
+test: $(VENV)/.dev  ## Run all tests and the examples in docstrings
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Style, spelling, docstrings, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	find src -name '*.py' -exec $(BIN)/numpydoc lint --config . {} +
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev  ## mypy and pyright, both strict
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+check: lint types docs test  ## Everything that has to pass
+
+bench: $(VENV)/.dev  ## Measure the pools
+	$(BIN)/python -m benchmarks.throughput
+
+docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
+	$(SPHINX) -b html docs docs/_build/html
+
+clean:  ## Remove everything that was made, the environment too
+	rm -rf $(VENV) docs/_build dist build dplabtools-demo .benchmarks .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,29 @@
+"""How Sphinx builds the documentation."""
+
+from __future__ import annotations
+
+import dplabtools
+
+project = "dplabtools"
+author = "the dplabtools authors"
+copyright = author  # noqa: A001 - Sphinx calls it so
+release = version = dplabtools.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"dplabtools {release}"
+html_copy_source = False
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# Single backticks in docstrings: a link where there is something to link to.
+default_role = "autolink"
+nitpick_ignore = [("py:obj", "PIL.Image.Resampling")]  # documented elsewhere
+autosummary_generate = False
+# Types stand in the text of the docstrings, with shapes and units.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+numpydoc_show_class_members = False

@@ -1,0 +1,1 @@
+"""The command `dplabtools`, one module for each sub-command."""

@@ -1,0 +1,54 @@
+"""The command and its options."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dplabtools import __version__
+from dplabtools.cli.demo import demo
+from dplabtools.cli.extract import extract
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(no_args_is_help=True)(extract)
+app.command()(demo)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - called by typer
+    if wanted:
+        typer.echo(f"dplabtools {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def dplabtools(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and leave.",
+        ),
+    ] = False,
+) -> None:
+    """Patches out of whole-slide images."""
+
+
+def main() -> None:
+    """Run the command; the exit code says how it went.
+
+    0: everything was done; 1: something failed; 2: the command was not understood; 130:
+    interrupted.
+    """
+    app(prog_name="dplabtools")
