@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import tifffile
 
 from dplabtools import config
 from dplabtools.testing.make_slide import make_slide
@@ -37,6 +38,19 @@ def lossless_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with its pixels stored exactly."""
     file = tmp_path_factory.mktemp("made") / "lossless.svs"
     return make_slide(file, size=(1024, 768), seed=1, compression="deflate")
+
+
+@pytest.fixture(scope="session")
+def damaged_slide(made_slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made slide, with the tile of level 0 that begins at (256, 256) overwritten."""
+    file = tmp_path_factory.mktemp("made") / "damaged.svs"
+    data = bytearray(made_slide.read_bytes())
+    with tifffile.TiffFile(made_slide) as tiff:
+        page = tiff.pages.first
+        start, count = page.dataoffsets[5], page.databytecounts[5]
+    data[start : start + count] = bytes(count)
+    file.write_bytes(data)
+    return file
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import multiprocessing
+import warnings
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +17,30 @@ from dplabtools.errors import (
     DuplicatePatchesWarning,
     MaskError,
     MissingSlideError,
+    OverlappingPolygonsWarning,
     ParameterError,
     ParameterTypeError,
     UnsupportedSlideError,
 )
 from dplabtools.extraction.progress import Progress
 from dplabtools.slides import GenericSlide
-from dplabtools.slides.patches._location_pools import (
+from dplabtools.slides import patches as patches_module
+from dplabtools.slides.patches import (
+    PolygonRegionCustomPatchesPool,
+    PolygonRegionGridPatches,
+    PolygonRegionGridPatchesPool,
+    PolygonRegionPoissonDiskPatchesPool,
+    PolygonRegionRandomPatchesPool,
     WholeImageCustomPatchesPool,
+    WholeImageGridPatches,
     WholeImageGridPatchesPool,
+    WholeImageInvertedGridPatchesPool,
     WholeImagePoissonDiskPatchesPool,
+    WholeImageRandomPatches,
     WholeImageRandomPatchesPool,
 )
-from dplabtools.slides.patches._locations import (
-    WholeImageGridPatches,
-    WholeImageRandomPatches,
-)
 from dplabtools.slides.patches._mock import PatchesMock
+from dplabtools.slides.utils import AnnotationPolygon
 from dplabtools.testing.make_slide import make_slide
 
 SIZES = [(512, 384), (640, 256), (256, 512)]
@@ -272,3 +283,187 @@ def test_broken_slides_are_named_and_the_rest_is_delivered(slides_dir: Path) -> 
     assert [Path(each.wsi_file) for each in patches.errors] == [files[0], files[2]]
     with pytest.raises(UnsupportedSlideError, match=r"^histolab-broken\.svs"):
         grid_pool(files, [mask] * 3)
+
+
+# ---------------------------------------------------------------------- polygons
+
+
+def square(x0: float, y0: float, edge: float, label: str) -> AnnotationPolygon:
+    x1, y1 = x0 + edge, y0 + edge
+    return AnnotationPolygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], label)
+
+
+POLYGONS = [
+    [square(0, 0, 128, "a"), square(256, 0, 128, "b")],
+    [square(0, 0, 192, "a"), square(256, 0, 256, "c")],
+    [square(0, 0, 256, "b")],
+]
+
+
+def polygon_pool(slides: Sequence[Path], masks: Sequence[Any], **changes: Any) -> Any:
+    given = {"polygon_data_list": POLYGONS, **changes}
+    return pool(PolygonRegionGridPatchesPool, slides, masks, **given)
+
+
+def test_polygons_are_given_for_each_slide(
+    slides: list[Path], masks: list[Any], tmp_path: Path
+) -> None:
+    patches = polygon_pool(slides, masks, proc_num_workers=2)
+    assert patches.patch_details == [
+        (str(slides[0]), {"a": 4, "b": 4}),
+        (str(slides[1]), {"a": 9, "c": 16}),
+        (str(slides[2]), {"b": 16}),
+    ]
+    assert patches[1].class_name == "PolygonRegionGridPatches"
+    files = []
+    for number, polygons in enumerate(POLYGONS):
+        files.append(tmp_path / f"{number}.json")
+        text = json.dumps([polygon.data_dict for polygon in polygons])
+        files[-1].write_text(text)
+    again = polygon_pool(slides, masks, polygon_data_list=files)
+    assert again.patch_details == patches.patch_details
+
+
+def test_nested_lists_are_for_each_polygon_of_each_slide(
+    slides: list[Path], masks: list[Any]
+) -> None:
+    args = {"patch_stride": [[1, 2], [0.5, 1], [2]], "overlap_ratio": [0.95, 1.0, 0.95]}
+    patches = polygon_pool(slides, masks, patches_args=args)
+    assert [each.patch_info for each in patches] == [
+        {"a": 4, "b": 1},
+        {"a": 25, "c": 16},
+        {"b": 4},
+    ]
+
+
+@pytest.mark.parametrize("key", ["included_labels", "excluded_labels"])
+def test_labels_are_for_all_slides_or_a_list_for_each(
+    slides: list[Path], masks: list[Any], key: str
+) -> None:
+    def labels(value: Any) -> list[list[str]]:
+        patches = polygon_pool(slides, masks, patches_args={key: value})
+        return [each.patch_labels for each in patches]
+
+    everything = [["a", "b"], ["a", "c"], ["b"]]
+    only = [["a"], ["a"], []] if key == "included_labels" else [["b"], ["c"], ["b"]]
+    assert labels(["a"]) == only
+    assert labels([]) == everything
+    each = [["b"], ["c"], ["b"]] if key == "included_labels" else [["a"], ["a"], []]
+    assert labels([["b"], ["c"], ["b"]]) == each
+    other = ["a", "b", "x"]  # as many as slides, but for all of them
+    both = [["a", "b"], ["a"], ["b"]] if key == "included_labels" else [[], ["c"], []]
+    assert labels(other) == both
+    with pytest.raises(ParameterError, match=f"{key}.*2 values for 3 slides"):
+        labels([["a"], ["b"]])
+
+
+def test_random_numbers_for_each_polygon(slides: list[Path], masks: list[Any]) -> None:
+    args = {"num_patches": [[1, 2], 3, [4]], "seed": 1}
+    kind = PolygonRegionRandomPatchesPool
+    patches = pool(kind, slides, masks, patches_args=args, polygon_data_list=POLYGONS)
+    counts = [each.patch_info for each in patches]
+    assert counts == [{"a": 1, "b": 2}, {"a": 3, "c": 3}, {"b": 4}]
+
+
+def test_inverted_and_custom_pools(slides: list[Path], masks: list[Any]) -> None:
+    inverted = pool(
+        WholeImageInvertedGridPatchesPool, slides, masks, polygon_data_list=POLYGONS
+    )
+    assert [each.patch_count for each in inverted] == [48 - 8, 40 - 9 - 16, 32 - 16]
+    points = [[(0, 0), (128, 0), (256, 0)]] * 3
+    custom = pool(
+        PolygonRegionCustomPatchesPool,
+        slides,
+        masks,
+        polygon_data_list=POLYGONS,
+        points_list=points,
+    )
+    assert [each.patch_info for each in custom] == [
+        {"a": 1, "b": 1},
+        {"a": 2, "c": 1},
+        {"b": 2},
+    ]
+
+
+def test_warnings_and_thresholds_cross_processes(
+    slides: list[Path], masks: list[Any]
+) -> None:
+    crossing = [[square(0, 0, 128, "a"), square(64, 0, 128, "b")]]
+    with pytest.warns(OverlappingPolygonsWarning, match=r"^slide0\.svs: .* 2\.000000"):
+        polygon_pool(slides[:1], masks[:1], polygon_data_list=crossing)
+    PolygonRegionGridPatches.set_polygons_overlap_threshold(2.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        polygon_pool(slides[:1], masks[:1], polygon_data_list=crossing)
+
+
+def test_polygon_lists_of_another_length(slides: list[Path], masks: list[Any]) -> None:
+    with pytest.raises(ParameterError, match="polygon_data_list has 2"):
+        polygon_pool(slides, masks, polygon_data_list=POLYGONS[:2])
+
+
+def test_coverage_comes_back(slides: list[Path], masks: list[Any]) -> None:
+    half = masks[0].copy()
+    half[16:48] = False
+    (patches,) = grid_pool(slides[:1], [half], patches_args={"foreground_ratio": 0.0})
+    assert patches.patch_coverage[:3].tolist() == [0.5, 0.5, 1.0]
+
+
+# --------------------------------------------------------------------- processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_seed_gives_the_same_patches_whatever_the_start_method(
+    slides: list[Path], masks: list[Any], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda **_: method)
+    for kind, args in (
+        (PolygonRegionRandomPatchesPool, {"num_patches": 20}),
+        (PolygonRegionPoissonDiskPatchesPool, {"poisson_spacing": 6}),
+    ):
+        patches = pool(
+            kind,
+            slides,
+            masks,
+            polygon_data_list=POLYGONS,
+            patches_args={**args, "seed": 5},
+            proc_num_workers=2,
+        )
+        seeds = np.random.SeedSequence(5).spawn(3)
+        for index, each in enumerate(patches):
+            alone = getattr(patches_module, kind.__name__.removesuffix("Pool"))(
+                wsi_file=slides[index],
+                mask_data=masks[index],
+                polygon_data=POLYGONS[index],
+                patch_size=64,
+                seed=seeds[index],
+                **args,
+            )
+            assert each.patch_data == alone.patch_data
+
+
+def test_no_mask_crosses_a_pipe_twice(
+    slides: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    received: list[int] = []
+    send, receive = Connection.send_bytes, Connection.recv_bytes
+
+    def counted_send(self: Connection, data: bytes) -> None:
+        sent.append(len(data))
+        send(self, data)
+
+    def counted_receive(self: Connection) -> bytes:
+        data = receive(self)
+        received.append(len(data))
+        return data
+
+    monkeypatch.setattr(Connection, "send_bytes", counted_send)
+    monkeypatch.setattr(Connection, "recv_bytes", counted_receive)
+    mask = np.random.default_rng(0).random((512, 384)) < 0.999  # 196,608 bytes
+    patches = grid_pool([slides[0]] * 16, [mask] * 16, proc_num_workers=2)
+    assert len(patches) == 16
+    assert len([size for size in sent if size >= mask.nbytes]) == 16
+    assert sum(sent) < 16 * mask.nbytes * 1.05
+    assert sum(received) < 0.1 * mask.nbytes * 16

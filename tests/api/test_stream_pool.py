@@ -162,7 +162,7 @@ def test_a_batch_that_is_held_stays_valid(
 def test_memory_is_used_again_when_nobody_holds_it(
     make: Make, pool: list[PatchesMock]
 ) -> None:
-    stream = make(patches_pool=pool * 8)
+    stream = make(patches_pool=pool * 20)
     places = {batch.pixels.__array_interface__["data"][0] for batch in stream}
     assert len(places) <= len(stream) // 2
 
@@ -292,6 +292,6 @@ def test_the_profile_says_where_the_time_went(make: Make) -> None:
     profile = stream.profile
     assert profile.caller > 0.2 * len(stream) * 0.9
     assert profile.total >= profile.caller + profile.plan
-    assert set(profile.stages()) >= {"read", "copy", "wait"}
+    assert set(profile.stages()) >= {"read", "wait"}
     assert all(seconds >= 0 for seconds in profile.stages().values())
     assert profile.advice.startswith("The workers wait for whoever takes the batches")

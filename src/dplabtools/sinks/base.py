@@ -13,7 +13,30 @@ __all__ = ["Place", "Sink"]
 
 
 class Place(Protocol):
-    """Where the patches of one chunk go; sent to the worker that reads them."""
+    """Where the patches of one chunk go; sent to the worker that reads them.
+
+    A patch is delivered by writing all of it to its `canvas`, or, where it has none, by
+    `put`.
+    """
+
+    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels | None:
+        """Return the memory that a patch goes to, if pixels may be written there directly.
+
+        What is written counts as soon as the patch is not reported as failed.
+
+        Parameters
+        ----------
+        item : int
+            Its place in the chunk.
+        shape : (int, int, int, int)
+            Number of resolutions, height, width, 3.
+
+        Returns
+        -------
+        ndarray of uint8 or None
+            Contiguous, of this shape; None if a patch can only be `put`.
+        """
+        ...
 
     def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
         """Deliver a patch at all its resolutions, wholly or not at all.

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,9 @@ class _Files:
     staging: str
     paths: tuple[tuple[str, ...], ...]
     encoder: ImageEncoder
+
+    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
+        """Return None: files are encoded from whole patches."""
 
     def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
         """Write the files of a patch aside; they get their names when all are whole."""
@@ -273,7 +277,10 @@ class ImageFileSink:
         """
         slide = self._slides[plan.slide]
         rows = np.flatnonzero(delivered).tolist()
-        self._remove_files(slide, np.flatnonzero(~delivered).tolist())
+        self._remove_files(slide, lost := np.flatnonzero(~delivered).tolist())
+        if self._naming.sets:  # their folders are new: `prepare` has seen to that
+            for row in lost:
+                _remove_if_empty((self._folder / slide.paths[row][0]).parent)
         name = f"manifest__{slide.manifest_id}__{Path(plan.table.slide).stem}"
         path = self._folder / "manifests" / f"{name}.txt"
         files = [self._folder / file for row in rows for file in slide.paths[row]]
@@ -318,18 +325,22 @@ class ImageFileSink:
         """Remove what was written of rows that count as failed: their worker died."""
         for row in rows:
             for path in slide.paths[row]:
-                (self._folder / path).unlink(missing_ok=True)
-            if self._naming.sets:
-                _remove_if_empty((self._folder / slide.paths[row][0]).parent)
+                _remove(self._folder / path)
 
     def _remove_manifests(self, slide: _SlideFiles) -> None:
         for suffix in (".csv", ".txt"):
             name = f"manifest__{slide.manifest_id}__{Path(slide.plan.table.slide).stem}"
-            (self._folder / "manifests" / f"{name}{suffix}").unlink(missing_ok=True)
+            _remove(self._folder / "manifests" / f"{name}{suffix}")
+
+
+def _remove(file: Path) -> None:
+    """Remove a file; if that fails, so did making it, and why is known already."""
+    with suppress(OSError):
+        file.unlink()
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
+    with suppress(OSError):
         folder.rmdir()
 
 

@@ -118,8 +118,8 @@ def _items(params: Mapping[str, object]) -> Iterable[str]:
 
 
 def _short(value: object) -> str:
-    """Return a value as text; of long lists only how they begin."""
-    text = str(value)
+    """Return a value as one line of text; of long lists only how they begin."""
+    text = str(value).replace("\r", "\\r").replace("\n", "\\n")
     if len(text) <= _LONGEST:
         return text
     return f"{text[:_LONGEST]} ... ({len(text):,} characters)"

@@ -30,6 +30,10 @@ class SegmentRows:
     segment: Segment
     offsets: IntArray
 
+    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels:
+        """Return the memory of a patch."""
+        return self.segment.array(shape, offset=int(self.offsets[item]))
+
     def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
         """Copy a patch to its place."""
         with stage("copy"):

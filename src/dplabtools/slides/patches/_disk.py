@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class DiskOptions:
     OutputFormatError
         If no encoder knows the extension, or likes the options.
     ParameterTypeError
-        If a text is no text.
+        If a parameter is of another type.
     """
 
     output_dir: StrPath
@@ -52,13 +53,15 @@ class DiskOptions:
     save_options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("image_type", self.image_type),
-            ("filename_comment", self.filename_comment),
-            ("filename_separator", self.filename_separator),
+        for name, value, kind, what in (
+            ("output_dir", self.output_dir, (str, os.PathLike), "a path"),
+            ("image_type", self.image_type, str, "text"),
+            ("filename_comment", self.filename_comment, str, "text"),
+            ("filename_separator", self.filename_separator, str, "text"),
+            ("save_options", self.save_options, Mapping, "a mapping"),
         ):
-            if not isinstance(value, str):
-                msg = f"{name} must be text, not {value!r}"
+            if not isinstance(value, kind):
+                msg = f"{name} must be {what}, not {value!r}"
                 raise ParameterTypeError(msg)
         if not Path(self.output_dir).is_dir():
             msg = (
@@ -95,7 +98,7 @@ class DiskOptions:
         """
         if self.create_subdirs:
             for each in selections:
-                if "" in each.selected.labels:
+                if each.selected.counts().get(""):
                     msg = "create_subdirs needs labels, and there are patches without one"
                     raise ParameterError(msg, slide=each.table.slide_name)
         params = {**self.params(), **extractor_params}

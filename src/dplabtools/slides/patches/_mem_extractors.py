@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -12,16 +12,18 @@ from PIL import Image
 from dplabtools._typing import Pixels
 from dplabtools.engine.base import run_in_order
 from dplabtools.engine.threads import ThreadEngine
-from dplabtools.extraction.plan import chunk_rows, plan_slide, rows_outside
+from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
-from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Number
+from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.slides.patches._extractor import Extractor, ExtractorOptions
 from dplabtools.slides.patches._request import LocationLike, parse_views
 
 __all__ = ["MemPatchExtractor", "MultiResMemPatchExtractor"]
 
-Streamed: TypeAlias = tuple[Image.Image, str] | tuple[Image.Image, str, int]
+Streamed: TypeAlias = tuple[Any, ...]
 """(image, label), or (image, label, index) in inference mode."""
 _ROWS_AHEAD = 16  # patches of a chunk of the stream
 
@@ -32,38 +34,50 @@ class _Held:
 
     pictures: dict[int, Sequence[Pixels]] = field(default_factory=dict)
 
+    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels:
+        """Return memory for a patch, and keep it."""
+        pixels: Pixels = np.empty(shape, dtype=np.uint8)
+        self.pictures[item] = list(pixels)
+        return pixels
+
     def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
         """Keep a patch."""
         self.pictures[item] = pictures
 
 
-class _Stream(Extractor):
-    """Extractors whose patches stay in memory until they are taken, one by one."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Pictures:
+    """Reads the patches of a slide, one by one, in order.
 
-    def __init__(
-        self, options: ExtractorOptions, views: tuple[Resolution, ...] | None
-    ) -> None:
-        super().__init__(options, views)
-        spec = SlideSpec(
-            path=self._table.slide, extra_mpps=self._reading.extra_mpps(self._table)
+    A stream holds this, and not its extractor: so it ends with its extractor.
+    """
+
+    table: PatchTable
+    reading: Reading
+    spec: SlideSpec
+    pyramid: Pyramid
+    threads: int
+
+    @classmethod
+    def of(cls, table: PatchTable, *, reading: Reading, threads: int) -> _Pictures:
+        """Open the slide to see what it is like."""
+        spec = SlideSpec(path=table.slide, extra_mpps=reading.extra_mpps(table))
+        pyramid = InspectSlide(reading=reading)(spec)
+        return cls(
+            table=table, reading=reading, spec=spec, pyramid=pyramid, threads=threads
         )
-        self._spec = spec
-        self._pyramid = InspectSlide(reading=self._reading)(spec)
-        if self._reading.mode is not None:
-            self._pyramid.required_mpp()
 
-    def _pictures(self) -> Iterator[tuple[int, Sequence[Pixels], str]]:
-        """Yield row, pixels at each resolution, and label of each patch, in order."""
-        plan = plan_slide(0, self._table, pyramid=self._pyramid, reading=self._reading)
-        _, error = rows_outside(plan, self._reading)
-        if error is not None:
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Pixels], str]]:
+        """Yield row, pixels at each resolution, and label of each patch."""
+        plan = plan_slide(0, self.table, pyramid=self.pyramid, reading=self.reading)
+        for _, error in rows_outside(plan, self.reading):
             raise error
-        labels = self._table.row_labels()
+        labels: list[str] = self.table.row_labels().tolist()
         work = ReadChunk(
-            slides=(self._spec,), reading=self._reading, threads=1, skip_errors=False
+            slides=(self.spec,), reading=self.reading, threads=1, skip_errors=False
         )
-        with ThreadEngine(workers=self._threads) as engine:
-            chunks = _consecutive(plan, threads=self._threads)
+        with ThreadEngine(workers=self.threads) as engine:
+            chunks = _consecutive(plan, threads=self.threads)
             stream = run_in_order(engine, work, chunks, ahead=engine.capacity)
             for outcome in stream:
                 outcome.value()
@@ -98,7 +112,14 @@ def _consecutive(plan: SlidePlan, *, threads: int) -> list[_HeldChunk]:
     ]
 
 
-class MemPatchExtractor(_Stream):
+def _streamed(pictures: _Pictures, *, with_index: bool) -> Iterator[list[Streamed]]:
+    """Yield the images of each patch, one for each resolution."""
+    for row, arrays, label in pictures:
+        rest = (label, row) if with_index else (label,)
+        yield [(Image.fromarray(pixels), *rest) for pixels in arrays]
+
+
+class MemPatchExtractor(Extractor):
     """Patches of one slide, one by one, read ahead by threads.
 
     Parameters
@@ -144,12 +165,9 @@ class MemPatchExtractor(_Stream):
             excluded_labels=excluded_labels,
         )
         super().__init__(options, None)
-        self._patch_stream = self._streamed(with_index=inference_mode)
-
-    def _streamed(self, *, with_index: bool) -> Iterator[Streamed]:
-        for row, (pixels,), label in self._pictures():
-            image = Image.fromarray(pixels)
-            yield (image, label, row) if with_index else (image, label)
+        pictures = _Pictures.of(self._table, reading=self._reading, threads=self._threads)
+        sets = _streamed(pictures, with_index=inference_mode)
+        self._patch_stream = (patch for (patch,) in sets)
 
     @property
     def patch_stream(self) -> Iterator[Streamed]:
@@ -160,7 +178,7 @@ class MemPatchExtractor(_Stream):
         return self._patch_stream
 
 
-class MultiResMemPatchExtractor(_Stream):
+class MultiResMemPatchExtractor(Extractor):
     """Patches of one slide at several resolutions around one centre, set by set.
 
     Parameters
@@ -209,14 +227,8 @@ class MultiResMemPatchExtractor(_Stream):
             excluded_labels=excluded_labels,
         )
         super().__init__(options, parse_views(levels_or_mpps))
-        self._patch_stream = self._streamed(with_index=inference_mode)
-
-    def _streamed(self, *, with_index: bool) -> Iterator[list[Streamed]]:
-        for row, pictures, label in self._pictures():
-            images = [Image.fromarray(pixels) for pixels in pictures]
-            yield [
-                (image, label, row) if with_index else (image, label) for image in images
-            ]
+        pictures = _Pictures.of(self._table, reading=self._reading, threads=self._threads)
+        self._patch_stream = _streamed(pictures, with_index=inference_mode)
 
     @property
     def patch_stream(self) -> Iterator[list[Streamed]]:

@@ -88,22 +88,29 @@ class LabelFilter:
             ("included_labels", self.included),
             ("excluded_labels", self.excluded),
         ):
-            if isinstance(labels, str) or not all(isinstance(each, str) for each in labels):
+            if not _are_labels(labels):
                 msg = f"{name} must be a list of labels, not {labels!r}"
                 raise ParameterTypeError(msg)
-        if self.included and self.excluded:
+        if len(self.included) and len(self.excluded):
             msg = "give included_labels or excluded_labels, not both"
             raise ParameterError(msg)
 
     def apply(self, table: PatchTable) -> PatchTable:
         """Return the patches with the wanted labels; all of them if there is no filter."""
-        if self.included:
+        if len(self.included):
             return table.select(self.included)
-        if self.excluded:
+        if len(self.excluded):
             return table.select(
                 [each for each in table.labels if each not in self.excluded]
             )
         return table
+
+
+def _are_labels(labels: object) -> bool:
+    """Tell whether this is a collection of text, and no text itself."""
+    if isinstance(labels, str) or not isinstance(labels, Collection):
+        return False
+    return all(isinstance(each, str) for each in labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ class Selection:
             If its patches are not in the documented form.
         """
         try:
-            table = patches.table if isinstance(patches, _HasTable) else _table(patches)
+            table = _table(patches)
             class_name, params = patches.class_name, patches.param_info
         except AttributeError as error:
             msg = (
@@ -147,6 +154,9 @@ class Selection:
                 f"class, or PatchesMock for locations from elsewhere"
             )
             raise ParameterTypeError(msg) from error
+        if not isinstance(params, Mapping):
+            msg = f"param_info must be a mapping, not {params!r}"
+            raise ParameterTypeError(msg, slide=table.slide_name)
         return cls(table, labels.apply(table), class_name, params)
 
     @classmethod
@@ -165,10 +175,16 @@ class Selection:
 
 
 def _table(patches: LocationLike) -> PatchTable:
-    """Return the columns of a foreign location object."""
+    """Return the columns of a location object, which makes them if it is a foreign one."""
+    if isinstance(patches, _HasTable) and isinstance(patches.table, PatchTable):
+        return patches.table
+    path: object = patches.wsi_file
+    if not isinstance(path, str | os.PathLike):
+        msg = f"wsi_file must be a path, not {path!r}"
+        raise ParameterTypeError(msg)
     return PatchTable.from_rows(
         patches.patch_data,
-        slide=os.fspath(patches.wsi_file),
+        slide=os.fspath(path),
         resolution=parse_level_or_mpp(patches.level_or_mpp),
     )
 

@@ -80,7 +80,7 @@ class ResultTable:
         slide = np.repeat(np.arange(len(tables)), counts)
         origins = _stacked([table.origins for table in tables])
         sizes = _stacked([table.sizes for table in tables])
-        labels = [label for table in tables for label in table.row_labels()]
+        labels = [np.empty(0, dtype=np.object_), *(table.row_labels() for table in tables)]
         delivered = np.concatenate([*account.delivered, np.zeros(0, dtype=np.bool_)])
         return cls(
             slide=slide,
@@ -90,7 +90,7 @@ class ResultTable:
             width=sizes[:, 0],
             height=sizes[:, 1],
             level_or_mpp=_objects([table.resolution.number for table in tables])[slide],
-            label=_objects(labels),
+            label=np.concatenate(labels),
             status=np.where(delivered, _DELIVERED, _FAILED),
         )
 

@@ -1,0 +1,219 @@
+"""What is expected of every sink."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from dplabtools._typing import BoolArray, Pixels, Size
+from dplabtools.engine.slabs import Segment
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Level, Resolution
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.base import Place, Sink
+
+__all__ = ["SinkContract", "plan_of"]
+
+
+def plan_of(
+    slide: int, sizes: Sequence[Size], *, views: Sequence[Resolution] = (Level(0),)
+) -> SlidePlan:
+    """Return a plan of patches of these sizes, in a row, of a slide without a file.
+
+    Parameters
+    ----------
+    slide : int
+        Its place; the file is called ``slide<number>.svs``.
+    sizes : sequence of (int, int)
+        (width, height) of each patch.
+    views : sequence of Level or Mpp
+        Resolutions; all begin at the same corner.
+
+    Returns
+    -------
+    SlidePlan
+        With labels ``a`` and ``b`` in turn, and patches at (0, 7), (100, 7), (200, 7), ...
+    """
+    table = PatchTable.from_rows(
+        [((100 * row, 7), size, "ab"[row % 2]) for row, size in enumerate(sizes)],
+        slide=f"/slides/slide{slide}.svs",
+        resolution=Level(0),
+    )
+    return SlidePlan(
+        slide=slide,
+        table=table,
+        pyramid=Pyramid(
+            slide=table.slide_name,
+            sizes=((4000, 4000), (1000, 1000)),
+            downsamples=(1.0, 4.0),
+            mpp=0.5,
+        ),
+        views=tuple(views),
+        origins=np.repeat(table.origins[:, np.newaxis], len(views), axis=1),
+    )
+
+
+class SinkContract:
+    """Subclass it, and override `sink`, `contents`, `traces` and, if need be, `views`."""
+
+    views: tuple[Resolution, ...] = (Level(0),)
+    """Resolutions of the patches."""
+
+    @pytest.fixture
+    def sink(self) -> Sink:
+        """A sink for up to three slides, not prepared yet."""
+        raise NotImplementedError
+
+    def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
+        """Return what a user finds when all is done: pictures of each patch, in order.
+
+        Parameters
+        ----------
+        sink : Sink
+            Closed, not aborted.
+        sizes : sequence of (int, int)
+            (width, height) of the patches that should be there.
+        """
+        raise NotImplementedError
+
+    def traces(self) -> list[str]:
+        """Return what there is of memory or files at this moment."""
+        raise NotImplementedError
+
+    def test_it_is_a_sink(self, sink: Sink) -> None:
+        """The protocol is met."""
+        assert isinstance(sink, Sink)
+        sink.abort()
+
+    def test_what_is_put_is_found_in_order(self, sink: Sink) -> None:
+        """Chunks come from anywhere, in any order; patches have an order all the same."""
+        plans = [self._plan(0, 5), self._plan(1, 3)]
+        sink.prepare(plans)
+        self._put(sink, plans[1], [2, 0])
+        self._put(sink, plans[0], [4, 1])
+        self._put(sink, plans[1], [1])
+        self._put(sink, plans[0], [0, 3, 2])
+        for plan in plans:
+            sink.finish(plan, np.ones(len(plan), dtype=np.bool_))
+        sink.close()
+        self._check(sink, [(0, row) for row in range(5)] + [(1, row) for row in range(3)])
+
+    def test_what_is_written_directly_is_found_too(self, sink: Sink) -> None:
+        """A place that lends its memory needs no `put`."""
+        plan = self._plan(0, 3)
+        sink.prepare([plan])
+        self._write(sink, plan, [2, 0, 1])
+        sink.finish(plan, np.ones(3, dtype=np.bool_))
+        sink.close()
+        self._check(sink, [(0, 0), (0, 1), (0, 2)])
+
+    def test_a_patch_put_twice_is_there_once(self, sink: Sink) -> None:
+        """A chunk is read again when its worker died."""
+        plan = self._plan(0, 2)
+        sink.prepare([plan])
+        self._put(sink, plan, [0, 1])
+        self._put(sink, plan, [0, 1])
+        sink.finish(plan, np.ones(2, dtype=np.bool_))
+        sink.close()
+        self._check(sink, [(0, 0), (0, 1)])
+
+    def test_what_was_not_delivered_is_not_there(self, sink: Sink) -> None:
+        """Not even if it was put before its worker died; the others close ranks."""
+        plans = [self._plan(0, 4), self._plan(1, 3)]
+        sink.prepare(plans)
+        self._put(sink, plans[0], [0, 1, 3])
+        self._put(sink, plans[1], [0, 1, 2])
+        sink.finish(plans[0], _only(4, [1, 3]))
+        sink.finish(plans[1], _only(3, [0, 2]))
+        sink.close()
+        self._check(sink, [(0, 1), (0, 3), (1, 0), (1, 2)])
+
+    def test_slides_may_lack_patches_or_a_plan(self, sink: Sink) -> None:
+        """The second of three slides could not be planned; the first has no patch."""
+        plans = [self._plan(0, 0), self._plan(2, 2)]
+        sink.prepare(plans)
+        sink.finish(plans[0], _only(0, []))
+        self._put(sink, plans[1], [0, 1])
+        sink.finish(plans[1], _only(2, [0, 1]))
+        sink.close()
+        self._check(sink, [(2, 0), (2, 1)])
+
+    def test_no_slides_at_all(self, sink: Sink) -> None:
+        """There is nothing to do."""
+        sink.prepare([])
+        sink.close()
+        assert self.contents(sink, []) == []
+        sink.abort()
+
+    def test_abort_leaves_nothing_that_is_not_complete(self, sink: Sink) -> None:
+        """Everything is as it was before; a second call does nothing."""
+        before = self.traces()
+        plans = [self._plan(0, 3), self._plan(1, 2)]
+        sink.prepare(plans)
+        self._put(sink, plans[0], [2, 0])
+        self._put(sink, plans[1], [1])
+        assert self.traces() != before
+        sink.abort()
+        sink.abort()
+        assert self.traces() == before
+
+    def _plan(self, slide: int, count: int) -> SlidePlan:
+        sizes = [_size(slide, row) for row in range(count)]
+        return plan_of(slide, sizes, views=self.views)
+
+    def _put(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
+        """Deliver rows, one by one."""
+        place = _sent(sink, plan, rows)
+        for item, row in enumerate(rows):
+            place.put(item, self._pictures(plan.slide, row))
+
+    def _write(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
+        """Deliver rows to the memory of the place, if it lends it."""
+        place = _sent(sink, plan, rows)
+        for item, row in enumerate(rows):
+            pictures = np.stack(self._pictures(plan.slide, row))
+            canvas = place.canvas(item, pictures.shape)
+            if canvas is None:
+                place.put(item, list(pictures))
+            else:
+                canvas[:] = pictures
+
+    def _pictures(self, slide: int, row: int) -> list[Pixels]:
+        """Return the pixels of a patch, unlike those of any other."""
+        rng = np.random.default_rng((slide, row))
+        width, height = _size(slide, row)
+        shape = (len(self.views), height, width, 3)
+        return list(rng.integers(0, 256, shape, dtype=np.uint8))
+
+    def _check(self, sink: Sink, patches: list[tuple[int, int]]) -> None:
+        """See that exactly these patches are there."""
+        found = self.contents(sink, [_size(slide, row) for slide, row in patches])
+        assert len(found) == len(patches)
+        for pictures, (slide, row) in zip(found, patches, strict=True):
+            for picture, wanted in zip(pictures, self._pictures(slide, row), strict=True):
+                np.testing.assert_array_equal(picture, wanted)
+        sink.abort()
+
+
+def _sent(sink: Sink, plan: SlidePlan, rows: list[int]) -> Place:
+    """Return the place of a chunk, as a worker receives it."""
+    for segment in sink.segments:
+        Segment.attach(segment.key, os.dup(segment.descriptor))
+    place: Place = pickle.loads(pickle.dumps(sink.place(plan, np.array(rows))))  # noqa: S301
+    Segment.keep_only(())
+    return place
+
+
+def _size(slide: int, row: int) -> Size:
+    return 8 + row, 6 + slide
+
+
+def _only(count: int, rows: list[int]) -> BoolArray:
+    delivered = np.zeros(count, dtype=np.bool_)
+    delivered[rows] = True
+    return delivered

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dplabtools._typing import Pixels, Size
+from dplabtools.geometry.resolution import Level, Mpp
+from dplabtools.sinks.base import Sink
+from dplabtools.sinks.image_files import ImageEncoder, ImageFileSink
+from dplabtools.sinks.manifest import ManifestHead
+from dplabtools.sinks.memory import MemorySink
+from dplabtools.sinks.naming import Naming
+from dplabtools.testing.sink import SinkContract
+
+SETS = (Level(1), Mpp(0.7), Level(0))
+HEAD = ManifestHead(
+    patch_class="Any",
+    patch_params={},
+    patch_count=0,
+    patch_info={},
+    extractor_class="Any",
+    extractor_params={},
+)
+
+
+class TestMemorySink(SinkContract):
+    @pytest.fixture
+    def sink(self) -> Sink:
+        return MemorySink()
+
+    def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
+        assert isinstance(sink, MemorySink)
+        (segment,) = sink.segments
+        begins = sink.delivered_offsets().tolist()
+        return [
+            list(segment.array((len(self.views), height, width, 3), offset=begin).copy())
+            for (width, height), begin in zip(sizes, begins, strict=True)
+        ]
+
+    def traces(self) -> list[str]:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        return [line for line in maps if "memfd:dplabtools" in line]
+
+
+class TestMemorySinkOfSets(TestMemorySink):
+    views = SETS
+
+
+class TestImageFiles(SinkContract):
+    naming: ClassVar[dict[str, Any]] = {"subdirs": False, "sets": False, "first_set": None}
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    @pytest.fixture
+    def sink(self) -> Sink:
+        return ImageFileSink(
+            str(self.path),
+            naming=Naming(image_type="png", comment="c", separator="_", **self.naming),
+            encoder=ImageEncoder(image_type="png", options={}),
+            heads=[HEAD] * 3,
+            empty_labels=True,
+        )
+
+    def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
+        assert isinstance(sink, ImageFileSink)
+        listed = [
+            row["file"]
+            for manifest_id in sink.manifest_ids
+            for table in self.path.glob(f"manifests/*{manifest_id}*.csv")
+            for row in csv.DictReader(table.read_text("utf-8").splitlines())
+        ]
+        images = [each for each in self.traces() if each.endswith(".png")]
+        assert images == sorted(listed)
+        every = [np.asarray(Image.open(self.path / file)) for file in listed]
+        step = len(self.views)
+        return [every[start : start + step] for start in range(0, len(every), step)]
+
+    def traces(self) -> list[str]:
+        return sorted(str(each.relative_to(self.path)) for each in self.path.rglob("*"))
+
+
+class TestImageFilesInFoldersOfLabels(TestImageFiles):
+    naming: ClassVar[dict[str, Any]] = {"subdirs": True, "sets": False, "first_set": None}
+
+
+class TestImageFilesOfSets(TestImageFiles):
+    views = SETS
+    naming: ClassVar[dict[str, Any]] = {"subdirs": False, "sets": True, "first_set": 7}
+
+
+class TestImageFilesOfSetsNumberedBySlide(TestImageFiles):
+    views = SETS
+    naming: ClassVar[dict[str, Any]] = {"subdirs": True, "sets": True, "first_set": None}

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dplabtools._typing import IntArray, Size
+from dplabtools.extraction.plan import Reading, blocks, rows_outside
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Level
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.settings import Settings
+
+corner = st.integers(-300, 10_000)
+
+
+def plan_at(
+    origins: list[tuple[int, int]], size: Size = (64, 64), *, views: int = 1
+) -> SlidePlan:
+    table = PatchTable.from_rows(
+        [(origin, size, "a") for origin in origins], slide="a.svs", resolution=Level(0)
+    )
+    return SlidePlan(
+        slide=0,
+        table=table,
+        pyramid=Pyramid(slide="a.svs", sizes=((9000, 9000),), downsamples=(1.0,)),
+        views=(Level(0),) * views,
+        origins=np.repeat(table.origins[:, np.newaxis], views, axis=1),
+    )
+
+
+def cut(plan: SlidePlan, *, workers: int = 1, total: int = 10**6) -> list[IntArray]:
+    return list(blocks(plan, np.arange(len(plan)), total=total, workers=workers))
+
+
+@given(
+    st.lists(st.tuples(corner, corner), max_size=300),
+    st.integers(1, 9),
+    st.sampled_from([(1, 1), (64, 64), (700, 3)]),
+)
+def test_each_row_is_in_one_chunk(
+    origins: list[tuple[int, int]], workers: int, size: Size
+) -> None:
+    plan = plan_at(origins, size)
+    parts = cut(plan, workers=workers, total=len(origins))
+    rows = [row for part in parts for row in part.tolist()]
+    assert sorted(rows) == list(range(len(origins)))
+    assert all(1 <= len(part) <= 256 for part in parts)
+
+
+def test_only_rows_asked_for_are_cut() -> None:
+    plan = plan_at([(64 * i, 0) for i in range(100)])
+    wanted = np.array([3, 50, 51, 98])
+    parts = list(blocks(plan, wanted, total=4, workers=1))
+    assert sorted(row for part in parts for row in part.tolist()) == wanted.tolist()
+
+
+def test_chunks_lie_together() -> None:
+    plan = plan_at([(64 * x, 64 * y) for y in range(32) for x in range(32)])
+    parts = cut(plan)
+    assert [len(part) for part in parts] == [256] * 4
+    for part in parts:
+        extent = np.ptp(plan.table.origins[part], axis=0)
+        assert (extent == 15 * 64).all()  # sixteen by sixteen
+
+
+def test_every_worker_gets_some_of_a_small_run() -> None:
+    plan = plan_at([(64 * i, 0) for i in range(80)])
+    assert len(cut(plan, workers=8, total=80)) >= 8
+
+
+def test_chunks_of_large_patches_are_small() -> None:
+    parts = cut(plan_at([(i, 0) for i in range(64)], (1024, 1024), views=4))
+    assert max(map(len, parts)) * 1024 * 1024 * 3 * 4 <= 64 << 20
+    assert [len(part) for part in cut(plan_at([(0, 0)], (8000, 8000)))] == [1]
+
+
+def test_each_patch_outside_is_told_of_by_its_place() -> None:
+    plan = plan_at([(0, 0), (9500, 3), (5, 5), (-70, 8)])
+    reading = Reading(views=None, mode=None, settings=Settings())
+    outside = rows_outside(plan, reading)
+    assert [row for row, _ in outside] == [1, 3]
+    assert "(9500, 3)" in str(outside[0][1])
+    assert "(-70, 8)" in str(outside[1][1])
