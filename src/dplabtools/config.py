@@ -10,9 +10,10 @@ Set them at any time; what has begun keeps the values it began with::
 Attributes
 ----------
 slide_library : str
-    How slides are read: ``"auto"`` (default: the best reader that understands the file),
-    ``"openslide"``, ``"tiffslide"`` (``"tiffopenslide"``: tiffslide, else OpenSlide) or
-    ``"pillow"`` (one level, no mpp).
+    How slides are read: ``"auto"`` (default: the first reader that understands the file:
+    native, OpenSlide, tiffslide, Pillow), ``"native"`` (tiled TIFF: SVS, OME-TIFF and
+    generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
+    (``"tiffopenslide"``: tiffslide, else OpenSlide) or ``"pillow"`` (one level, no mpp).
 background : (int, int, int)
     RGB of everything outside a slide and behind its transparent pixels; white by default.
 print_messages : bool or str
@@ -37,7 +38,10 @@ slide_library: str = "auto"
 background: tuple[int, int, int] = (255, 255, 255)
 print_messages: bool | StrPath = False
 
-LIBRARIES: Final = ("auto", "openslide", "tiffslide", "tiffopenslide", "pillow")
+LIBRARIES: Final = (
+    *("auto", "native", "openslide"),
+    *("tiffslide", "tiffopenslide", "pillow"),
+)
 
 _slide_settings = Settings()
 _handler: logging.Handler | None = None

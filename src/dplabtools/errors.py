@@ -9,6 +9,7 @@ The tree of them, with the built-in error each one also is::
     │   ├── ResolutionTypeError        TypeError
     │   └── UnknownColorError          KeyError
     ├── ParameterTypeError             TypeError
+    ├── MissingLibraryError            ImportError
     ├── SlideError                     the file, or what it says about itself
     │   ├── MissingSlideError          FileNotFoundError
     │   ├── UnsupportedSlideError      ValueError
@@ -24,7 +25,9 @@ The tree of them, with the built-in error each one also is::
     │   ├── MaskTypeError              TypeError
     │   ├── MissingMaskError           FileNotFoundError
     │   ├── MissingAnnotationError     FileNotFoundError
+    │   ├── MissingLocationsError      FileNotFoundError
     │   ├── InvalidPolygonError        ValueError
+    │   │   └── DegeneratePolygonError TypeError
     │   ├── DuplicatePatchesError      ValueError
     │   └── NotEnoughPatchesError      ValueError
     └── ExtractionError                pixels could not be delivered
@@ -36,6 +39,7 @@ The tree of them, with the built-in error each one also is::
 
     DplabWarning
     ├── OverlappingPolygonsWarning
+    ├── PolygonOutsideWarning
     └── DuplicatePatchesWarning
 
 An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
@@ -51,6 +55,7 @@ __all__ = [
     "ClosedPoolError",
     "ClosedSlideError",
     "ConfigError",
+    "DegeneratePolygonError",
     "DplabError",
     "DplabWarning",
     "DuplicatePatchesError",
@@ -63,6 +68,8 @@ __all__ = [
     "MaskError",
     "MaskTypeError",
     "MissingAnnotationError",
+    "MissingLibraryError",
+    "MissingLocationsError",
     "MissingMaskError",
     "MissingMppError",
     "MissingSlideError",
@@ -73,6 +80,7 @@ __all__ = [
     "OverlappingPolygonsWarning",
     "ParameterError",
     "ParameterTypeError",
+    "PolygonOutsideWarning",
     "RegionOutOfBoundsError",
     "ResolutionError",
     "ResolutionTypeError",
@@ -126,6 +134,10 @@ class ResolutionTypeError(ParameterError, TypeError):
 
 class UnknownColorError(ParameterError, KeyError):
     """There is no colour of that name."""
+
+
+class MissingLibraryError(DplabError, ImportError):
+    """A library is needed that is not installed."""
 
 
 class SlideError(DplabError):
@@ -188,8 +200,16 @@ class MissingAnnotationError(LocationError, FileNotFoundError):
     """There is no such file of polygons."""
 
 
+class MissingLocationsError(LocationError, FileNotFoundError):
+    """There is no such file of patches."""
+
+
 class InvalidPolygonError(LocationError, ValueError):
     """A polygon has no usable area."""
+
+
+class DegeneratePolygonError(InvalidPolygonError, TypeError):
+    """A polygon is only a line or a point."""
 
 
 class DuplicatePatchesError(LocationError, ValueError):
@@ -262,6 +282,10 @@ class DplabWarning(UserWarning):
 
 class OverlappingPolygonsWarning(DplabWarning):
     """Two polygons share more area than the threshold."""
+
+
+class PolygonOutsideWarning(DplabWarning):
+    """A polygon lies wholly beside the slide."""
 
 
 class DuplicatePatchesWarning(DplabWarning):

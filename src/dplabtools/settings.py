@@ -37,6 +37,8 @@ class Settings:
         Kept for the documented interface; padding is exact here, so nothing reads it.
     level_zero_resampling : bool
         Resample from level 0, rather than from the closest finer level.
+    polygons_overlap_threshold : float
+        Overlaps of polygons below this area, in patches, are not told.
     """
 
     slide_library: str = "auto"
@@ -49,3 +51,4 @@ class Settings:
     mpp_level_margin: float = 0.003
     padding_margin_pixels: int = 10
     level_zero_resampling: bool = True
+    polygons_overlap_threshold: float = 1.0

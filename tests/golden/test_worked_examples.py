@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dplabtools._typing import BoolArray
-from dplabtools.slides.patches._locations import (
+from dplabtools.slides.patches import (
     WholeImageGridPatches,
     WholeImageRandomPatches,
 )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dplabtools._typing import BoolArray
 from dplabtools.locations.acceptance import Acceptance
-from dplabtools.locations.regions import Region
-from dplabtools.locations.samplers import Frame, Grid
+from dplabtools.locations.regions import Frame, Region
+from dplabtools.locations.samplers import Grid
 from dplabtools.masks.foreground import ForegroundMask
 
 MASKS = npst.arrays(np.bool_, st.tuples(st.integers(1, 25), st.integers(1, 25)))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from dplabtools._typing import BoolArray, FloatArray
 from dplabtools.errors import ParameterError
+from dplabtools.locations.overlap import area_inside
 from dplabtools.locations.regions import Bounds, Region
 from dplabtools.masks.foreground import ForegroundMask
 
-__all__ = ["Acceptance", "area_inside"]
+__all__ = ["Acceptance"]
 
 _SHARE_DECIMALS = 10
 _AREA_DECIMALS = 8
@@ -68,45 +68,9 @@ class Acceptance:
         if region.loose:
             doubtful = accepted & ~_within(corners, edge, region.bounds)
         rows = np.flatnonzero(doubtful)
-        areas = np.round(area_inside(corners[rows], edge, region), _AREA_DECIMALS)
+        areas = np.round(area_inside(corners[rows], edge, region.shape), _AREA_DECIMALS)
         accepted[rows] = areas >= round(edge * edge * self.overlap, _AREA_DECIMALS)
         return accepted
-
-
-def area_inside(corners: FloatArray, edge: float, region: Region) -> FloatArray:
-    """Return the area that each square shares with a region.
-
-    Parameters
-    ----------
-    corners : ndarray of float64, shape (n, 2)
-        (x, y) of top-left corners.
-    edge : float
-        Edge of the squares.
-    region : Region
-        In the same unit.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        In squares of that unit.
-    """
-    if not len(corners):
-        return np.empty(0)
-    shape = region.shape
-    x0, y0, x1, y1 = shape.bounds
-    # Squares and boxes need no geometry.
-    if math.isclose(shape.area, (x1 - x0) * (y1 - y0), rel_tol=1e-12):
-        low = np.maximum(corners, (x0, y0))
-        high = np.minimum(corners + edge, (x1, y1))
-        return np.asarray(np.prod(np.clip(high - low, 0, None), axis=1))
-    import shapely
-
-    squares = shapely.box(*corners.T, *(corners + edge).T)
-    shapely.prepare(shape)
-    areas = np.where(shapely.covers(shape, squares), edge * edge, 0.0)
-    crossing = np.flatnonzero((areas == 0) & shapely.intersects(shape, squares))
-    areas[crossing] = shapely.area(shapely.intersection(shape, squares[crossing]))
-    return areas
 
 
 def _within(corners: FloatArray, edge: float, bounds: Bounds) -> BoolArray:

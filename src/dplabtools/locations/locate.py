@@ -24,10 +24,10 @@ from dplabtools.geometry.boxes import half_even
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.locations.acceptance import Acceptance
-from dplabtools.locations.regions import Region, RegionSource, grow
-from dplabtools.locations.samplers import Frame, Sampler
+from dplabtools.locations.regions import Frame, Region, RegionSource, grow
+from dplabtools.locations.samplers import Sampler
 from dplabtools.masks.foreground import ForegroundMask, fit_downsample
-from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.patch_table import PatchTable, Shares
 
 __all__ = ["LocationRequest", "PerRegion", "Placed", "Samplers", "locate", "spread"]
 
@@ -124,6 +124,13 @@ class Placed:
     regions: tuple[Region, ...]
     outlines: tuple[Region, ...]
 
+    @property
+    def coverage(self) -> Shares:
+        """Share of foreground of each patch, from 0 to 1."""
+        if self.table.coverage is None:
+            return np.empty(0, dtype=np.float32)
+        return self.table.coverage
+
 
 def locate(
     request: LocationRequest,
@@ -176,7 +183,7 @@ def locate(
         scale=downsample / pyramid.downsample(request.resolution),
         patch_size=int(request.patch_size),
     )
-    outlines = request.source.regions(mask, downsample)
+    outlines = request.source.regions(mask, frame, slide=slide)
     tasks = list(_tasks(request, outlines, slide=slide))
     found = [_place(task, frame=frame, mask=mask, rng=rng) for task in tasks]
 
@@ -184,7 +191,7 @@ def locate(
     corners = np.concatenate([np.empty((0, 2)), *found])
     codes = np.repeat(
         np.array([labels.index(task.region.label) for task in tasks], dtype=np.int64),
-        [len(part) for part in found],
+        np.array([len(part) for part in found], dtype=np.int64),
     )
     origins = half_even(corners * downsample)
     kept = _first_of_each(np.column_stack([origins, codes]), slide=slide)
@@ -196,6 +203,7 @@ def locate(
             sizes=np.full((len(kept), 2), frame.patch_size, dtype=np.int64),
             codes=codes[kept],
             labels=labels,
+            coverage=mask.share(corners[kept], frame.edge).astype(np.float32),
         ),
         corners=corners[kept],
         edge=frame.edge,

@@ -15,7 +15,7 @@ from dplabtools.locations.regions import Bounds
 __all__ = ["poisson_disk"]
 
 _TRIES = 30
-_MOST_CELLS = 2**28
+_MOST_CELLS = 2**26
 _FREE = -1
 _REACH = 2  # cells; their diagonal is the spacing
 # Nearest first: most candidates are refused by the first few.
@@ -50,7 +50,7 @@ def poisson_disk(bounds: Bounds, spacing: float, rng: np.random.Generator) -> Fl
     Raises
     ------
     ParameterError
-        If the spacing is so small that hundreds of millions of points would fit.
+        If the spacing is so small that tens of millions of points would fit.
 
     Notes
     -----
@@ -64,8 +64,8 @@ def poisson_disk(bounds: Bounds, spacing: float, rng: np.random.Generator) -> Fl
     front = field_.add(darts[field_.first_come(darts)])
     failures = np.zeros(len(front), dtype=np.int64)
     while len(front):
-        found, parents = field_.grow(field_.points[front], rng)
-        failures += 1
+        tried, found, parents = field_.grow(field_.points[front], rng)
+        failures[tried] += 1
         failures[parents] = 0
         alive = failures < _TRIES
         front = np.concatenate([front[alive], found])
@@ -87,7 +87,9 @@ class _Field:
     points: FloatArray = field(init=False)
     _cell: float = field(init=False)
     _columns: int = field(init=False)
-    _cells: npt.NDArray[np.int32] = field(init=False)
+    _x: FloatArray = field(init=False)  # of the point in each cell; infinite if none is
+    _y: FloatArray = field(init=False)
+    _claims: npt.NDArray[np.int32] = field(init=False)
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.bounds
@@ -99,38 +101,44 @@ class _Field:
         if cells > _MOST_CELLS:
             msg = f"a spacing of {self.spacing:g} mask pixels is too small for this mask"
             raise ParameterError(msg)
-        self._cells = np.full(cells, _FREE, dtype=np.int32)
+        self._x = np.full(cells, np.inf)
+        self._y = np.full(cells, np.inf)
+        self._claims = np.full(cells, _FREE, dtype=np.int32)
         self.points = np.empty((1024, 2))
 
     @property
     def capacity(self) -> int:
         """More points than can have room."""
-        return len(self._cells)
+        return len(self._x)
 
     def grow(
         self, parents: FloatArray, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Try one candidate around each parent.
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Try one candidate around most parents.
 
         Returns
         -------
+        tried : ndarray of int64
+            The parents that had a candidate.
         found : ndarray of int64
             Numbers of the new points.
         having : ndarray of int64
             For each of them, which of the parents it was found for.
         """
-        angle = rng.uniform(0, 2 * math.pi, len(parents))
-        # Even over the area of the ring from one spacing to two.
-        radius = self.spacing * np.sqrt(rng.uniform(1, 4, len(parents)))
-        shift = np.column_stack([np.cos(angle), np.sin(angle)]) * radius[:, None]
-        candidates = parents + shift
+        # Even over the ring from one spacing to two: of a square, what is in the ring.
+        # Unlike sines, this is the same on all machines.
+        reach = 2 * self.spacing
+        shift = rng.uniform(-reach, reach, size=parents.shape)
+        square = shift[:, 0] ** 2 + shift[:, 1] ** 2
+        tried = np.flatnonzero((square >= self.spacing**2) & (square <= reach**2))
+        candidates = parents[tried] + shift[tried]
         x0, y0, x1, y1 = self.bounds
-        inside = np.all((candidates >= (x0, y0)) & (candidates <= (x1, y1)), axis=1)
-        having = np.flatnonzero(inside)
-        having = having[self._is_free(candidates[having])]
-        first = self.first_come(candidates[having])
-        having = having[first]
-        return self.add(candidates[having]), having
+        x, y = candidates.T
+        inside = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+        free = np.flatnonzero(inside)
+        free = free[self._is_free(candidates[free])]
+        free = free[self.first_come(candidates[free])]
+        return tried, self.add(candidates[free]), tried[free]
 
     def add(self, points: FloatArray) -> npt.NDArray[np.int64]:
         """Take points in, and return their numbers."""
@@ -139,7 +147,8 @@ class _Field:
         while len(self.points) < self.count:
             self.points = np.concatenate([self.points, np.empty_like(self.points)])
         self.points[numbers] = points
-        self._cells[self._cell_of(points)] = numbers
+        cells = self._cell_of(points)
+        self._x[cells], self._y[cells] = points.T
         return numbers
 
     def _cell_of(self, points: FloatArray) -> npt.NDArray[np.int64]:
@@ -148,16 +157,18 @@ class _Field:
 
     def _is_free(self, candidates: FloatArray) -> BoolArray:
         """Tell which candidates are far enough from all points."""
+        least = self.spacing**2
         cells = self._cell_of(candidates)
-        free: BoolArray = self._cells[cells] == _FREE
-        rows = np.flatnonzero(free)
+        rows = np.flatnonzero(np.isinf(self._x[cells]))
+        cells = cells[rows]
+        x, y = candidates[rows].T
         for dx, dy in _AROUND:
-            neighbours = self._cells[cells[rows] + dy * self._columns + dx]
-            there = neighbours >= 0
-            near = rows[there]
-            gap = candidates[near] - self.points[neighbours[there]]
-            free[near[np.einsum("ij,ij->i", gap, gap) < self.spacing**2]] = False
-            rows = rows[free[rows]]
+            beside = cells + (dy * self._columns + dx)
+            # Nothing is infinitely far away.
+            far = (self._x[beside] - x) ** 2 + (self._y[beside] - y) ** 2 >= least
+            rows, cells, x, y = rows[far], cells[far], x[far], y[far]
+        free = np.zeros(len(candidates), dtype=bool)
+        free[rows] = True
         return free
 
     def first_come(self, candidates: FloatArray) -> BoolArray:
@@ -169,14 +180,13 @@ class _Field:
         _, first = np.unique(cells, return_index=True)
         keep = np.zeros(len(candidates), dtype=bool)
         keep[first] = True
-        # The cells are lent to the candidates for a moment, as numbers from -2 downwards.
-        self._cells[cells[first]] = -2 - first
+        self._claims[cells[first]] = first
         for dx, dy in _AROUND:
             rows = np.flatnonzero(keep)
-            neighbours = -2 - self._cells[cells[rows] + dy * self._columns + dx]
-            earlier = (neighbours >= 0) & (neighbours < rows)
+            neighbours = self._claims[cells[rows] + dy * self._columns + dx]
+            earlier = (neighbours != _FREE) & (neighbours < rows)
             rows, neighbours = rows[earlier], neighbours[earlier]
             gap = candidates[rows] - candidates[neighbours]
             keep[rows[np.einsum("ij,ij->i", gap, gap) < self.spacing**2]] = False
-        self._cells[cells[first]] = _FREE
+        self._claims[cells[first]] = _FREE
         return keep

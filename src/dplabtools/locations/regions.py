@@ -11,12 +11,36 @@ from dplabtools.masks.foreground import ForegroundMask
 if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
 
-__all__ = ["Bounds", "Region", "RegionSource", "WholeImage", "grow"]
+__all__ = ["Bounds", "Frame", "Region", "RegionSource", "WholeImage", "check_label", "grow"]
 
 Bounds = tuple[float, float, float, float]
 """(x0, y0, x1, y1)."""
 
 _DECIMALS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """How patches relate to the mask.
+
+    Attributes
+    ----------
+    downsample : float
+        Level 0 pixels per mask pixel.
+    scale : float
+        Patch pixels per mask pixel.
+    patch_size : int
+        Edge of a patch, in its own pixels.
+    """
+
+    downsample: float
+    scale: float
+    patch_size: int
+
+    @property
+    def edge(self) -> float:
+        """Edge of a patch, in mask pixels."""
+        return self.patch_size / self.scale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,15 +76,19 @@ class Region:
 class RegionSource(Protocol):
     """Says where patches may lie on a slide."""
 
-    def regions(self, mask: ForegroundMask, downsample: float) -> tuple[Region, ...]:
+    def regions(
+        self, mask: ForegroundMask, frame: Frame, *, slide: str
+    ) -> tuple[Region, ...]:
         """Return the regions, in the order in which they are to be filled.
 
         Parameters
         ----------
         mask : ForegroundMask
             Foreground of the slide.
-        downsample : float
-            Level 0 pixels per mask pixel.
+        frame : Frame
+            Scale of the mask and edge of a patch.
+        slide : str
+            Name of the slide, for messages.
 
         Returns
         -------
@@ -88,15 +116,28 @@ class WholeImage:
     label: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.label, str):
-            msg = f"weak_label must be text, not {self.label!r}"
-            raise ParameterTypeError(msg)
+        check_label(self.label)
 
-    def regions(self, mask: ForegroundMask, downsample: float) -> tuple[Region, ...]:
+    def regions(
+        self, mask: ForegroundMask, frame: Frame, *, slide: str
+    ) -> tuple[Region, ...]:
         """Return one region: the bounds of the mask."""
         import shapely
 
         return (Region(shapely.box(*mask.bounds), self.label, loose=True),)
+
+
+def check_label(label: str) -> None:
+    """Raise if the label of all patches is no text.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is none.
+    """
+    if not isinstance(label, str):
+        msg = f"weak_label must be text, not {label!r}"
+        raise ParameterTypeError(msg)
 
 
 def grow(region: Region, margin: float, *, slide: str) -> Region:

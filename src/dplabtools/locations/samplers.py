@@ -16,37 +16,14 @@ import numpy as np
 from dplabtools._typing import FloatArray
 from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.locations.poisson import poisson_disk
-from dplabtools.locations.regions import Bounds
+from dplabtools.locations.regions import Bounds, Frame
 
-__all__ = ["CustomPoints", "Frame", "Grid", "PoissonDisk", "Random", "Sampler"]
+__all__ = ["CustomPoints", "Grid", "PoissonDisk", "Random", "Sampler"]
 
 _BLOCK = 2**18  # candidates at a time, so that memory does not grow with the slide
 _PATIENCE = 100  # candidates tried for each patch wanted before giving up
 _LARGEST_STRIDE = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """How patches relate to the mask.
-
-    Attributes
-    ----------
-    downsample : float
-        Level 0 pixels per mask pixel.
-    scale : float
-        Patch pixels per mask pixel.
-    patch_size : int
-        Edge of a patch, in its own pixels.
-    """
-
-    downsample: float
-    scale: float
-    patch_size: int
-
-    @property
-    def edge(self) -> float:
-        """Edge of a patch, in mask pixels."""
-        return self.patch_size / self.scale
+_MOST_CANDIDATES = 1e9
 
 
 class Sampler(Protocol):
@@ -115,7 +92,8 @@ class Grid:
         Raises
         ------
         ParameterError
-            If neighbours are less than a patch pixel apart.
+            If neighbours are less than a patch pixel apart, or the grid has a thousand
+            million points.
         """
         if self.stride * frame.patch_size < 1:
             msg = (
@@ -125,6 +103,12 @@ class Grid:
             raise ParameterError(msg)
         step = self.stride * frame.patch_size / frame.scale
         x0, y0, x1, y1 = bounds
+        if (count := (x1 - x0) / step * (y1 - y0) / step) > _MOST_CANDIDATES:
+            msg = (
+                f"a grid of {count:.1e} points is too large; are the polygons in level 0 "
+                f"pixels, and is patch_size right?"
+            )
+            raise ParameterError(msg)
         columns, rows = _ticks(x0, x1, step), _ticks(y0, y1, step)
         height = max(1, _BLOCK // len(columns))
         for row in range(0, len(rows), height):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, FloatArray, IntArray, Size
 from dplabtools.errors import MaskError
-from dplabtools.geometry.boxes import half_even
 from dplabtools.geometry.pyramid import Pyramid
 
 __all__ = ["ForegroundMask", "fit_downsample"]
 
 _INT32_COUNTS = 2**31
+_BLOCK = 2**14  # squares at a time
+_ALWAYS_A_PIXEL = 1.5  # an edge that, wherever it begins, rounds to a pixel or more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,17 +77,42 @@ class ForegroundMask:
         ndarray of float64, shape (n,)
             From 0 to 1; pixels outside the mask count as background.
         """
-        low = half_even(corners)
-        high = half_even(corners + edge)
+        shares = np.empty(len(corners))
+        for start in range(0, len(corners), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            shares[rows] = self._share(corners[rows], edge)
+        return shares
+
+    def _share(self, corners: FloatArray, edge: float) -> FloatArray:
+        """Return the shares of so few squares that the processor's cache holds them."""
+        width, height = self.size
+        left, right, columns = _span(np.ascontiguousarray(corners[:, 0]), edge, width)
+        top, bottom, rows = _span(np.ascontiguousarray(corners[:, 1]), edge, height)
+        sums = self._sums.reshape(-1)
+        top *= width + 1
+        bottom *= width + 1
+        found = sums[bottom + right].astype(np.int64)
+        found -= sums[top + right]
+        found -= sums[bottom + left]
+        found += sums[top + left]
+        return np.asarray(found / (columns * rows), dtype=np.float64)
+
+
+def _span(
+    start: FloatArray, edge: float, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """Return first pixels, the ones after the last, and how many there would be.
+
+    Pixels are within the mask; their number is not limited by it.
+    """
+    low, high = np.rint(start), np.rint(start + edge)
+    if edge < _ALWAYS_A_PIXEL:
         empty = high <= low
-        low = np.where(empty, np.floor(corners).astype(np.int64), low)
+        low = np.where(empty, np.floor(start), low)
         high = np.where(empty, low + 1, high)
-        area = np.prod(high - low, axis=1)
-        x0, y0 = np.clip(low, 0, self.size).T
-        x1, y1 = np.clip(high, 0, self.size).T
-        sums = self._sums
-        found = sums[y1, x1].astype(np.int64) - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-        return np.asarray(found / area, dtype=np.float64)
+    count = high - low
+    first = np.clip(low, 0, size).astype(np.int64)
+    return first, np.clip(high, 0, size).astype(np.int64), count
 
 
 def fit_downsample(size: Size, pyramid: Pyramid) -> float:

@@ -142,9 +142,11 @@ class PatchTable:
         counts = np.bincount(self.codes, minlength=len(self.labels))
         return dict(zip(self.labels, counts.tolist(), strict=True))
 
-    def row_labels(self) -> list[str]:
+    def row_labels(self) -> npt.NDArray[np.object_]:
         """Return the label of each patch, in table order."""
-        return [self.labels[code] for code in self.codes.tolist()]
+        names = np.empty(len(self.labels), dtype=np.object_)
+        names[:] = self.labels
+        return names[self.codes]
 
     def select(self, labels: Collection[str]) -> PatchTable:
         """Return a table of the patches that have one of these labels, and their labels."""

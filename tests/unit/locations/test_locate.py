@@ -20,7 +20,7 @@ from dplabtools.errors import (
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.locations.locate import LocationRequest, Placed, Samplers, locate
-from dplabtools.locations.regions import Region, WholeImage
+from dplabtools.locations.regions import Frame, Region, WholeImage
 from dplabtools.locations.samplers import CustomPoints, Grid, Random
 from dplabtools.masks.foreground import ForegroundMask
 
@@ -46,7 +46,9 @@ class Two:
 
     same: bool = False
 
-    def regions(self, mask: ForegroundMask, downsample: float) -> tuple[Region, ...]:
+    def regions(
+        self, mask: ForegroundMask, frame: Frame, *, slide: str
+    ) -> tuple[Region, ...]:
         right = (0, 0, 16, 16) if self.same else (20, 0, 36, 16)
         return (
             Region(shapely.box(0, 0, 16, 16), "z"),

@@ -8,9 +8,9 @@ import pytest
 from dplabtools._typing import FloatArray
 from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.locations.poisson import poisson_disk
+from dplabtools.locations.regions import Frame
 from dplabtools.locations.samplers import (
     CustomPoints,
-    Frame,
     Grid,
     PoissonDisk,
     Random,

@@ -46,7 +46,7 @@ def read(slide: SlideReader, corner: Point) -> Pixels | SlideReadError:
         return error
 
 
-@pytest.mark.parametrize("library", ["openslide", "tiffslide"])
+@pytest.mark.parametrize("library", ["native", "openslide", "tiffslide"])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_damaged_tile_spoils_nothing_but_itself(
     damaged_slide: Path, whole: dict[Point, Pixels], library: str, threads: int

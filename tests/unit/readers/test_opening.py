@@ -22,7 +22,7 @@ from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_slide import make_slide
 
-LIBRARIES = ("auto", "openslide", "tiffslide", "tiffopenslide", "pillow")
+LIBRARIES = ("auto", "native", "openslide", "tiffslide", "tiffopenslide", "pillow")
 
 
 def opened(path: Path, library: str = "auto") -> SlideReader:
@@ -41,7 +41,8 @@ def picture(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("library", "reader"),
     [
-        ("auto", "openslide"),
+        ("auto", "native"),
+        ("native", "native"),
         ("openslide", "openslide"),
         ("tiffslide", "tiffslide"),
         ("tiffopenslide", "tiffslide"),
@@ -81,7 +82,7 @@ def test_auto_says_what_each_reader_has_against_a_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no slide at all")
     with pytest.raises(UnsupportedSlideError) as caught:
         opened(tmp_path / "notes.txt")
-    for reader in ("openslide: ", "tiffslide: ", "pillow: "):
+    for reader in ("native: ", "openslide: ", "tiffslide: ", "pillow: "):
         assert reader in str(caught.value)
 
 
@@ -96,7 +97,7 @@ def test_auto_reads_ordinary_pictures_and_says_so(
     caplog.set_level(logging.INFO, "dplabtools")
     with opened(picture) as slide:
         assert slide.library == "pillow"
-    assert caplog.messages[0].startswith("picture.png: read by pillow (openslide: ")
+    assert caplog.messages[0].startswith("picture.png: read by pillow (native: ")
 
 
 def test_auto_does_not_take_an_overview_for_the_slide(picture: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_picture_too_large_for_pillow_is_refused(
         opened(picture, "pillow")
 
 
-@pytest.mark.parametrize("library", ["tiffslide", "pillow"])
+@pytest.mark.parametrize("library", ["native", "tiffslide", "pillow"])
 def test_sixteen_bits_are_refused(tmp_path: Path, library: str) -> None:
     deep = np.full((64, 64), 3000, np.uint16)
     tifffile.imwrite(tmp_path / "deep.tif", deep, tile=(16, 16), metadata=None)
@@ -179,7 +180,7 @@ def test_a_real_file_that_does_not_open_is_named(slides_dir: Path, library: str)
         opened(slides_dir / "histolab-broken.svs", library)
 
 
-@pytest.mark.parametrize("library", ["tiffslide", "pillow"])
+@pytest.mark.parametrize("library", ["native", "tiffslide", "pillow"])
 def test_other_readers_tell_of_damage_too(slides_dir: Path, library: str) -> None:
     with opened(slides_dir / "openslide-python-unreadable.svs", library) as slide:
         for _ in range(2):
@@ -187,11 +188,10 @@ def test_other_readers_tell_of_damage_too(slides_dir: Path, library: str) -> Non
                 slide.read((0, 0), 0, (16, 16))
 
 
-def test_auto_reads_a_real_file_that_openslide_does_not(slides_dir: Path) -> None:
-    pytest.importorskip("tiffslide")
+@pytest.mark.parametrize("library", ["native", "tiffslide"])
+def test_a_real_file_that_openslide_does_not_read(slides_dir: Path, library: str) -> None:
     file = slides_dir / "OS-1-detail.ome.tif"
-    with opened(file) as slide:
-        assert slide.library == "tiffslide"
+    with opened(file, library) as slide:
         assert slide.sizes == ((1101, 1101),)
         assert slide.scan.mpp_x == pytest.approx(0.2271, abs=1e-4)
         pixels = slide.read((0, 0), 0, slide.sizes[0])

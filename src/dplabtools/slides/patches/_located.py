@@ -25,11 +25,16 @@ from dplabtools.locations.locate import (
 )
 from dplabtools.locations.regions import RegionSource
 from dplabtools.locations.samplers import Sampler
-from dplabtools.masks.files import AnyMask, describe_mask, foreground_of, load_mask
+from dplabtools.masks.files import foreground_of
 from dplabtools.readers.slide import Slide
-from dplabtools.records.patch_table import PatchRow, PatchTable
+from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
 from dplabtools.settings import Settings
 from dplabtools.slides._generic_slide import GenericSlide
+from dplabtools.slides.patches._given import (
+    MaskGiven,
+    describe_given_mask,
+    read_mask,
+)
 from dplabtools.slides.patches._preview import Ink, draw_preview
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ class SharedArguments:
     """Arguments that every location class takes."""
 
     wsi_file: StrPath
-    mask_data: AnyMask
+    mask_data: MaskGiven
     patch_size: int
     level_or_mpp: Number
     foreground_ratio: PerRegion
@@ -56,7 +61,7 @@ class SharedArguments:
         """Return them by name, the mask as text."""
         return {
             "wsi_file": os.fspath(self.wsi_file),
-            "mask_data": describe_mask(self.mask_data),
+            "mask_data": describe_given_mask(self.mask_data),
             "patch_size": self.patch_size,
             "level_or_mpp": self.level_or_mpp,
             "foreground_ratio": self.foreground_ratio,
@@ -103,7 +108,7 @@ class Located:
         rng = _generator(own.get("seed"))
         settings = config.snapshot()
         pyramid = _pyramid(request, settings)
-        mask_array = load_mask(shared.mask_data, slide=pyramid.slide)
+        mask_array = read_mask(shared.mask_data, pyramid)
         self._mask_shape: Size = (mask_array.shape[0], mask_array.shape[1])
         self._placed = _locate(request, pyramid, mask=mask_array, rng=rng)
         self._patch_size = int(shared.patch_size)
@@ -140,6 +145,11 @@ class Located:
                 self._placed.corners.tolist(), self.table.row_labels(), strict=True
             )
         ]
+
+    @property
+    def patch_coverage(self) -> Shares:
+        """Share of foreground of each patch, float32 from 0 to 1; read-only."""
+        return self._placed.coverage
 
     @property
     def patch_count(self) -> int:

@@ -32,6 +32,7 @@ __all__ = ["LocatedPool", "PoolArguments"]
 PerSlide: TypeAlias = Mapping[str, tuple[str, Sequence[Any]]]
 """For an argument of the location class, the name and the value of the pool's list."""
 
+_LABEL_LISTS: Final = ("included_labels", "excluded_labels")
 _PER_SLIDE_ONLY: Final = ("wsi_file", "mask_data", "polygon_data", "points")
 
 
@@ -295,6 +296,8 @@ def _column(name: str, values: Sequence[Any]) -> list[Any]:
 
 def _spread(key: str, value: Any, count: int) -> list[Any]:  # noqa: ANN401 - any argument
     """Return the value of an argument for each slide."""
+    if key in _LABEL_LISTS and all(isinstance(label, str) for label in value):
+        return [value] * count
     if isinstance(value, list):
         if len(value) != count:
             msg = f"patches_args[{key!r}] has {len(value)} values for {count} slides"

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from dplabtools._typing import StrPath
+from dplabtools.annotations.json import PolygonsGiven
 from dplabtools.extraction.progress import ProgressArgument
-from dplabtools.masks.files import AnyMask
+from dplabtools.slides.patches._documentation import documented
+from dplabtools.slides.patches._given import MaskGiven, Points
+from dplabtools.slides.patches._inverted import (
+    WholeImageInvertedCustomPatches,
+    WholeImageInvertedGridPatches,
+    WholeImageInvertedPoissonDiskPatches,
+    WholeImageInvertedRandomPatches,
+)
+from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._located_pool import LocatedPool, PoolArguments
-from dplabtools.slides.patches._locations import (
-    Points,
+from dplabtools.slides.patches._polygon_region import (
+    PolygonRegionCustomPatches,
+    PolygonRegionGridPatches,
+    PolygonRegionPoissonDiskPatches,
+    PolygonRegionRandomPatches,
+)
+from dplabtools.slides.patches._whole_image import (
     WholeImageCustomPatches,
     WholeImageGridPatches,
     WholeImagePoissonDiskPatches,
@@ -18,60 +32,31 @@ from dplabtools.slides.patches._locations import (
 )
 
 __all__ = [
+    "PolygonRegionCustomPatchesPool",
+    "PolygonRegionGridPatchesPool",
+    "PolygonRegionPoissonDiskPatchesPool",
+    "PolygonRegionRandomPatchesPool",
     "WholeImageCustomPatchesPool",
     "WholeImageGridPatchesPool",
+    "WholeImageInvertedCustomPatchesPool",
+    "WholeImageInvertedGridPatchesPool",
+    "WholeImageInvertedPoissonDiskPatchesPool",
+    "WholeImageInvertedRandomPatchesPool",
     "WholeImagePoissonDiskPatchesPool",
     "WholeImageRandomPatchesPool",
 ]
 
 
-class WholeImageGridPatchesPool(LocatedPool):
-    """Place patches on grids over the foreground of many slides.
+class _MaskPool(LocatedPool):
+    """Patches placed by masks."""
 
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-
-    Parameters
-    ----------
-    wsi_file_list : sequence of path
-        The slides.
-    mask_data_list : sequence of path, ndarray or PIL image
-        Mask of each slide. Paths are loaded by the workers.
-    patches_args : mapping
-        Arguments of `WholeImageGridPatches` for all slides. A list holds one
-        value for each slide.
-    proc_num_workers : int
-        Number of worker processes.
-    mp_chunksize : int
-        Kept for compatibility: slides are handed out one by one, as workers become free.
-    save_preview_image_args : mapping, optional
-        Arguments of `save_preview_image`, to save one of each slide: ``/dir/_suffix.png``
-        as `image_file` becomes ``/dir/<name of the slide>_suffix.png``.
-    on_error : {"raise", "skip"}
-        Whether the first slide that fails ends it all, or is left out.
-    progress : bool or callable
-        Tell how far it has come: on standard error, or to a function that takes a
-        `Progress`. Its number of patches is an estimate until the end.
-
-    Raises
-    ------
-    ParameterError
-        If lists have unequal lengths, `patches_args` holds what is given for each slide
-        elsewhere, or a number is too small.
-    ParameterTypeError
-        If an argument is unknown, missing, or of a wrong type.
-    DplabError
-        With ``on_error="raise"``: whatever `WholeImageGridPatches` raises.
-    WorkerError
-        If a worker process died, twice, on the same slide.
-    """
+    kind: ClassVar[type[Located]]
 
     def __init__(
         self,
         *,
         wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[AnyMask],
+        mask_data_list: Sequence[MaskGiven],
         patches_args: Mapping[str, Any],
         proc_num_workers: int,
         mp_chunksize: int = 1,
@@ -80,7 +65,7 @@ class WholeImageGridPatchesPool(LocatedPool):
         progress: ProgressArgument = False,
     ) -> None:
         super().__init__(
-            WholeImageGridPatches,
+            self.kind,
             per_slide={
                 "wsi_file": ("wsi_file_list", wsi_file_list),
                 "mask_data": ("mask_data_list", mask_data_list),
@@ -96,199 +81,16 @@ class WholeImageGridPatchesPool(LocatedPool):
         )
 
 
-class WholeImageRandomPatchesPool(LocatedPool):
-    """Place patches at random over the foreground of many slides.
+class _PointPool(LocatedPool):
+    """Patches placed by masks, at given points."""
 
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-
-    Parameters
-    ----------
-    wsi_file_list : sequence of path
-        The slides.
-    mask_data_list : sequence of path, ndarray or PIL image
-        Mask of each slide. Paths are loaded by the workers.
-    patches_args : mapping
-        Arguments of `WholeImageRandomPatches` for all slides. A list holds one
-        value for each slide. A `seed` gives each slide its own stream of chance,
-        so patches depend neither on the workers nor on the order of the work.
-    proc_num_workers : int
-        Number of worker processes.
-    mp_chunksize : int
-        Kept for compatibility: slides are handed out one by one, as workers become free.
-    save_preview_image_args : mapping, optional
-        Arguments of `save_preview_image`, to save one of each slide: ``/dir/_suffix.png``
-        as `image_file` becomes ``/dir/<name of the slide>_suffix.png``.
-    on_error : {"raise", "skip"}
-        Whether the first slide that fails ends it all, or is left out.
-    progress : bool or callable
-        Tell how far it has come: on standard error, or to a function that takes a
-        `Progress`. Its number of patches is an estimate until the end.
-
-    Raises
-    ------
-    ParameterError
-        If lists have unequal lengths, `patches_args` holds what is given for each slide
-        elsewhere, or a number is too small.
-    ParameterTypeError
-        If an argument is unknown, missing, or of a wrong type.
-    DplabError
-        With ``on_error="raise"``: whatever `WholeImageRandomPatches` raises.
-    WorkerError
-        If a worker process died, twice, on the same slide.
-    """
+    kind: ClassVar[type[Located]]
 
     def __init__(
         self,
         *,
         wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[AnyMask],
-        patches_args: Mapping[str, Any],
-        proc_num_workers: int,
-        mp_chunksize: int = 1,
-        save_preview_image_args: Mapping[str, Any] | None = None,
-        on_error: str = "raise",
-        progress: ProgressArgument = False,
-    ) -> None:
-        super().__init__(
-            WholeImageRandomPatches,
-            per_slide={
-                "wsi_file": ("wsi_file_list", wsi_file_list),
-                "mask_data": ("mask_data_list", mask_data_list),
-            },
-            arguments=PoolArguments(
-                patches_args=patches_args,
-                proc_num_workers=proc_num_workers,
-                mp_chunksize=mp_chunksize,
-                save_preview_image_args=save_preview_image_args,
-                on_error=on_error,
-                progress=progress,
-            ),
-        )
-
-
-class WholeImagePoissonDiskPatchesPool(LocatedPool):
-    """Scatter patches evenly over the foreground of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-
-    Parameters
-    ----------
-    wsi_file_list : sequence of path
-        The slides.
-    mask_data_list : sequence of path, ndarray or PIL image
-        Mask of each slide. Paths are loaded by the workers.
-    patches_args : mapping
-        Arguments of `WholeImagePoissonDiskPatches` for all slides. A list holds one
-        value for each slide. A `seed` gives each slide its own stream of chance,
-        so patches depend neither on the workers nor on the order of the work.
-    proc_num_workers : int
-        Number of worker processes.
-    mp_chunksize : int
-        Kept for compatibility: slides are handed out one by one, as workers become free.
-    save_preview_image_args : mapping, optional
-        Arguments of `save_preview_image`, to save one of each slide: ``/dir/_suffix.png``
-        as `image_file` becomes ``/dir/<name of the slide>_suffix.png``.
-    on_error : {"raise", "skip"}
-        Whether the first slide that fails ends it all, or is left out.
-    progress : bool or callable
-        Tell how far it has come: on standard error, or to a function that takes a
-        `Progress`. Its number of patches is an estimate until the end.
-
-    Raises
-    ------
-    ParameterError
-        If lists have unequal lengths, `patches_args` holds what is given for each slide
-        elsewhere, or a number is too small.
-    ParameterTypeError
-        If an argument is unknown, missing, or of a wrong type.
-    DplabError
-        With ``on_error="raise"``: whatever `WholeImagePoissonDiskPatches` raises.
-    WorkerError
-        If a worker process died, twice, on the same slide.
-    """
-
-    def __init__(
-        self,
-        *,
-        wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[AnyMask],
-        patches_args: Mapping[str, Any],
-        proc_num_workers: int,
-        mp_chunksize: int = 1,
-        save_preview_image_args: Mapping[str, Any] | None = None,
-        on_error: str = "raise",
-        progress: ProgressArgument = False,
-    ) -> None:
-        super().__init__(
-            WholeImagePoissonDiskPatches,
-            per_slide={
-                "wsi_file": ("wsi_file_list", wsi_file_list),
-                "mask_data": ("mask_data_list", mask_data_list),
-            },
-            arguments=PoolArguments(
-                patches_args=patches_args,
-                proc_num_workers=proc_num_workers,
-                mp_chunksize=mp_chunksize,
-                save_preview_image_args=save_preview_image_args,
-                on_error=on_error,
-                progress=progress,
-            ),
-        )
-
-
-class WholeImageCustomPatchesPool(LocatedPool):
-    """Place patches at given points of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-
-    Parameters
-    ----------
-    wsi_file_list : sequence of path
-        The slides.
-    mask_data_list : sequence of path, ndarray or PIL image
-        Mask of each slide. Paths are loaded by the workers.
-    points_list : sequence of sequence of (float, float)
-        Points of each slide: (x, y) of the top-left corners, in level 0 pixels.
-    patches_args : mapping
-        Arguments of `WholeImageCustomPatches` for all slides. A list holds one
-        value for each slide.
-    proc_num_workers : int
-        Number of worker processes.
-    mp_chunksize : int
-        Kept for compatibility: slides are handed out one by one, as workers become free.
-    save_preview_image_args : mapping, optional
-        Arguments of `save_preview_image`, to save one of each slide: ``/dir/_suffix.png``
-        as `image_file` becomes ``/dir/<name of the slide>_suffix.png``.
-    on_error : {"raise", "skip"}
-        Whether the first slide that fails ends it all, or is left out.
-    progress : bool or callable
-        Tell how far it has come: on standard error, or to a function that takes a
-        `Progress`. Its number of patches is an estimate until the end.
-
-    Raises
-    ------
-    ParameterError
-        If lists have unequal lengths, `patches_args` holds what is given for each slide
-        elsewhere, or a number is too small.
-    ParameterTypeError
-        If an argument is unknown, missing, or of a wrong type.
-    DplabError
-        With ``on_error="raise"``: whatever `WholeImageCustomPatches` raises.
-    WorkerError
-        If a worker process died, twice, on the same slide.
-    """
-
-    def __init__(
-        self,
-        *,
-        wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[AnyMask],
+        mask_data_list: Sequence[MaskGiven],
         points_list: Sequence[Points],
         patches_args: Mapping[str, Any],
         proc_num_workers: int,
@@ -298,7 +100,7 @@ class WholeImageCustomPatchesPool(LocatedPool):
         progress: ProgressArgument = False,
     ) -> None:
         super().__init__(
-            WholeImageCustomPatches,
+            self.kind,
             per_slide={
                 "wsi_file": ("wsi_file_list", wsi_file_list),
                 "mask_data": ("mask_data_list", mask_data_list),
@@ -313,3 +115,221 @@ class WholeImageCustomPatchesPool(LocatedPool):
                 progress=progress,
             ),
         )
+
+
+class _PolygonPool(LocatedPool):
+    """Patches placed by masks and polygons."""
+
+    kind: ClassVar[type[Located]]
+
+    def __init__(
+        self,
+        *,
+        wsi_file_list: Sequence[StrPath],
+        mask_data_list: Sequence[MaskGiven],
+        polygon_data_list: Sequence[PolygonsGiven],
+        patches_args: Mapping[str, Any],
+        proc_num_workers: int,
+        mp_chunksize: int = 1,
+        save_preview_image_args: Mapping[str, Any] | None = None,
+        on_error: str = "raise",
+        progress: ProgressArgument = False,
+    ) -> None:
+        super().__init__(
+            self.kind,
+            per_slide={
+                "wsi_file": ("wsi_file_list", wsi_file_list),
+                "mask_data": ("mask_data_list", mask_data_list),
+                "polygon_data": ("polygon_data_list", polygon_data_list),
+            },
+            arguments=PoolArguments(
+                patches_args=patches_args,
+                proc_num_workers=proc_num_workers,
+                mp_chunksize=mp_chunksize,
+                save_preview_image_args=save_preview_image_args,
+                on_error=on_error,
+                progress=progress,
+            ),
+        )
+
+
+class _PolygonPointPool(LocatedPool):
+    """Patches placed by masks and polygons, at given points."""
+
+    kind: ClassVar[type[Located]]
+
+    def __init__(
+        self,
+        *,
+        wsi_file_list: Sequence[StrPath],
+        mask_data_list: Sequence[MaskGiven],
+        polygon_data_list: Sequence[PolygonsGiven],
+        points_list: Sequence[Points],
+        patches_args: Mapping[str, Any],
+        proc_num_workers: int,
+        mp_chunksize: int = 1,
+        save_preview_image_args: Mapping[str, Any] | None = None,
+        on_error: str = "raise",
+        progress: ProgressArgument = False,
+    ) -> None:
+        super().__init__(
+            self.kind,
+            per_slide={
+                "wsi_file": ("wsi_file_list", wsi_file_list),
+                "mask_data": ("mask_data_list", mask_data_list),
+                "polygon_data": ("polygon_data_list", polygon_data_list),
+                "points": ("points_list", points_list),
+            },
+            arguments=PoolArguments(
+                patches_args=patches_args,
+                proc_num_workers=proc_num_workers,
+                mp_chunksize=mp_chunksize,
+                save_preview_image_args=save_preview_image_args,
+                on_error=on_error,
+                progress=progress,
+            ),
+        )
+
+
+@documented
+class WholeImageGridPatchesPool(_MaskPool):
+    """Place patches on grids over the foreground of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageGridPatches
+
+
+@documented
+class WholeImageRandomPatchesPool(_MaskPool):
+    """Place patches at random over the foreground of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageRandomPatches
+
+
+@documented
+class WholeImagePoissonDiskPatchesPool(_MaskPool):
+    """Scatter patches evenly over the foreground of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImagePoissonDiskPatches
+
+
+@documented
+class WholeImageCustomPatchesPool(_PointPool):
+    """Place patches at given points of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageCustomPatches
+
+
+@documented
+class WholeImageInvertedGridPatchesPool(_PolygonPool):
+    """Place patches on grids over the foreground of many slides, beside polygons.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageInvertedGridPatches
+
+
+@documented
+class WholeImageInvertedRandomPatchesPool(_PolygonPool):
+    """Place patches at random over the foreground of many slides, beside polygons.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageInvertedRandomPatches
+
+
+@documented
+class WholeImageInvertedPoissonDiskPatchesPool(_PolygonPool):
+    """Scatter patches evenly over the foreground of many slides, beside polygons.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageInvertedPoissonDiskPatches
+
+
+@documented
+class WholeImageInvertedCustomPatchesPool(_PolygonPointPool):
+    """Place patches at given points of many slides, beside polygons.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = WholeImageInvertedCustomPatches
+
+
+@documented
+class PolygonRegionGridPatchesPool(_PolygonPool):
+    """Place patches on grids over the polygons of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = PolygonRegionGridPatches
+
+
+@documented
+class PolygonRegionRandomPatchesPool(_PolygonPool):
+    """Place patches at random in the polygons of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = PolygonRegionRandomPatches
+
+
+@documented
+class PolygonRegionPoissonDiskPatchesPool(_PolygonPool):
+    """Scatter patches evenly over the polygons of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = PolygonRegionPoissonDiskPatches
+
+
+@documented
+class PolygonRegionCustomPatchesPool(_PolygonPointPool):
+    """Place patches at given points in the polygons of many slides.
+
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
+
+    kind = PolygonRegionCustomPatches

@@ -11,9 +11,9 @@ import numpy as np
 from dplabtools._typing import StrPath
 from dplabtools.errors import DuplicatePatchesError, InvalidLocationError
 from dplabtools.geometry.resolution import Number, parse_level_or_mpp
-from dplabtools.records.patch_table import PatchRow, PatchTable
+from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
 
-__all__ = ["PatchesMock"]
+__all__ = ["PatchesMock", "check_locations"]
 
 
 class PatchesMock:
@@ -71,7 +71,7 @@ class PatchesMock:
             msg = f"patches have labels that patch_labels lacks: {', '.join(unlisted)}"
             raise InvalidLocationError(msg, slide=table.slide_name)
         if check_location:
-            _check_locations(table)
+            check_locations(table)
         self._table = table
         self._class_name = class_name or type(self).__name__
         self._class_params: dict[str, Any] = (
@@ -114,6 +114,11 @@ class PatchesMock:
         return self._table.rows()
 
     @property
+    def patch_coverage(self) -> Shares | None:
+        """Share of foreground of each patch, from 0 to 1; None if not known. Read-only."""
+        return self._table.coverage
+
+    @property
     def patch_count(self) -> int:
         """Number of patches."""
         return len(self._table)
@@ -149,8 +154,14 @@ class PatchesMock:
         return self._class_name
 
 
-def _check_locations(table: PatchTable) -> None:
-    """Raise if two patches begin at the same place."""
+def check_locations(table: PatchTable) -> None:
+    """Raise if two patches begin at the same place, whatever their labels.
+
+    Raises
+    ------
+    DuplicatePatchesError
+        If so.
+    """
     places, counts = np.unique(table.origins, axis=0, return_counts=True)
     if len(places) < len(table):
         x, y = places[np.argmax(counts)].tolist()

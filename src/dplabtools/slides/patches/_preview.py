@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dplabtools._typing import FloatArray, Size, StrPath
+from dplabtools._typing import FloatArray, Pixels, Size, StrPath
 from dplabtools.errors import ParameterError
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Level
@@ -21,6 +21,8 @@ from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
 
 __all__ = ["Ink", "draw_preview"]
+
+_FAR = 2**20  # pixels; whatever lies beyond is out of sight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +131,12 @@ def draw_preview(
         level = pyramid.level_for(level_or_minsize)
         size, downsample = pyramid.sizes[level], pyramid.downsamples[level]
     image = _whole(slide, size, downsample)
-    _draw(ImageDraw.Draw(image), placed, ink, scale=placed.downsample / downsample)
-    save_image(image, image_file)
+    scale = placed.downsample / downsample
+    if ink.patches:
+        _draw_patches(ImageDraw.Draw(image), placed, ink, scale=scale)
+    pixels = np.array(image)
+    _draw_regions(pixels, placed, ink, scale=scale)
+    save_image(Image.fromarray(pixels), image_file)
 
 
 def _color(name: str | None) -> Rgb | None:
@@ -151,10 +157,10 @@ def _whole(slide: Slide, size: Size, downsample: float) -> Image.Image:
     )
 
 
-def _draw(canvas: ImageDraw.ImageDraw, placed: Placed, ink: Ink, *, scale: float) -> None:
-    """Draw everything, in the documented order."""
-    if ink.patches:
-        _draw_patches(canvas, placed, ink, scale=scale)
+def _draw_regions(pixels: Pixels, placed: Placed, ink: Ink, *, scale: float) -> None:
+    """Draw boxes, outlines, holes and buffers, in this order, into an image."""
+    import cv2
+
     regions = [region for region in placed.regions if _wanted(region.label, ink.labels)]
     outlines = [region for region in placed.outlines if _wanted(region.label, ink.labels)]
     grown = [new for new, old in zip(regions, outlines, strict=True) if new is not old]
@@ -164,10 +170,13 @@ def _draw(canvas: ImageDraw.ImageDraw, placed: Placed, ink: Ink, *, scale: float
         (ink.holes, _interiors, outlines),
         (ink.buffers, _rings, grown),
     ):
-        for ring in chain.from_iterable(map(rings_of, drawn if color else ())):
-            points = [(x, y) for x, y in np.rint(ring * scale).tolist()]
-            points.append(points[1])  # a corner, not two ends
-            canvas.line(points, fill=color, width=ink.thickness, joint="curve")
+        if color is None:
+            continue
+        rings = [
+            np.clip(np.rint(ring * scale), -_FAR, _FAR).astype(np.int32)
+            for ring in chain.from_iterable(map(rings_of, drawn))
+        ]
+        cv2.polylines(pixels, rings, True, color, ink.thickness)
 
 
 def _draw_patches(

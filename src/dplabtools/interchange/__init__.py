@@ -1,0 +1,1 @@
+"""Patches in the files of other tools: TRIDENT, CLAM, AtlasPatch, QuPath, tables."""

@@ -1,0 +1,294 @@
+"""Coordinates in HDF5, as TRIDENT, CLAM and AtlasPatch write and read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from dplabtools._typing import FloatArray
+from dplabtools.errors import MissingLibraryError, ResolutionError
+from dplabtools.geometry.resolution import Level, Mpp, Resolution, parse_level_or_mpp
+from dplabtools.interchange.base import Found, Question, Writing, written_aside
+from dplabtools.records.patch_table import PatchTable
+
+__all__ = ["read_atlaspatch", "read_clam", "read_trident", "write_clam", "write_trident"]
+
+_COORDS: Final = "coords"
+_CHUNK: Final = 1024
+_OWN: Final = "dplabtools_level_or_mpp"  # exact, where the other attributes are rounded
+
+
+def read_trident(question: Question) -> PatchTable:
+    """Read the coordinates of TRIDENT.
+
+    Raises
+    ------
+    InvalidLocationError
+        If it is no such file, or one for another slide.
+    MissingMppError
+        If the resolution is that of no level, and the slide states no mpp.
+    """
+    coords, attributes = _read(question, columns=2)
+    if "patch_size_level0" not in attributes:
+        return _by_level(question, coords, attributes)
+    edge = _number(question, attributes, "patch_size")
+    footprint = _number(question, attributes, "patch_size_level0")
+    _check_level0(question, attributes)
+    resolution = _resolution(question, attributes, edge=edge, footprint=footprint)
+    return _found(question, coords, edge=edge, resolution=resolution)
+
+
+def read_clam(question: Question) -> PatchTable:
+    """Read the coordinates of CLAM.
+
+    Raises
+    ------
+    InvalidLocationError
+        If it is no such file, or one for another slide.
+    MissingMppError
+        If the resolution is that of no level, and the slide states no mpp.
+    """
+    coords, attributes = _read(question, columns=2)
+    return _by_level(question, coords, attributes)
+
+
+def read_atlaspatch(question: Question) -> PatchTable:
+    """Read the coordinates of AtlasPatch.
+
+    Raises
+    ------
+    InvalidLocationError
+        If it is no such file, or one for another slide.
+    MissingMppError
+        If the resolution is that of no level, and the slide states no mpp.
+    """
+    coords, attributes = _read(question, columns=5)
+    edge = _number(question, attributes, "patch_size")
+    footprint = _number(question, attributes, "patch_size_level0")
+    _check_level0(question, attributes)
+    levels = coords[:, 4].astype(np.int64)
+    downsamples = np.array([*question.pyramid.downsamples, np.inf])
+    scale = downsamples[np.clip(levels, 0, len(downsamples) - 1)]
+    # What is read at a level has to be the patch, but for rounding by a pixel of it.
+    off = np.abs(coords[:, 2:4] * scale[:, None] - footprint).max(axis=1, initial=0)
+    wrong = (levels < 0) | ~(off <= 2 * scale) | ~np.isfinite(scale)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        msg = (
+            f"patch {row} is read as {coords[row, 2]:g} x {coords[row, 3]:g} pixels of "
+            f"level {levels[row]}, which are not the {footprint} level 0 pixels of a patch"
+        )
+        raise question.error(msg)
+    resolution = _resolution(question, attributes, edge=edge, footprint=footprint)
+    return _found(question, coords[:, :2], edge=edge, resolution=resolution)
+
+
+def write_trident(writing: Writing) -> None:
+    """Write coordinates for TRIDENT.
+
+    Raises
+    ------
+    InvalidLocationError
+        If the patches are no squares of one size.
+    MissingLibraryError
+        If h5py is not installed.
+    OutputError
+        If the file cannot be written.
+    """
+    pyramid, downsample, edge = writing.pyramid, writing.footprint(), writing.edge()
+    power = pyramid.power
+    attributes = {
+        "patch_size": edge,
+        "patch_size_level0": round(edge * downsample),
+        "level0_magnification": _none_as_text(power),
+        "target_magnification": _none_as_text(
+            None if power is None else power / downsample
+        ),
+        "overlap": 0,
+        "level0_width": pyramid.size[0],
+        "level0_height": pyramid.size[1],
+        "savetodir": str(writing.file.parent),
+    }
+    _write(writing, attributes)
+
+
+def write_clam(writing: Writing) -> None:
+    """Write coordinates for CLAM, which reads levels as they are.
+
+    Raises
+    ------
+    ResolutionError
+        If the patches are at an mpp that no level has.
+    InvalidLocationError
+        If the patches are no squares of one size.
+    MissingLibraryError
+        If h5py is not installed.
+    OutputError
+        If the file cannot be written.
+    """
+    level, pyramid = _true_level(writing), writing.pyramid
+    attributes = {
+        "patch_size": writing.edge(),
+        "patch_level": level,
+        "downsample": (pyramid.downsamples[level],) * 2,
+        "downsampled_level_dim": pyramid.sizes[level],
+        "level_dim": pyramid.sizes[level],
+        "save_path": str(writing.file.parent),
+    }
+    _write(writing, attributes)
+
+
+def _read(question: Question, *, columns: int) -> tuple[FloatArray, dict[str, Any]]:
+    """Return the coordinates, and the attributes of dataset and file."""
+    h5py = _h5py()
+    with question.opening(), h5py.File(question.file, "r") as file:
+        dataset = file.get(_COORDS)
+        if not isinstance(dataset, h5py.Dataset):
+            msg = f"it has no dataset {_COORDS!r}"
+            raise question.error(msg)
+        if dataset.shape != (len(dataset), columns) or dataset.dtype.kind not in "iuf":
+            msg = (
+                f"its dataset {_COORDS!r} has shape {dataset.shape} of {dataset.dtype}; "
+                f"this format has numbers in {columns} columns"
+            )
+            raise question.error(msg)
+        attributes = {**file.attrs, **dataset.attrs}
+        return np.asarray(dataset[()], dtype=np.float64), attributes
+
+
+def _by_level(
+    question: Question, coords: FloatArray, attributes: Mapping[str, Any]
+) -> PatchTable:
+    """Return patches that are read at a level, maybe made smaller then."""
+    edge = _number(question, attributes, "patch_size")
+    level = _number(question, attributes, "patch_level", least=0)
+    question.check_size(question.pyramid.size)
+    if level >= len(question.pyramid.sizes):
+        last = len(question.pyramid.sizes) - 1
+        msg = f"its patches are at level {level}; this slide has levels 0 to {last}"
+        raise question.error(msg)
+    if "level_dim" in attributes:
+        question.check_size(_pair(question, attributes, "level_dim"), level=level)
+    extra = attributes.get("custom_downsample", 1)
+    footprint = edge * question.pyramid.downsamples[level] * float(extra)
+    resolution: Resolution = Level(level)
+    if float(extra) != 1:
+        resolution = _resolution(question, attributes, edge=edge, footprint=footprint)
+    if question.resolution is not None:
+        resolution = question.resolution
+    return _found(question, coords, edge=edge, resolution=resolution)
+
+
+def _found(
+    question: Question, coords: FloatArray, *, edge: int, resolution: Resolution
+) -> PatchTable:
+    return Found(
+        corners=coords,
+        sizes=np.full((len(coords), 2), edge, dtype=np.int64),
+        labels=[question.label] * len(coords),
+        resolution=resolution,
+    ).table(question)
+
+
+def _resolution(
+    question: Question, attributes: Mapping[str, Any], *, edge: int, footprint: float
+) -> Resolution:
+    """Return the resolution: as the caller says, as we wrote it, or as the sizes tell."""
+    if question.resolution is not None:
+        return question.resolution
+    if _OWN in attributes:
+        return parse_level_or_mpp(attributes[_OWN])
+    return question.resolution_for(edge, footprint)
+
+
+def _check_level0(question: Question, attributes: Mapping[str, Any]) -> None:
+    """Raise if the file is for a slide of another size."""
+    width = _number(question, attributes, "level0_width")
+    height = _number(question, attributes, "level0_height")
+    question.check_size((width, height))
+
+
+def _number(
+    question: Question, attributes: Mapping[str, Any], name: str, *, least: int = 1
+) -> int:
+    """Return an attribute that has to be a whole number."""
+    if name not in attributes:
+        known = ", ".join(sorted(attributes)) or "none"
+        msg = f"the attribute {name!r} is missing (there are: {known})"
+        raise question.error(msg)
+    try:
+        value = int(attributes[name])
+    except (TypeError, ValueError) as error:
+        msg = f"the attribute {name!r} is no number but {attributes[name]!r}"
+        raise question.error(msg) from error
+    if value < least:
+        msg = f"the attribute {name!r} is {value}"
+        raise question.error(msg)
+    return value
+
+
+def _pair(question: Question, attributes: Mapping[str, Any], name: str) -> tuple[int, int]:
+    try:
+        first, second = (int(value) for value in attributes[name])
+    except (TypeError, ValueError) as error:
+        msg = f"the attribute {name!r} is no pair of numbers but {attributes[name]!r}"
+        raise question.error(msg) from error
+    return first, second
+
+
+def _true_level(writing: Writing) -> int:
+    """Return the level that the patches are at."""
+    match writing.table.resolution:
+        case Level(index):
+            return index
+        case Mpp(value):
+            mpps = writing.pyramid.level_mpps()
+    for level, mpp in enumerate(mpps):
+        if abs(mpp - value) < writing.margin:
+            return level
+    levels = ", ".join(f"{mpp:g}" for mpp in mpps)
+    msg = (
+        f"CLAM reads levels as they are, and none has {value} microns per pixel (they have "
+        f"{levels}); place the patches at a level, or save them for TRIDENT"
+    )
+    raise ResolutionError(msg, slide=writing.pyramid.slide)
+
+
+def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
+    """Write coordinates and attributes."""
+    h5py = _h5py()
+    origins = writing.table.origins
+    name = writing.pyramid.slide.rpartition(".")[0] or writing.pyramid.slide
+    with written_aside(writing.file) as aside, h5py.File(aside, "w") as file:
+        dataset = file.create_dataset(
+            _COORDS,
+            data=origins.astype(np.int64),
+            chunks=(_CHUNK, 2),
+            maxshape=(None, 2),
+        )
+        dataset.attrs.update({**attributes, "name": name})
+        dataset.attrs[_OWN] = writing.table.resolution.number
+
+
+def _none_as_text(value: float | None) -> float | int | str:
+    if value is None:
+        return "None"
+    return int(value) if value == int(value) else value
+
+
+def _h5py() -> Any:  # noqa: ANN401 - a module without types
+    """Return the library, if it is installed.
+
+    Raises
+    ------
+    MissingLibraryError
+        If it is not.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        msg = "HDF5 files take h5py: pip install 'dplabtools[hdf5]'"
+        raise MissingLibraryError(msg) from error
+    return h5py

@@ -1,0 +1,120 @@
+"""What location classes are given, in whatever form: masks, polygons, points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dplabtools._typing import StrPath
+from dplabtools.annotations.json import PolygonsGiven, parse_polygons
+from dplabtools.annotations.polygon import AnnotationPolygon
+from dplabtools.errors import ParameterError
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.masks.files import AnyMask, describe_mask, load_mask
+from dplabtools.masks.raster import fill_polygons
+from dplabtools.slides.patches._request import LabelFilter
+
+__all__ = [
+    "MaskGiven",
+    "Points",
+    "choose_polygons",
+    "describe_given_mask",
+    "describe_points",
+    "describe_polygons",
+    "read_mask",
+]
+
+MaskGiven: TypeAlias = AnyMask | list[AnnotationPolygon]
+"""A mask, or polygons in level 0 pixels whose inside is foreground."""
+Points: TypeAlias = Sequence[Sequence[float]] | npt.NDArray[Any]
+"""(x, y) of each point."""
+
+_LONGEST: Final = 4096  # pixels of a mask made of polygons
+
+
+def read_mask(mask_data: MaskGiven, pyramid: Pyramid) -> npt.NDArray[Any]:
+    """Return a mask as an array, shape (width, height).
+
+    Polygons become a mask of 4096 pixels at most in width and height.
+
+    Raises
+    ------
+    MaskError, MaskTypeError, MissingMaskError
+        If it is none.
+    InvalidPolygonError
+        If a list holds something else than polygons.
+    """
+    if not isinstance(mask_data, list):
+        return load_mask(mask_data, slide=pyramid.slide)
+    polygons = parse_polygons(mask_data, slide=pyramid.slide)
+    downsample = max(1.0, max(pyramid.size) / _LONGEST)
+    width, height = (max(1, round(each / downsample)) for each in pyramid.size)
+    scale = np.array([width / pyramid.size[0], height / pyramid.size[1]])
+    mask = fill_polygons(
+        [
+            [np.asarray(ring) * scale for ring in (polygon.points, *polygon.holes)]
+            for polygon in polygons
+        ],
+        (width, height),
+    )
+    return mask.T
+
+
+def describe_given_mask(mask_data: MaskGiven) -> str:
+    """Return a mask as one line of text."""
+    if isinstance(mask_data, list):
+        return describe_polygons(mask_data)
+    return describe_mask(mask_data)
+
+
+def choose_polygons(
+    polygon_data: PolygonsGiven,
+    *,
+    wsi_file: StrPath,
+    included: Collection[str],
+    excluded: Collection[str],
+) -> tuple[AnnotationPolygon, ...]:
+    """Return the polygons with the wanted labels, in their order.
+
+    Raises
+    ------
+    ParameterError
+        If both lists of labels are given.
+    ParameterTypeError
+        If a list of labels is none, or `polygon_data` neither a list nor text nor a path.
+    InvalidPolygonError, MissingAnnotationError
+        If there are no polygons, or no file of them.
+    """
+    slide = Path(wsi_file).name
+    try:
+        labels = LabelFilter(included, excluded)
+    except ParameterError as error:
+        raise ParameterError(str(error), slide=slide) from error
+    polygons = parse_polygons(polygon_data, slide=slide)
+    return tuple(
+        polygon
+        for polygon in polygons
+        if (not labels.included or polygon.label in labels.included)
+        and polygon.label not in labels.excluded
+    )
+
+
+def describe_polygons(polygon_data: PolygonsGiven) -> str:
+    """Return polygons as one line of text: their path, or what there is."""
+    if not isinstance(polygon_data, list):
+        text = os.fspath(polygon_data)
+        if not text.lstrip().startswith("["):
+            return text
+    polygons = parse_polygons(polygon_data)
+    labels = ", ".join(sorted({polygon.label for polygon in polygons}))
+    return f"{len(polygons)} polygons [labels: {labels}]"
+
+
+def describe_points(points: Points) -> str:
+    """Return points as one line of text."""
+    return f"{len(points)} points"
