@@ -223,6 +223,8 @@ def test_the_table_has_a_row_for_each_patch(
         name: table[name].tolist()
         for name in table.keys()  # noqa: SIM118 - no mapping
     }
+    del columns["coverage"]
+    assert np.isnan(table.coverage).all()  # these locations do not state it
     assert columns == {
         "slide": [0, 0, 1],
         "wsi_file": [str(lossless_slide)] * 2 + [str(other_slide)],
@@ -236,9 +238,21 @@ def test_the_table_has_a_row_for_each_patch(
     }
     assert [type(value) for value in columns["level_or_mpp"]] == [float, float, int]
     assert len(table) == 3
-    assert table[1] == table[-2] == (0, str(lossless_slide), -1, 0, 7, 8, 0.5, "", "ok")
+    assert table[1][:-1] == table[-2][:-1]
+    assert table[1][:-1] == (0, str(lossless_slide), -1, 0, 7, 8, 0.5, "", "ok")
     with pytest.raises(IndexError):
         table[3]
+
+
+def test_the_table_holds_the_share_of_foreground(lossless_slide: Path) -> None:
+    mask = np.ones((64, 48), bool)
+    mask[:32] = False
+    patches = WholeImageGridPatches(
+        wsi_file=str(lossless_slide), mask_data=mask, patch_size=96, foreground_ratio=0.3
+    )
+    extracted = pool(patches)
+    np.testing.assert_array_equal(extracted.patch_table.coverage, patches.patch_coverage)
+    assert set(extracted.patch_table.coverage.tolist()) == {1.0}
 
 
 def test_sizes_may_differ_but_form_no_array(lossless_slide: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsFloat
 
 from dplabtools.engine.base import Engine
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
-from dplabtools.errors import ParameterError
+from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
 from dplabtools.extraction.run import Extraction
@@ -147,11 +147,15 @@ def _parse_timeout(seconds: float) -> float:
 
     Raises
     ------
+    ParameterTypeError
+        If it is no number.
     ParameterError
-        If it is not.
+        If it is not positive.
     """
+    msg = f"chunk_timeout_s must be a number of seconds, more than 0, not {seconds!r}"
+    if isinstance(seconds, bool) or not isinstance(seconds, SupportsFloat):
+        raise ParameterTypeError(msg)
     value = float(seconds)
     if not value > 0:
-        msg = f"chunk_timeout_s must be more than 0 seconds, not {seconds!r}"
         raise ParameterError(msg)
     return value

@@ -256,8 +256,11 @@ def reading(
     ParameterError
         If there is no such resampling mode, or whole-slide resampling has no mpp to
         resample to, or one twice.
+    ConfigError
+        If a setting makes no sense.
     """
     check_resampling(mode)
+    settings = config.snapshot()
     if mode == "wsi":
         every = views if views is not None else {table.resolution for table in tables}
         mpps = [view.value for view in every if isinstance(view, Mpp)]
@@ -267,4 +270,4 @@ def reading(
         if len(set(mpps)) < len(mpps):
             msg = f"levels_or_mpps names an mpp twice: {mpps}"
             raise ParameterError(msg)
-    return Reading(views=views, mode=mode, settings=config.snapshot())
+    return Reading(views=views, mode=mode, settings=settings)

@@ -37,6 +37,7 @@ class ResultRow(NamedTuple):
     level_or_mpp: float
     label: str
     status: str
+    coverage: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -61,6 +62,8 @@ class ResultTable:
         Label.
     status : ndarray of str, shape (n,)
         ``"ok"``: delivered; ``"failed"``: not, and `errors` of the pool says why.
+    coverage : ndarray of float32, shape (n,)
+        Share of foreground; NaN where the locations did not come with it.
     """
 
     slide: IntArray
@@ -72,6 +75,7 @@ class ResultTable:
     level_or_mpp: npt.NDArray[np.object_]
     label: npt.NDArray[np.object_]
     status: npt.NDArray[np.str_]
+    coverage: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, tables: Sequence[PatchTable], account: Account) -> ResultTable:
@@ -92,6 +96,7 @@ class ResultTable:
             level_or_mpp=_objects([table.resolution.number for table in tables])[slide],
             label=np.concatenate(labels),
             status=np.where(delivered, _DELIVERED, _FAILED),
+            coverage=np.concatenate([np.empty(0, np.float32), *map(_coverage, tables)]),
         )
 
     def keys(self) -> tuple[str, ...]:
@@ -119,6 +124,12 @@ class ResultTable:
     def __repr__(self) -> str:
         delivered = int((self.status == _DELIVERED).sum())
         return f"<ResultTable: {len(self)} patches, {delivered} delivered>"
+
+
+def _coverage(table: PatchTable) -> npt.NDArray[np.float32]:
+    if table.coverage is not None:
+        return table.coverage
+    return np.full(len(table), np.nan, dtype=np.float32)
 
 
 def _stacked(columns: Sequence[IntArray]) -> IntArray:
