@@ -14,6 +14,7 @@ import pytest
 from dplabtools.testing.make_slide import make_slide
 
 ROOT = Path(__file__).parents[2]
+ANNOTATIONS = Path(__file__).parent / "annotations"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -53,9 +54,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder but for those slides."""
+    """An empty folder but for those slides, and annotations."""
     for name in ("slides", "other"):
         shutil.copytree(made / name, tmp_path / name)
+    shutil.copytree(ANNOTATIONS, tmp_path / "annotations")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -102,7 +102,7 @@ class MemPatchExtractorPool(_MemPool):
         True writes a line to standard error; a callable is given a
         `dplabtools.extraction.progress.Progress` several times a second.
     chunk_timeout_s : float, default 900
-        A worker that takes longer over a chunk (at most 64 patches) counts as hanging; it
+        A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
         is replaced, and the chunk read once more.
 
     Raises

@@ -75,7 +75,7 @@ class StreamPatchExtractorPool:
     included_labels, excluded_labels : collection of str
         Extract only these labels, or all but these.
     chunk_timeout_s : float, default 900
-        A worker that takes longer over a chunk (at most 64 patches) counts as hanging; it
+        A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
         is replaced, and the chunk read once more.
 
     Raises
