@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -191,7 +192,7 @@ class ProcessEngine:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        with _callers_script_left_alone():
+        with _callers_script_left_alone(), _interrupts_held_back(self._context):
             process = self._context.Process(
                 target=serve, args=(theirs,), name=WORKER_NAME, daemon=True
             )
@@ -356,3 +357,20 @@ def _callers_script_left_alone() -> Generator[None]:
             yield
         finally:
             spawn.get_preparation_data = original
+
+
+@contextmanager
+def _interrupts_held_back(context: ForkServerContext | SpawnContext) -> Generator[None]:
+    """Start a process to which Ctrl-C means nothing from its first moment on.
+
+    A spawned process inherits which signals are blocked. A fork server would hand that on
+    to the processes that others start by it, and its own workers ignore Ctrl-C soon enough.
+    """
+    if not isinstance(context, SpawnContext) or sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
