@@ -130,9 +130,7 @@ def test_a_damaged_tile_costs_what_touches_it(
             if touches:
                 assert str(errors[item]).startswith("damaged.svs: the file is damaged")
             else:
-                np.testing.assert_array_equal(
-                    outs[item], whole.read((x, y), 0, (32, 32))
-                )
+                np.testing.assert_array_equal(outs[item], whole.read((x, y), 0, (32, 32)))
         with pytest.raises(SlideReadError):
             reader.read((200, 130), 0, (8, 8))
         assert reader.read((200, 130), 1, (8, 8)).shape == (8, 8, 3)

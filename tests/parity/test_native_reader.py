@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dplabtools import config
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
-from dplabtools.readers.native_tiff import cache
+from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.readers.regions import read_regions, reads_together
@@ -58,7 +58,7 @@ class Pair:
         assert np.abs(ours.astype(int) - theirs).max() <= self.worst
 
 
-@lru_cache(maxsize=None)
+@cache
 def pair(file: Path, worst: int) -> Pair:
     native = NativeTiffReader(file, background=WHITE)
     return Pair(native, OpenSlideReader(file, background=WHITE), worst)
@@ -129,9 +129,7 @@ resolutions = st.lists(
     max_size=4,
 )
 regions = st.lists(
-    st.tuples(
-        st.integers(-40, 1100), st.integers(-40, 800), st.integers(50, 300), sides
-    ),
+    st.tuples(st.integers(-40, 1100), st.integers(-40, 800), st.integers(50, 300), sides),
     max_size=12,
 )
 
@@ -155,13 +153,13 @@ def test_many_at_once_are_what_each_is_alone(
     slide: Slide, views: list[Resolution], asked_for: list[tuple[int, int, int, int]]
 ) -> None:
     assert reads_together(slide, views)
-    cache.TILES.drop(slide.reader._owner)  # type: ignore[attr-defined]
+    TILES.clear()
     outs, errors = together(slide, views, asked_for)
     for item, (x, y, width, height) in enumerate(asked_for):
         try:
             alone = [slide.read((x, y), view, (width, height)) for view in views]
         except ValueError as error:
-            assert str(errors[item]) == str(error)
+            assert str(errors[item]) == str(error)  # noqa: PT017
         else:
             np.testing.assert_array_equal(outs[item], alone)
 
@@ -175,7 +173,7 @@ def test_threads_give_what_one_gives(slide: Slide) -> None:
     alone, _ = together(slide, views, asked_for)
     with ThreadPoolExecutor(4) as threads:
         for _ in range(3):
-            cache.TILES.drop(slide.reader._owner)  # type: ignore[attr-defined]
+            TILES.clear()
             shared, errors = together(slide, views, asked_for, threads)
             assert not errors
             for ours, theirs in zip(shared, alone, strict=True):
@@ -205,7 +203,7 @@ def test_each_tile_is_decoded_once(slide: Slide, monkeypatch: pytest.MonkeyPatch
         plain(codec, data, out)
 
     monkeypatch.setattr(TileCodec, "decode", decode)
-    cache.TILES.drop(slide.reader._owner)  # type: ignore[attr-defined]
+    TILES.clear()
     asked_for = [(x, y, 200, 200) for y in range(0, 600, 50) for x in range(0, 900, 50)]
     together(slide, [Level(0)], asked_for)
     assert len(decoded) == len(set(decoded)) == 5 * 3  # in tiles of 256
@@ -223,7 +221,7 @@ def patches(file: Path) -> list[PatchesMock]:
 
 def memory_pixels(pool: list[PatchesMock], library: str, workers: int) -> list[Pixels]:
     config.slide_library = library
-    shared = {"proc_num_workers": workers, "thread_num_workers": 2}
+    shared: dict[str, Any] = {"proc_num_workers": workers, "thread_num_workers": 2}
     with MemPatchExtractorPool(patches_pool=pool, **shared) as single:
         found = [np.asarray(image) for image, _ in single.patch_list]
     with MultiResMemPatchExtractorPool(

@@ -19,8 +19,8 @@ from dplabtools.settings import Settings
 
 __all__ = ["Reading", "blocks", "plan_slide", "rows_outside"]
 
-_CHUNK_ROWS = 64
-_CHUNK_BYTES = 32 << 20  # patches of a chunk are held together by some sinks
+_CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
+_CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
 _CHUNKS_PER_WORKER = 4  # at least, so that none idles long at the end
 
 
@@ -121,9 +121,10 @@ def rows_outside(
         for row in np.flatnonzero(outside).tolist():
             x, y = plan.origins[row, index].tolist()
             width, height = plan.table.sizes[row].tolist()
-            errors[row] = region_error(
+            error = region_error(
                 plan.pyramid, (x, y), (width, height), downsample=source.downsample
             )
+            errors.setdefault(row, error)
     return sorted(errors.items())
 
 
@@ -146,7 +147,7 @@ def blocks(
     Yields
     ------
     ndarray of int
-        Rows that lie together, up to 64, fewer where patches are large or the run small.
+        Rows that lie together, up to 256, fewer where patches are large or the run small.
     """
     if not len(rows):
         return

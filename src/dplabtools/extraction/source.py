@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import DplabError, SlideReadError
 from dplabtools.extraction.plan import Reading
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
 from dplabtools.stages import drain, stage
 
 __all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideSpec"]
+
+_T = TypeVar("_T")
 
 _OPEN_SLIDES = 8  # for each worker
 
@@ -155,17 +161,57 @@ class ReadChunk:
 
     def _deliver_all(self, slide: Slide, chunk: Chunk) -> list[tuple[int, Exception]]:
         """Let all threads deliver; return the patches that failed."""
-        count = len(chunk.rows)
-        if self.threads == 1 or count == 1:
-            return self._deliver(slide, chunk, range(count))
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads)
-        shares = [range(start, count, self.threads) for start in range(self.threads)]
-        futures = [
-            self._pool.submit(self._deliver, slide, chunk, share) for share in shares
-        ]
-        failed = [failure for future in futures for failure in future.result()]
+        if reads_together(slide, chunk.views):
+            return self._deliver_together(slide, chunk)
+        parts = self._share(
+            lambda items: self._deliver(slide, chunk, items), range(len(chunk.rows))
+        )
+        failed = [failure for part in parts for failure in part]
         return sorted(failed, key=lambda each: each[0])
+
+    def _deliver_together(self, slide: Slide, chunk: Chunk) -> list[tuple[int, Exception]]:
+        """Read all patches at once, straight to where they go if that is possible."""
+        shapes = [(len(chunk.views), h, w, 3) for w, h in chunk.sizes.tolist()]
+        canvases = [chunk.place.canvas(item, shape) for item, shape in enumerate(shapes)]
+        outs = [
+            np.empty(shape, dtype=np.uint8) if canvas is None else canvas
+            for canvas, shape in zip(canvases, shapes, strict=True)
+        ]
+        with stage("read"):
+            errors = read_regions(
+                slide, chunk.views, chunk.origins, outs=outs, threads=self._threads()
+            )
+        if errors and not self.skip_errors:
+            raise errors[min(errors)]
+        loose = [
+            item
+            for item, canvas in enumerate(canvases)
+            if canvas is None and item not in errors
+        ]
+
+        def put(items: Sequence[int]) -> None:
+            for item in items:
+                chunk.place.put(item, list(outs[item]))
+
+        self._share(put, loose)
+        rows = chunk.rows.tolist()
+        return [(rows[item], errors[item]) for item in sorted(errors)]
+
+    def _threads(self) -> ThreadPoolExecutor | None:
+        """Return the threads, if there are several."""
+        if self.threads > 1 and self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads)
+        return self._pool
+
+    def _share(
+        self, function: Callable[[Sequence[int]], _T], items: Sequence[int]
+    ) -> list[_T]:
+        """Let each thread do a part of the items."""
+        pool = self._threads()
+        if pool is None or len(items) < 2:
+            return [function(items)]
+        shares = [items[start :: self.threads] for start in range(self.threads)]
+        return list(pool.map(function, shares))
 
     def close(self) -> None:
         """Close all slides, and end the threads."""
@@ -185,7 +231,7 @@ class ReadChunk:
         return self._open[number]
 
     def _deliver(
-        self, slide: Slide, chunk: Chunk, items: Iterable[int]
+        self, slide: Slide, chunk: Chunk, items: Sequence[int]
     ) -> list[tuple[int, Exception]]:
         """Read and put patches one by one; return those that failed."""
         failed: list[tuple[int, Exception]] = []

@@ -77,16 +77,16 @@ class _Columns:
     @classmethod
     def of(cls, plans: Sequence[SlidePlan]) -> _Columns:
         counts = np.array([len(plan) for plan in plans], dtype=np.int64)
-        labels = np.array([""] * int(counts.sum()), dtype=np.object_)
-        labels[:] = [label for plan in plans for label in plan.table.row_labels()]
+        tables = [plan.table for plan in plans]
         empty = np.zeros((0, 2), dtype=np.int64)
+        labels = [np.empty(0, dtype=np.object_), *(table.row_labels() for table in tables)]
         return cls(
             plans=tuple(plans),
             starts=np.cumsum(counts) - counts,
             plan_of=np.repeat(np.arange(len(plans)), counts),
-            rows=np.concatenate([*(np.arange(count) for count in counts), empty[:, 0]]),
-            labels=labels,
-            locations=np.concatenate([*(plan.table.origins for plan in plans), empty]),
+            rows=np.concatenate([empty[:, 0], *map(np.arange, counts)]),
+            labels=np.concatenate(labels),
+            locations=np.concatenate([empty, *(table.origins for table in tables)]),
         )
 
 
@@ -220,12 +220,17 @@ class BatchStream:
     def _make_ring(self) -> _Ring:
         """Reserve the memory; pages that no batch reaches are never taken."""
         plans = self._columns.plans
-        every = (plan.table.sizes.tolist() for plan in plans)
-        sizes = {(width, height) for of_slide in every for width, height in of_slide}
-        if len(sizes) > 1:
-            msg = f"patches of a stream must have one size, not {sorted(sizes)}"
+        sizes = np.concatenate(
+            [plan.table.sizes for plan in plans] or [np.ones((1, 2), int)]
+        )
+        low, high = sizes.min(axis=0, initial=1 << 62), sizes.max(axis=0, initial=0)
+        if (low < high).any():
+            msg = (
+                f"patches of a stream must have one size, and these have from "
+                f"{tuple(low.tolist())} to {tuple(high.tolist())} pixels"
+            )
             raise ParameterError(msg)
-        width, height = next(iter(sizes), (1, 1))
+        width, height = np.maximum(high, 1).tolist()
         views = len(plans[0].views) if plans else 1
         shape = (self._options.batch_size, views, height, width, 3)
         batch = int(np.prod(shape, dtype=np.int64))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,15 +12,16 @@ from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from PIL import Image
 
-from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import (
     LevelOutOfRangeError,
     MissingSlideError,
     ParameterTypeError,
+    SlideReadError,
     UnsupportedSlideError,
 )
 
-__all__ = ["Colour", "ScanInfo", "SlideReader", "check_level", "slide_file"]
+__all__ = ["BatchReader", "Colour", "ScanInfo", "SlideReader", "check_level", "slide_file"]
 
 Colour: TypeAlias = tuple[int, int, int]
 """RGB, each from 0 to 255."""
@@ -142,6 +144,49 @@ class SlideReader(Protocol):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class BatchReader(SlideReader, Protocol):
+    """A reader for which many regions at once are less work than one after the other."""
+
+    def read_into(
+        self,
+        origins: IntArray,
+        level: int,
+        outs: Sequence[Pixels],
+        *,
+        threads: ThreadPoolExecutor | None = None,
+    ) -> dict[int, SlideReadError]:
+        """Read many regions, each straight to where it is needed.
+
+        The pixels are those that `read` gives.
+
+        Parameters
+        ----------
+        origins : ndarray of int64, shape (n, 2)
+            (x, y) of the top-left corners, in level 0 pixels.
+        level : int
+            Level to read from.
+        outs : sequence of ndarray of uint8, shape (height, width, 3)
+            Filled with RGB; contiguous, of any sizes, in pixels of `level`.
+        threads : ThreadPoolExecutor, optional
+            Share the work. The caller is none of them.
+
+        Returns
+        -------
+        dict of int to SlideReadError
+            Error of each region that cannot be read; the content of its array is
+            undefined. All others are whole.
+
+        Raises
+        ------
+        LevelOutOfRangeError
+            If there is no such level.
+        ClosedSlideError
+            If the reader has been closed.
+        """
+        ...
 
 
 def slide_file(path: StrPath) -> str:

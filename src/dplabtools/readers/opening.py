@@ -19,7 +19,8 @@ logger = logging.getLogger("dplabtools")
 _Opener: TypeAlias = Callable[[str, Colour], SlideReader]
 
 _PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
-    "auto": ("openslide", "tiffslide", "pillow"),
+    "auto": ("native", "openslide", "tiffslide", "pillow"),
+    "native": ("native",),
     "openslide": ("openslide",),
     "tiffslide": ("tiffslide",),
     "tiffopenslide": ("tiffslide", "openslide"),
@@ -43,8 +44,9 @@ def open_reader(path: StrPath, *, settings: Settings) -> SlideReader:
     path : str or path-like
         The slide file.
     settings : Settings
-        ``slide_library``: with ``"auto"`` OpenSlide, else tiffslide if it is installed
-        and the file is a TIFF, else Pillow, if the file is an ordinary picture; with
+        ``slide_library``: with ``"auto"`` the native reader if the file is a tiled TIFF
+        that it understands, else OpenSlide, else tiffslide if it is installed and the
+        file is a TIFF, else Pillow, if the file is an ordinary picture; with
         ``"tiffopenslide"`` tiffslide, else OpenSlide. ``background``.
 
     Returns
@@ -85,11 +87,17 @@ def _check_worth_trying(library: str, file: str, *, asked: str) -> None:
     if library == "pillow" and (suffix := Path(file).suffix.lower()) in _SLIDES_ONLY:
         msg = f"not tried, as it shows no more than an overview of {suffix} files"
         raise UnsupportedSlideError(msg)
-    if library == "tiffslide":
+    if library in {"native", "tiffslide"}:
         with Path(file).open("rb") as stream:
             if stream.read(4) not in _TIFF_SIGNATURES:
                 msg = "not tried, as this is no TIFF file"
                 raise UnsupportedSlideError(msg)
+
+
+def _open_native(file: str, background: Colour) -> SlideReader:
+    from dplabtools.readers.native_tiff.reader import NativeTiffReader
+
+    return NativeTiffReader(file, background=background)
 
 
 def _open_openslide(file: str, background: Colour) -> SlideReader:
@@ -114,6 +122,7 @@ def _open_pillow(file: str, background: Colour) -> SlideReader:
 
 
 _OPENERS: Final[Mapping[str, _Opener]] = {
+    "native": _open_native,
     "openslide": _open_openslide,
     "tiffslide": _open_tiffslide,
     "pillow": _open_pillow,

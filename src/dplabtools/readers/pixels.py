@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from dplabtools._typing import Pixels, Point, Size
+from dplabtools._typing import IntArray, Pixels, Point, Size
 from dplabtools.readers.base import Colour
 
-__all__ = ["level_origin", "opaque", "read_clipped", "rgb_pixels"]
+__all__ = ["level_origin", "level_origins", "opaque", "read_clipped", "rgb_pixels"]
 
 _NEARLY = 1e-9  # of a pixel: what rounding may take from a whole quotient
 
@@ -55,6 +55,11 @@ def level_origin(origin: Point, downsample: float) -> Point:
     """Return the whole pixel of a level in which a level 0 pixel lies."""
     x, y = (math.floor(value / downsample + _NEARLY) for value in origin)
     return x, y
+
+
+def level_origins(origins: IntArray, downsample: float) -> IntArray:
+    """Return the whole pixels of a level in which level 0 pixels lie, as `level_origin`."""
+    return np.floor(origins / downsample + _NEARLY).astype(np.int64)
 
 
 def read_clipped(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cache
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +17,34 @@ from PIL import Image
 from dplabtools._typing import Pixels, Point, Size
 from dplabtools.errors import UnknownFilterError
 
-__all__ = ["Resizing", "resampling_filter"]
+__all__ = ["AREA", "Resizing", "check_filter", "resampling_filter", "resized"]
+
+_LOGGER = logging.getLogger("dplabtools")
+
+AREA: Final = "AREA"
+"""A filter that Pillow has not."""
 
 _Fetch: TypeAlias = Callable[[Point, Size], Pixels]
 
 _PILLOW_ORDERS = int(PIL.__version__.split(".", maxsplit=1)[0]) >= 13
+_COMPILED: Final = frozenset(
+    Image.Resampling[name] for name in ("BOX", "BILINEAR", "HAMMING", "BICUBIC", "LANCZOS")
+)
 _SUPPORT = 5  # pixels; no filter of Pillow reaches further
 _BLOCK = 2048  # side of what is read at once for a whole image, in pixels of the original
+
+
+class _Kernel(Protocol):
+    """`dplabtools.readers.fast_resizing.resized_fast`."""
+
+    def __call__(
+        self,
+        pixels: Pixels,
+        size: Size,
+        *,
+        resample: Image.Resampling,
+        vertical_first: bool,
+    ) -> Pixels: ...
 
 
 def resampling_filter(name: str) -> Image.Resampling:
@@ -36,8 +59,80 @@ def resampling_filter(name: str) -> Image.Resampling:
         return Image.Resampling[name]
     except KeyError:
         names = ", ".join(member.name for member in Image.Resampling)
-        msg = f"there is no resampling filter {name!r}; choose one of {names}"
+        msg = (
+            f"there is no resampling filter {name!r}; choose one of {names}, or, where "
+            f"each patch is resampled for itself, {AREA}"
+        )
         raise UnknownFilterError(msg) from None
+
+
+def check_filter(name: str, *, mode: str) -> None:
+    """Raise if there is no filter of this name for a resampling mode.
+
+    Raises
+    ------
+    UnknownFilterError
+        If there is none.
+    """
+    if name != AREA or mode != "tile":
+        resampling_filter(name)
+
+
+def resized(pixels: Pixels, size: Size, name: str) -> Pixels:
+    """Return an image resized for itself.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+        The image.
+    size : (int, int)
+        (width, height) of the result.
+    name : str
+        A filter of Pillow, or ``"AREA"``: the mean of what a pixel covers.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        Exactly what Pillow gives, or OpenCV for ``"AREA"``.
+
+    Raises
+    ------
+    UnknownFilterError
+        If there is none of that name.
+    """
+    if name == AREA:
+        import cv2
+
+        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    resample = resampling_filter(name)
+    original = (pixels.shape[1], pixels.shape[0])
+    fast = _fast_kernel() if resample in _COMPILED and size != original else None
+    if fast is None:
+        return np.array(Image.fromarray(pixels).resize(size, resample))
+    first = _vertical_first(original, size)
+    return fast(pixels, size, resample=resample, vertical_first=first)
+
+
+@cache
+def _fast_kernel() -> _Kernel | None:
+    """Return the compiled kernel, if it is installed."""
+    try:
+        from dplabtools.readers.fast_resizing import resized_fast
+    except ImportError:
+        _LOGGER.info(
+            "patches are resampled by Pillow; pip install 'dplabtools[fast]' to do it "
+            "several times as fast, with the same pixels"
+        )
+        return None
+    return resized_fast
+
+
+def _vertical_first(before: Size, after: Size) -> bool:
+    """Tell whether Pillow begins with the columns: since 13, where that saves much."""
+    if not _PILLOW_ORDERS:
+        return False
+    fewer_columns, fewer_rows = (old - new for old, new in zip(before, after, strict=True))
+    return fewer_rows > 2 * max(fewer_columns, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +181,7 @@ class Resizing:
         image = Image.fromarray(fetch((x.low, y.low), (x.high - x.low, y.high - y.low)))
         # One axis at a time, in the order in which Pillow would resize the whole: it
         # rounds in between, and for the part it might choose the other order.
-        if self._vertical_first():
+        if _vertical_first(self.original, self.whole):
             return np.array(self._across(self._down(image, y, size[1]), x, size[0]))
         return np.array(self._down(self._across(image, x, size[0]), y, size[1]))
 
@@ -119,15 +214,6 @@ class Resizing:
     def _down(self, image: Image.Image, span: _Span, count: int) -> Image.Image:
         box = (0.0, span.start, float(image.width), span.stop)
         return image.resize((image.width, count), self.resample, box=box)
-
-    def _vertical_first(self) -> bool:
-        """Tell whether Pillow begins with the columns: since 13, where that saves much."""
-        if not _PILLOW_ORDERS:
-            return False
-        fewer_columns, fewer_rows = (
-            before - after for before, after in zip(self.original, self.whole, strict=True)
-        )
-        return fewer_rows > 2 * max(fewer_columns, 0)
 
     def _blocks(self) -> Iterator[tuple[Point, Size]]:
         width, height = self.whole

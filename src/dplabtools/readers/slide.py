@@ -21,7 +21,12 @@ from dplabtools.readers.base import SlideReader, slide_file
 from dplabtools.readers.metadata import resolved_mpp
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.pixels import read_clipped
-from dplabtools.readers.resampling import Resizing, resampling_filter
+from dplabtools.readers.resampling import (
+    Resizing,
+    check_filter,
+    resampling_filter,
+    resized,
+)
 from dplabtools.settings import Settings
 from dplabtools.stages import stage
 
@@ -116,7 +121,7 @@ class Slide:
                 f"the file states none; supply them with GenericSlide.set_external_mpp"
             )
             raise MissingMppError(msg, slide=self.name)
-        resampling_filter(self.settings.resampling_filter)
+        check_filter(self.settings.resampling_filter, mode=self.resampling_mode)
         for mpp in self.extra_mpps:
             self.pyramid.check_mpp(mpp, self.settings)
 
@@ -239,9 +244,8 @@ class Slide:
         """Read as much as the region takes, and resize it for itself."""
         width, height = (max(1, round(value * source.factor)) for value in size)
         pixels = self.reader.read(origin, source.level, (width, height))
-        resample = resampling_filter(self.settings.resampling_filter)
         with stage("resample"):
-            return np.array(Image.fromarray(pixels).resize(size, resample))
+            return resized(pixels, size, self.settings.resampling_filter)
 
     def _read_on_grid(self, source: Source, origin: Point, size: Size) -> Pixels:
         """Read a part of the whole level, resized."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +25,8 @@ from dplabtools.testing.make_slide import make_slide
 WHITE = (255, 255, 255)
 RNG = np.random.default_rng(3)
 NOISE: Pixels = RNG.integers(0, 256, (150, 200, 3), dtype=np.uint8)
-SMOOTH: Pixels = np.add.outer(np.arange(150), np.outer(np.arange(200), [1, 0.5, 0.2])).astype(
-    np.uint8
-)
+_SLOPE = np.outer(np.arange(200), [1, 0.5, 0.2])
+SMOOTH: Pixels = np.add.outer(np.arange(150), _SLOPE).astype(np.uint8)
 
 
 def written(file: Path, pixels: Pixels = NOISE, **options: Any) -> Path:
@@ -76,9 +74,7 @@ def test_lossless_webp_comes_out_exactly(tmp_path: Path) -> None:
 def test_jpeg_of_every_subsampling_is_what_openslide_shows(
     tmp_path: Path, subsampling: tuple[int, int]
 ) -> None:
-    file = written(
-        tmp_path / "a.tif", SMOOTH, compression="jpeg", subsampling=subsampling
-    )
+    file = written(tmp_path / "a.tif", SMOOTH, compression="jpeg", subsampling=subsampling)
     with OpenSlideReader(file, background=WHITE) as other:
         expected = other.read((0, 0), 0, (200, 150))
     np.testing.assert_array_equal(whole(file), expected)
@@ -171,9 +167,7 @@ def test_it_says_of_a_file_what_openslide_says(tmp_path: Path, kind: str) -> Non
         assert_same_statements(reader, other)
 
 
-@pytest.mark.parametrize(
-    "name", ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"]
-)
+@pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
 def test_it_says_of_real_files_what_openslide_says(slides_dir: Path, name: str) -> None:
     file = slides_dir / name
     with native(file) as reader, OpenSlideReader(file, background=WHITE) as other:
@@ -252,7 +246,9 @@ def test_an_index_travels_and_saves_looking(made_slide: Path) -> None:
         )
 
 
-def test_an_index_of_another_file_is_refused(made_slide: Path, lossless_slide: Path) -> None:
+def test_an_index_of_another_file_is_refused(
+    made_slide: Path, lossless_slide: Path
+) -> None:
     with pytest.raises(UnsupportedSlideError, match=r"^lossless\.svs: .*has changed"):
         NativeTiffReader(lossless_slide, background=WHITE, index=read_index(made_slide))
 
@@ -262,16 +258,20 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         native(tmp_path / "gone.svs")
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_no_file_is_left_open(made_slide: Path, tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with native(made_slide) as reader:
         reader.read((0, 0), 0, (300, 300))
         assert reader.associated_image("label") is not None
-        assert len(os.listdir("/proc/self/fd")) == before + 1
+        assert open_files() == before + 1
     (tmp_path / "bad.tif").write_bytes(b"II*\0" + b"\xff" * 60)
     with pytest.raises(UnsupportedSlideError):
         native(tmp_path / "bad.tif")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_openslide_confirms_that_ome_pyramids_are_hidden_from_it(tmp_path: Path) -> None:

@@ -1,0 +1,243 @@
+"""One thread, patches of 256 px: the native reader, its peers, and the decoder alone.
+
+``python -m benchmarks.reading [--quick] [--slides FILE…] [--peers PYTHON]``
+
+All figures are patches per second of processor time, the best of a few interleaved rounds,
+so that other programs on the machine disturb the ratios little. Peers that are not
+installed for the interpreter PYTHON are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import openslide
+from PIL import Image
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.engine.slabs import Segment
+from dplabtools.extraction.plan import Reading, blocks, plan_slide
+from dplabtools.extraction.source import Chunk, ReadChunk, SlideSpec
+from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.readers.native_tiff.assemble import plan_tiles
+from dplabtools.readers.native_tiff.cache import TILES
+from dplabtools.readers.native_tiff.index import read_index
+from dplabtools.readers.slide import Slide
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.settings import Settings
+from dplabtools.sinks.memory import SegmentRows
+from dplabtools.testing.make_slide import make_slide
+
+_Task: TypeAlias = Callable[[], float | None]
+
+SIDE = 256
+_RUN = 100_000  # patches of the run that the work is a part of: chunks are not cut small
+WANTED = {  # against OpenSlide, cuCIM, pyvips, and decoding each distinct tile once
+    "aligned": {"openslide": 5.5, "decode": 0.75},
+    "unaligned": {"openslide": 5.5, "cucim": 3.0, "pyvips": 1.2, "decode": 0.75},
+    "stride 0.5": {"openslide": 11.0, "cucim": 5.5, "decode": 0.75},
+    "random": {"openslide": 5.5, "pyvips": 3.0, "decode": 0.75},
+}
+
+
+def grid(first: int, step: int, extent: tuple[int, int]) -> IntArray:
+    """Return corners in raster order."""
+    xs, ys = (np.arange(first, length - SIDE + 1, step) for length in extent)
+    return np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+
+
+def patterns(extent: tuple[int, int]) -> Iterator[tuple[str, IntArray]]:
+    yield "aligned", grid(0, SIDE, extent)
+    yield "unaligned", grid(100, SIDE, extent)
+    yield "stride 0.5", grid(0, SIDE // 2, extent)
+    count = extent[0] * extent[1] // SIDE**2
+    high = np.array(extent) - SIDE
+    yield "random", np.random.default_rng(0).integers(0, high, (count, 2))
+
+
+def our_loop(
+    slide: str,
+    corners: IntArray,
+    *,
+    views: tuple[Resolution, ...] = (Level(0),),
+    mode: str | None = None,
+) -> Callable[[], None]:
+    """Return what one worker with one thread does, into memory that was used before."""
+    reading = Reading(views=views, mode=mode, settings=Settings())
+    count = len(corners)
+    table = PatchTable(
+        slide=slide,
+        resolution=Level(0),
+        origins=corners.astype(np.int64),
+        sizes=np.full((count, 2), SIDE),
+        codes=np.zeros(count, dtype=np.int64),
+        labels=("",),
+    )
+    with Slide(slide, settings=Settings(), resampling_mode=mode) as opened:
+        assert opened.reader.library == "native"
+        plan = plan_slide(0, table, pyramid=opened.pyramid, reading=reading)
+    each = SIDE * SIDE * 3 * len(views)
+    segment = Segment.create(256 * each)
+    segment.array((256 * each,))[:] = 1
+    spec = SlideSpec(path=slide)
+    work = ReadChunk(slides=(spec,), reading=reading, threads=1, skip_errors=False)
+    chunks = [
+        Chunk.of(plan, rows, place=SegmentRows(segment, np.arange(len(rows)) * each))
+        for rows in blocks(plan, np.arange(count), total=_RUN, workers=1)
+    ]
+
+    def read() -> None:
+        TILES.clear()
+        for chunk in chunks:
+            work(chunk)
+
+    return read
+
+
+def decoding(slide: str, corners: IntArray) -> Callable[[], None]:
+    """Return what decodes each tile that these patches take once, and no more."""
+    level = read_index(slide).levels[0]
+    sizes = np.full((len(corners), 2), SIDE)
+    tiles = plan_tiles(level, corners, sizes).tiles
+    spots = list(
+        zip(level.counts[tiles].tolist(), level.offsets[tiles].tolist(), strict=True)
+    )
+    width, height = level.codec.tile
+    out: Pixels = np.empty((height, width, 3), dtype=np.uint8)
+    descriptor = os.open(slide, os.O_RDONLY)
+
+    def decode() -> None:
+        for count, offset in spots:
+            level.codec.decode(os.pread(descriptor, count, offset), out)
+
+    return decode
+
+
+def pillow_loop(slide: str, corners: IntArray, factor: float) -> Callable[[], None]:
+    """Return what OpenSlide and Pillow do to resample patches from level 0."""
+    extent = round(SIDE * factor)
+    opened = openslide.OpenSlide(slide)
+
+    def read() -> None:
+        for x, y in corners.tolist():
+            image = opened.read_region((x, y), 0, (extent, extent)).convert("RGB")
+            np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+    return read
+
+
+def seconds(task: Callable[[], None]) -> float:
+    begun = time.process_time()
+    task()
+    return time.process_time() - begun
+
+
+def best(tasks: Mapping[str, _Task], rounds: int) -> dict[str, float]:
+    """Return the least seconds of each task; they take turns."""
+    found: dict[str, float] = {}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            spent = task()
+            if spent is not None:
+                found[name] = min(spent, found.get(name, spent))
+    return found
+
+
+def peer(library: str, slide: str, corners: IntArray, *, python: str) -> float | None:
+    """Return the seconds of a library in a process of its own; None if it is not there."""
+    job = {"library": library, "slide": slide, "side": SIDE, "rounds": 1}
+    script = Path(__file__).with_name("peers.py")
+    run = subprocess.run(
+        [python, str(script)],
+        input=json.dumps({**job, "corners": corners.tolist()}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        return None
+    return float(min(cpu for cpu, _ in json.loads(run.stdout)))
+
+
+def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) -> None:
+    """Print how reading at level 0 compares."""
+    for pattern, corners in patterns(extent):
+        ours, bare = our_loop(slide, corners), decoding(slide, corners)
+        ours(), bare()
+        tasks: dict[str, _Task] = {
+            "dplabtools": partial(seconds, ours),
+            "decode": partial(seconds, bare),
+        }
+        for library in ("openslide", "cucim", "pyvips"):
+            tasks[library] = partial(peer, library, slide, corners, python=python)
+        found = best(tasks, rounds)
+        mine = found.pop("dplabtools")
+        print(f"{Path(slide).name}, {pattern}: {len(corners) / mine:,.0f} patches/s")
+        for name, spent in found.items():
+            wanted = WANTED[pattern].get(name)
+            hint = "" if wanted is None else f"   (wanted: {wanted})"
+            print(f"    {spent / mine:6.2f} x {name}{hint}", flush=True)
+
+
+def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> None:
+    """Print how resampling compares, and what more levels cost."""
+    with openslide.OpenSlide(slide) as opened:
+        finest = float(opened.properties["openslide.mpp-x"])
+        levels = opened.level_count
+    for factor in (1.7, 3.3):
+        corners = grid(100, round(SIDE * factor), (extent[0] - 700, extent[1] - 700))
+        views = (Mpp(finest * factor),)
+        ours = our_loop(slide, corners, views=views, mode="tile")
+        theirs = pillow_loop(slide, corners, factor)
+        ours()
+        tasks: dict[str, _Task] = {
+            "ours": partial(seconds, ours),
+            "theirs": partial(seconds, theirs),
+        }
+        found = best(tasks, rounds)
+        rate, ratio = len(corners) / found["ours"], found["theirs"] / found["ours"]
+        print(f"{Path(slide).name}, mpp {factor} x the finest: {rate:,.0f} patches/s")
+        print(f"    {ratio:6.2f} x openslide and Pillow   (wanted: 3.0)", flush=True)
+    corners = grid(100, SIDE, extent)
+    one = our_loop(slide, corners)
+    several = our_loop(slide, corners, views=tuple(map(Level, range(min(levels, 3)))))
+    one(), several()
+    found = best({"one": partial(seconds, one), "more": partial(seconds, several)}, rounds)
+    print(f"{Path(slide).name}, levels 0, 1, 2 against level 0 alone:")
+    print(f"    {found['more'] / found['one']:6.2f} x   (wanted: at most 1.35)", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slides", nargs="*", default=[])
+    parser.add_argument("--peers", default=sys.executable)
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    rounds = 2 if given.quick else 4
+    with tempfile.TemporaryDirectory() as folder:
+        slides = given.slides or [
+            str(make_slide(Path(folder, f"{tile}.svs"), size=(4096, 4096), tile=tile))
+            for tile in (240, 256)
+        ]
+        for slide in slides:
+            with openslide.OpenSlide(slide) as opened:
+                width, height = opened.dimensions
+            most = 4608 if given.quick else 8000
+            extent = (min(width, most), min(height, most))
+            compare(slide, extent, rounds=rounds, python=given.peers)
+            compare_resampled(slide, extent, rounds=rounds)
+
+
+if __name__ == "__main__":
+    main()

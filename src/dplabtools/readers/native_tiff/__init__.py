@@ -1,0 +1,6 @@
+"""Tiled TIFF slides, read without a slide library: each tile is decoded once.
+
+`index` finds the tiles, `decode` decodes one, `assemble` finds out which of them serve
+which rectangles, `reader` puts the three together, `cache` keeps what may be needed
+again, and `describe` says about a file what OpenSlide says about it.
+"""

@@ -1,0 +1,260 @@
+"""From the bytes of a tile to its pixels."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+
+from dplabtools._typing import Pixels, Size
+
+__all__ = [
+    "COMPRESSIONS",
+    "JPEG",
+    "JPEG_2000",
+    "JPEG_2000_YCBCR",
+    "TileCodec",
+    "shared_tables",
+]
+
+JPEG: Final = 7
+WEBP: Final = 50001
+JPEG_2000_YCBCR: Final = 33003
+JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, 33005, 34712})
+_UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
+    5: imagecodecs.lzw_decode,
+    8: imagecodecs.zlib_decode,
+    32946: imagecodecs.zlib_decode,
+    50000: imagecodecs.zstd_decode,
+}
+_STORED: Final = 1
+COMPRESSIONS: Final = frozenset({_STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
+"""The values of the TIFF tag that a `TileCodec` knows."""
+
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
+_OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+_SIZ = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 code stream
+_BITS = 8
+_SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileCodec:
+    """How the tiles of a level are stored: eight bits, three samples, interleaved.
+
+    Attributes
+    ----------
+    compression : int
+        Value of the TIFF tag.
+    tile : (int, int)
+        (width, height) of a tile.
+    ycbcr : bool
+        The samples are YCbCr, as the TIFF tag says: in JPEG files that leave it to the
+        tag, nothing else tells.
+    predictor : bool
+        Each sample is stored as its difference from that to its left.
+    tables : bytes
+        JPEG tables that all tiles share.
+    """
+
+    compression: int
+    tile: Size
+    ycbcr: bool = False
+    predictor: bool = False
+    tables: bytes = b""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of a decoded tile."""
+        return self.tile[0] * self.tile[1] * _SAMPLES
+
+    def decode(self, data: bytes, out: Pixels) -> None:
+        """Decode a tile.
+
+        Parameters
+        ----------
+        data : bytes
+            As stored.
+        out : ndarray of uint8, shape (height, width, 3)
+            Filled with RGB; contiguous. After an error its content is undefined.
+
+        Raises
+        ------
+        Exception
+            If the tile is damaged; of whatever type the decoder raises. A JPEG decoder
+            could draw most damaged tiles somehow: here that is an error too.
+        """
+        if self.compression == JPEG:
+            simplejpeg.decode_jpeg(self._jpeg(data), buffer=out)
+        elif self.compression in JPEG_2000:
+            self._check_extent(_jpeg_2000_header(data).size)
+            imagecodecs.jpeg2k_decode(data, numthreads=1, out=out)
+            if self.ycbcr:
+                _to_rgb(out)
+        elif self.compression == WEBP:
+            imagecodecs.webp_decode(data, hasalpha=False, out=out)
+        else:
+            self._unpack(data, out)
+
+    def refusal(self, data: bytes) -> str | None:
+        """Return what a tile has that this codec does not handle, if it tells.
+
+        A tile that is too damaged to tell has nothing of the kind.
+        """
+        try:
+            if self.compression == JPEG:
+                return _jpeg_refusal(data)
+            if self.compression in JPEG_2000:
+                return _jpeg_2000_header(data).refusal
+        except ValueError:
+            pass
+        return None
+
+    def _check_extent(self, size: Size) -> None:
+        """Raise if a tile claims another size: nothing is allocated on its word."""
+        if size != self.tile:
+            msg = f"a tile of {self.tile} pixels claims to have {size}"
+            raise ValueError(msg)
+
+    def _jpeg(self, data: bytes) -> bytes:
+        """Return a complete JPEG stream that states its colour space itself."""
+        size, body = _jpeg_parts(data)
+        self._check_extent(size)
+        # Of what else a stream may say of its colours, JFIF would win: it is left out.
+        return b"".join((_SOI, _adobe_segment(ycbcr=self.ycbcr), self.tables, *body))
+
+    def _unpack(self, data: bytes, out: Pixels) -> None:
+        """Decode what is no picture format, but packed samples."""
+        flat = out.reshape(-1)
+        if self.compression == _STORED:
+            flat[:] = np.frombuffer(data, np.uint8)
+        else:
+            count = len(_UNPACK[self.compression](data, out=flat.data))
+            if count != len(flat):
+                msg = f"a tile of {len(flat)} bytes holds {count}"
+                raise ValueError(msg)
+        if self.predictor:
+            imagecodecs.delta_decode(out, axis=-2, out=out)
+
+
+def shared_tables(tables: bytes) -> bytes:
+    """Return the segments of a JPEG tables stream that decoding takes, bare."""
+    if not tables:
+        return b""
+    kept = list[bytes]()
+    for marker, start, stop in _segments(tables):
+        if marker == _EOI[1]:
+            break
+        if marker != 0xFF and not _is_application(marker):
+            kept.append(tables[start:stop])
+    return b"".join(kept)
+
+
+def _adobe_segment(*, ycbcr: bool) -> bytes:
+    """Return the segment by which JPEG decoders know the colour space."""
+    return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (b"\x01" if ycbcr else b"\0")
+
+
+def _is_application(marker: int) -> bool:
+    return 0xE0 <= marker <= 0xEF
+
+
+def _segments(data: bytes) -> list[tuple[int, int, int]]:
+    """Return marker, start and stop of each segment up to the first frame or scan.
+
+    Raises
+    ------
+    ValueError
+        If this is no JPEG stream.
+    """
+    if data[:2] != _SOI:
+        msg = "no JPEG stream"
+        raise ValueError(msg)
+    found: list[tuple[int, int, int]] = []
+    start = 2
+    while True:
+        head = data[start : start + 4]
+        if len(head) < 2 or head[0] != 0xFF:
+            msg = "the header of a JPEG stream is damaged"
+            raise ValueError(msg)
+        marker = head[1]
+        length = int.from_bytes(head[2:4], "big")
+        found.append((marker, start, start + 2 + length))
+        if marker == _EOI[1] or marker in _FRAMES or marker in _OTHER_FRAMES:
+            return found
+        start += 1 if marker == 0xFF else 2 + length  # any number of FF is filling
+
+
+def _jpeg_parts(data: bytes) -> tuple[Size, list[bytes]]:
+    """Return the size of a JPEG picture, and its stream without marks of applications."""
+    segments = _segments(data)
+    marker, start, _ = segments[-1]
+    if marker not in _FRAMES:
+        msg = "a JPEG stream has no frame that is understood"
+        raise ValueError(msg)
+    height, width = struct.unpack_from(">HH", data.ljust(start + 9, b"\0"), start + 5)
+    if len(segments) == 1:  # as nearly always
+        return (width, height), [data[2:]]
+    kept = [data[i:j] for m, i, j in segments[:-1] if m != 0xFF and not _is_application(m)]
+    return (width, height), [*kept, data[start:]]
+
+
+def _jpeg_refusal(data: bytes) -> str | None:
+    marker, start, stop = _segments(data)[-1]
+    if marker in _OTHER_FRAMES:
+        return f"JPEG tiles of the kind {marker:#x}"
+    if marker not in _FRAMES or stop > len(data) or stop - start < 10:
+        return None
+    bits, samples = data[start + 4], data[start + 9]
+    if (bits, samples) == (_BITS, _SAMPLES):
+        return None
+    return f"JPEG tiles of {samples} samples with {bits} bits"
+
+
+@dataclass(frozen=True, slots=True)
+class _Jpeg2000Header:
+    size: Size
+    refusal: str | None
+
+
+def _jpeg_2000_header(data: bytes) -> _Jpeg2000Header:
+    """Return what the header of a JPEG 2000 stream says.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    start = data.find(_SIZ)
+    fields = data[start + 8 : start + 42]
+    components = data[start + 42 : start + 42 + 3 * _SAMPLES]
+    if start < 0 or len(fields) < 34 or len(components) < 3 * _SAMPLES:
+        msg = "no JPEG 2000 stream"
+        raise ValueError(msg)
+    right, bottom, left, top, *_ = struct.unpack(">8IH", fields)
+    count = int.from_bytes(fields[-2:], "big")
+    plain = count == _SAMPLES and components == bytes((_BITS - 1, 1, 1)) * _SAMPLES
+    return _Jpeg2000Header(
+        size=(right - left, bottom - top),
+        refusal=None if plain else "JPEG 2000 tiles with subsampled or unusual samples",
+    )
+
+
+def _to_rgb(pixels: Pixels) -> None:
+    """Turn YCbCr (JPEG's, ITU-R BT.601, full range) into RGB, in place."""
+    luma = pixels[..., 0].astype(np.int32)
+    blue, red = (pixels[..., channel].astype(np.int32) - 128 for channel in (1, 2))
+    half = 1 << 15
+    colours = (
+        luma + ((91881 * red + half) >> 16),
+        luma + ((-22554 * blue - 46802 * red + half) >> 16),
+        luma + ((116130 * blue + half) >> 16),
+    )
+    for channel, values in enumerate(colours):
+        pixels[..., channel] = np.clip(values, 0, 255)

@@ -1,0 +1,171 @@
+"""What a TIFF slide says of itself, by the names that OpenSlide gives it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from dplabtools._typing import Size
+from dplabtools.geometry.pyramid import mean_downsamples
+
+__all__ = ["APERIO", "associated_name", "properties_of"]
+
+APERIO: Final = "Aperio"
+_ICC_PROFILE: Final = 34675
+_TEXTS: Final = (
+    *("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist"),
+    *("HostComputer", "Copyright", "DocumentName"),
+)
+_NUMBERS: Final = ("XResolution", "YResolution", "XPosition", "YPosition")
+_UNITS: Final = {1: "none", 2: "inch", 3: "centimeter"}
+_MICRONS: Final = {"inch": 25_400, "centimeter": 10_000}
+_OME_SCALES: Final = {"": 1.0, "µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+
+
+def associated_name(page: int, description: str) -> str | None:
+    """Return the name of an associated image of an Aperio file, if it has one.
+
+    The second page is the thumbnail; others begin the second line of their description
+    with their name.
+    """
+    if page == 1:
+        return "thumbnail"
+    lines = description.split("\n")
+    return (lines[1].split(" ")[0] or None) if len(lines) > 1 else None
+
+
+def properties_of(
+    page: Any,  # noqa: ANN401 - untyped library
+    *,
+    sizes: Sequence[Size],
+    tiles: Sequence[Size],
+    associated: Mapping[str, Any],
+) -> dict[str, str]:
+    """Return the properties of a slide.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The first.
+    sizes, tiles : sequence of (int, int)
+        (width, height) of each level, and of its tiles.
+    associated : mapping of str to tifffile.TiffPage
+        The page of each associated image.
+
+    Returns
+    -------
+    dict of str to str
+        Sorted by name.
+    """
+    description = str(page.description)
+    found = dict(_tags(page))
+    if description:
+        found["openslide.comment"] = description
+    if description.startswith(APERIO):
+        found["openslide.vendor"] = "aperio"
+        found.update(_aperio(description))
+    else:
+        found["openslide.vendor"] = "generic-tiff"
+        found.update(_generic(found, description))
+    found.update(_levels(sizes, tiles))
+    found.update(_icc(page, "openslide."))
+    for name, image in associated.items():
+        prefix = f"openslide.associated.{name}."
+        found[f"{prefix}width"] = str(image.imagewidth)
+        found[f"{prefix}height"] = str(image.imagelength)
+        found.update(_icc(image, prefix))
+    return dict(sorted(found.items()))
+
+
+def _tags(page: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped library
+    """Yield what the tags of a page say."""
+    values = {tag.name: tag.value for tag in page.tags}
+    for name in _TEXTS:
+        if name in values:
+            yield f"tiff.{name}", str(values[name])
+    for name in _NUMBERS:
+        if name in values and (number := _quotient(values[name])) is not None:
+            yield f"tiff.{name}", _number(number)
+    yield "tiff.ResolutionUnit", _UNITS.get(int(values.get("ResolutionUnit", 2)), "unknown")
+
+
+def _aperio(description: str) -> Iterator[tuple[str, str]]:
+    """Yield what an Aperio description says, behind its first bar."""
+    stated = dict[str, str]()
+    for pair in description.split("|")[1:]:
+        name, separator, value = pair.partition("=")
+        if separator:
+            stated[name.strip()] = value.strip()
+    for name, value in stated.items():
+        yield f"aperio.{name}", value
+    mpp = _parsed(stated.get("MPP"))
+    power = _parsed(stated.get("AppMag"))
+    if mpp is not None:
+        yield "openslide.mpp-x", _number(mpp)
+        yield "openslide.mpp-y", _number(mpp)
+    if power is not None:
+        yield "openslide.objective-power", _number(power)
+
+
+def _generic(found: Mapping[str, str], description: str) -> Iterator[tuple[str, str]]:
+    """Yield the resolution by the tags, else by OME metadata."""
+    microns = _MICRONS.get(found["tiff.ResolutionUnit"])
+    for axis in "XY":
+        per_unit = float(found.get(f"tiff.{axis}Resolution", 0))
+        name = f"openslide.mpp-{axis.lower()}"
+        if microns is not None and per_unit > 0:
+            yield name, _number(microns / per_unit)
+        elif (size := _ome_size(description, axis)) is not None:
+            yield name, _number(size)
+    power = re.search(r'NominalMagnification="([0-9.]+)"', description)
+    if power is not None:
+        yield "openslide.objective-power", power[1]
+
+
+def _ome_size(description: str, axis: str) -> float | None:
+    """Return the microns per pixel in the first image of OME metadata."""
+    size = re.search(rf'PhysicalSize{axis}="([^"]+)"', description)
+    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]*)"', description)
+    scale = _OME_SCALES.get(unit[1] if unit else "")
+    value = _parsed(size[1]) if size else None
+    return None if scale is None or value is None else value * scale
+
+
+def _levels(sizes: Sequence[Size], tiles: Sequence[Size]) -> Iterator[tuple[str, str]]:
+    yield "openslide.level-count", str(len(sizes))
+    downsamples = mean_downsamples(tuple(sizes))
+    for level, downsample in enumerate(downsamples):
+        prefix = f"openslide.level[{level}]."
+        yield f"{prefix}downsample", _number(downsample)
+        for name, value in (("", sizes[level]), ("tile-", tiles[level])):
+            yield f"{prefix}{name}width", str(value[0])
+            yield f"{prefix}{name}height", str(value[1])
+
+
+def _icc(page: Any, prefix: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped library
+    tag = page.tags.get(_ICC_PROFILE)
+    if tag is not None:
+        yield f"{prefix}icc-size", str(tag.count)
+
+
+def _quotient(value: Any) -> float | None:  # noqa: ANN401 - untyped library
+    """Return a rational number of a tag."""
+    if not isinstance(value, tuple):
+        return float(value)
+    numerator, denominator = value
+    # Kept in single precision by libtiff, and so by OpenSlide.
+    return float(numerator) / float(denominator) if denominator else None
+
+
+def _parsed(text: str | None) -> float | None:
+    """Return a number, with a decimal point or comma."""
+    try:
+        return float((text or "").replace(",", "."))
+    except ValueError:
+        return None
+
+
+def _number(value: float) -> str:
+    """Return a number as OpenSlide writes it."""
+    return f"{value:.17g}"

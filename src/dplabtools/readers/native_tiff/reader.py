@@ -1,0 +1,264 @@
+"""Tiled TIFF slides, read tile by tile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
+from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
+from dplabtools.geometry.pyramid import mean_downsamples
+from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
+from dplabtools.readers.metadata import scan_info
+from dplabtools.readers.native_tiff.assemble import (
+    TilePlan,
+    copy_rectangles,
+    plan_tiles,
+)
+from dplabtools.readers.native_tiff.cache import TILES
+from dplabtools.readers.native_tiff.index import (
+    TiffIndex,
+    TiledLevel,
+    longest_tile,
+    read_index,
+)
+from dplabtools.readers.pixels import level_origins, opaque
+
+__all__ = ["NativeTiffReader"]
+
+_SHARE = 8  # tiles that a thread takes at once, at least
+_SHARES = 16  # into which the tiles of a call are cut, at most
+
+
+class NativeTiffReader:
+    """A tiled TIFF, of which any number of rectangles are read at once.
+
+    It gives the stored pixels of a level, never interpolated.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The slide file.
+    background : (int, int, int)
+        RGB outside the slide, and of tiles that are not stored.
+    index : TiffIndex, optional
+        Of this very file, from `read_index`; made if it is not given.
+
+    Raises
+    ------
+    MissingSlideError
+        If there is no such file.
+    UnsupportedSlideError
+        If the file has something in it that is not understood here, or is not the one
+        that the index was made of.
+    """
+
+    def __init__(
+        self, path: StrPath, *, background: Colour, index: TiffIndex | None = None
+    ) -> None:
+        self.library: str = "native"
+        self._path = slide_file(path)
+        self._name = Path(self._path).name
+        self._background = background
+        self._index = read_index(self._path) if index is None else index
+        file = _File(self._path)
+        if file.nbytes != self._index.file_bytes:
+            msg = "the file has changed since it was looked at; open it again"
+            raise UnsupportedSlideError(msg, slide=self._name)
+        self.sizes: tuple[Size, ...] = tuple(level.size for level in self._index.levels)
+        self.downsamples: tuple[float, ...] = mean_downsamples(self.sizes)
+        self.properties: Mapping[str, str] = self._index.properties
+        self.scan: ScanInfo = scan_info(self.properties, library="openslide")
+        self._owner = TILES.new_owner()
+        self._file: _File | None = file
+
+    @property
+    def native(self) -> TiffIndex | None:
+        """Where the tiles lie; None after `close`."""
+        return None if self._file is None else self._index
+
+    def associated_image(self, name: str) -> Image.Image | None:
+        """Return an embedded image as RGB, or None if there is none of that name."""
+        self._opened()
+        page = self._index.associated.get(name)
+        if page is None:
+            return None
+        try:
+            with tifffile.TiffFile(self._path) as tiff:
+                pixels = tiff.pages[page].asarray(maxworkers=1)
+            return opaque(Image.fromarray(pixels), self._background)
+        except Exception as error:
+            raise self._damage(error) from error
+
+    def read(self, origin: Point, level: int, size: Size) -> Pixels:
+        """Return a region; the background is where the slide is not.
+
+        See `SlideReader.read`. The region begins at the whole pixel of `level` in which
+        `origin` lies.
+        """
+        width, height = size
+        out = np.empty((height, width, 3), dtype=np.uint8)
+        errors = self.read_into(np.array([origin]), level, [out])
+        if errors:
+            raise errors[0]
+        return out
+
+    def read_into(
+        self,
+        origins: IntArray,
+        level: int,
+        outs: Sequence[Pixels],
+        *,
+        threads: ThreadPoolExecutor | None = None,
+    ) -> dict[int, SlideReadError]:
+        """Read many regions; see `BatchReader.read_into`."""
+        check_level(level, count=len(self.sizes), slide=self._name)
+        file = self._opened()
+        stored = self._index.levels[level]
+        plan = plan_tiles(
+            stored,
+            level_origins(origins, self.downsamples[level]),
+            np.array([out.shape[1::-1] for out in outs], dtype=np.int64).reshape(-1, 2),
+        )
+        rows = [out.reshape(out.shape[0], out.shape[1] * 3) for out in outs]
+        for gap in plan.gaps.tolist():
+            # Row by row: numpy takes ten times as long to repeat three numbers.
+            rows[gap][:] = np.tile(self._background, outs[gap].shape[1])
+        job = _Job(
+            slide=self._name, file=file, key=(self._owner, level), stored=stored, plan=plan
+        )
+        shares = _shares(len(plan.tiles), threads)
+        if threads is None:
+            results = [job.run(share, rows) for share in shares]
+        else:
+            futures = [threads.submit(job.run, share, rows) for share in shares]
+            results = [future.result() for future in futures]
+        return {item: error for errors in results for item, error in errors.items()}
+
+    def close(self) -> None:
+        """Release the file; reads under way are finished first."""
+        self._file = None
+        TILES.drop(self._owner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _opened(self) -> _File:
+        file = self._file
+        if file is None:
+            msg = "the slide has been closed; open it again"
+            raise ClosedSlideError(msg, slide=self._name)
+        return file
+
+    def _damage(self, error: Exception) -> SlideReadError:
+        return _damage(error, slide=self._name)
+
+
+class _File:
+    """An open file, closed when the last of those who read in it has let go of it."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.nbytes = os.fstat(self.descriptor).st_size
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Return bytes from anywhere; no position is shared by those who read.
+
+        Raises
+        ------
+        EOFError
+            If the file ends before.
+        """
+        data = os.pread(self.descriptor, count, offset)
+        if len(data) < count:
+            msg = "the file ends in the middle of a tile"
+            raise EOFError(msg)
+        return data
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Job:
+    """Tiles of a level, and where their pixels go."""
+
+    slide: str
+    file: _File
+    key: tuple[int, int]
+    stored: TiledLevel
+    plan: TilePlan
+
+    def run(
+        self, share: tuple[int, int], outs: Sequence[Pixels]
+    ) -> dict[int, SlideReadError]:
+        """Decode some of the tiles; return an error for each rectangle that lacks one."""
+        errors: dict[int, SlideReadError] = {}
+        width, height = self.stored.codec.tile
+        hot = np.empty((height, width, 3), dtype=np.uint8)  # stays in the processor's cache
+        for number, inner, copies in self.plan.share(*share):
+            try:
+                tile = self._tile(number, hot if inner else None)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a decoder comes up with
+                failure = _damage(error, slide=self.slide)
+                errors.update(dict.fromkeys([copy[0] for copy in copies], failure))
+            else:
+                copy_rectangles(tile.reshape(height, width * 3), copies, outs)
+        return errors
+
+    def _tile(self, number: int, scratch: Pixels | None) -> Pixels:
+        """Return the pixels of a tile; without a scratch to use they are kept."""
+        key = (*self.key, number)
+        kept = TILES.get(key)
+        if kept is not None:
+            return kept
+        codec = self.stored.codec
+        count = int(self.stored.counts[number])
+        if not 0 < count <= longest_tile(codec):
+            msg = f"a tile claims to have {count:,} bytes"
+            raise ValueError(msg)
+        data = self.file.read(count, int(self.stored.offsets[number]))
+        if scratch is not None:
+            codec.decode(data, scratch)
+            return scratch
+        width, height = codec.tile
+        pixels = np.empty((height, width, 3), dtype=np.uint8)
+        codec.decode(data, pixels)
+        TILES.put(key, pixels)
+        return pixels
+
+
+def _shares(tiles: int, threads: ThreadPoolExecutor | None) -> list[tuple[int, int]]:
+    """Cut a number of tiles into runs, so that few wait for the last thread."""
+    count = tiles
+    if threads is not None:
+        count = max(_SHARE, -(-tiles // _SHARES))
+    return [(first, min(first + count, tiles)) for first in range(0, tiles, max(count, 1))]
+
+
+def _damage(error: Exception, *, slide: str) -> SlideReadError:
+    msg = (
+        f"the file is damaged there ({error}); get a whole copy of it, or skip what "
+        f'fails with on_error="skip"'
+    )
+    return SlideReadError(msg, slide=slide)

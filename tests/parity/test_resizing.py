@@ -1,0 +1,90 @@
+"""The compiled resizing gives Pillow's pixels."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dplabtools._typing import Pixels
+from dplabtools.errors import UnknownFilterError
+from dplabtools.readers import resampling
+from dplabtools.readers.resampling import check_filter, resized
+
+pytest.importorskip("numba")
+
+FILTERS = [filter_.name for filter_ in Image.Resampling]
+lengths = st.integers(1, 150)
+
+
+def noise(width: int, height: int) -> Pixels:
+    """Pixels at the extremes: what filters overshoot at."""
+    rng = np.random.default_rng((width, height))
+    return rng.choice(np.array([0, 3, 128, 252, 255], np.uint8), (height, width, 3))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@settings(max_examples=60)
+@given(before=st.tuples(lengths, lengths), after=st.tuples(lengths, lengths))
+@example(before=(145, 145), after=(85, 85))
+@example(before=(64, 90), after=(64, 30))
+@example(before=(90, 64), after=(30, 64))
+@example(before=(20, 150), after=(19, 10))
+def test_it_is_pillow(name: str, before: tuple[int, int], after: tuple[int, int]) -> None:
+    pixels = noise(*before)
+    expected = np.asarray(Image.fromarray(pixels).resize(after, Image.Resampling[name]))
+    found = resized(pixels, after, name)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("factor", [1.7, 2.0, 3.3, 7.9])
+def test_it_is_pillow_at_the_size_of_patches(factor: float) -> None:
+    side = round(256 * factor)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    expected = Image.fromarray(pixels).resize((256, 256), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(resized(pixels, (256, 256), "LANCZOS"), expected)
+
+
+def test_pixels_in_use_elsewhere_are_not_touched() -> None:
+    pixels = noise(80, 60)
+    before = pixels.copy()
+    same = resized(pixels, (80, 60), "LANCZOS")
+    smaller = resized(pixels, (40, 30), "LANCZOS")
+    smaller[:] = same[:] = 7
+    np.testing.assert_array_equal(pixels, before)
+
+
+def test_area_is_the_mean_of_what_a_pixel_covers() -> None:
+    pixels = noise(60, 40)
+    means = pixels.reshape(10, 4, 15, 4, 3).mean(axis=(1, 3))
+    found = resized(pixels, (15, 10), "AREA").astype(float)
+    assert np.abs(found - means).max() <= 0.5
+
+
+def test_area_is_for_patches_and_not_for_whole_levels() -> None:
+    check_filter("AREA", mode="tile")
+    with pytest.raises(UnknownFilterError, match="AREA"):
+        check_filter("AREA", mode="wsi")
+    with pytest.raises(UnknownFilterError, match="AREA"):
+        check_filter("SINC", mode="tile")
+
+
+def test_without_the_compiler_pillow_does_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dplabtools")
+    pixels = noise(90, 64)
+    expected = resized(pixels, (41, 30), "LANCZOS")
+    monkeypatch.setitem(sys.modules, "dplabtools.readers.fast_resizing", None)
+    resampling._fast_kernel.cache_clear()
+    try:
+        np.testing.assert_array_equal(resized(pixels, (41, 30), "LANCZOS"), expected)
+        assert "pip install 'dplabtools[fast]'" in caplog.text
+    finally:
+        resampling._fast_kernel.cache_clear()
