@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,8 +75,8 @@ def read_regions(
     sources = [slide.source(resolution) for resolution in resolutions]
     errors = _outside(slide, sources, origins, outs=outs)
     inside = [item for item in range(len(outs)) if item not in errors]
-    for part in _parts(sources, outs, inside):
-        batch = _Batch(slide)
+    for part, waiting in _parts(sources, outs, inside):
+        batch = _Batch(slide, np.empty(waiting, dtype=np.uint8))
         for item in part:
             for view, source in enumerate(sources):
                 x, y = origins[item, view].tolist()
@@ -94,10 +95,15 @@ class _Level:
 
 
 class _Batch:
-    """Regions that are read together: level by level, and then resampled."""
+    """Regions that are read together: level by level, and then resampled.
 
-    def __init__(self, slide: Slide) -> None:
+    What waits for being resampled is in one piece of memory, which the allocator then
+    hands out again and again; many small ones would go back to the system each time.
+    """
+
+    def __init__(self, slide: Slide, scratch: Pixels) -> None:
         self._slide = slide
+        self._scratch = scratch
         self._levels: defaultdict[int, _Level] = defaultdict(_Level)
         self._unscaled: list[tuple[int, Pixels, Pixels]] = []
 
@@ -105,7 +111,10 @@ class _Batch:
         """Ask for a region at one resolution."""
         target = out
         if source.factor != 1.0:
-            target = np.empty(_unscaled_shape(source, out), dtype=np.uint8)
+            shape = _unscaled_shape(source, out)
+            count = math.prod(shape)
+            target = self._scratch[:count].reshape(shape)
+            self._scratch = self._scratch[count:]
             self._unscaled.append((item, target, out))
         level = self._levels[source.level]
         level.items.append(item)
@@ -159,8 +168,8 @@ def _outside(
 
 def _parts(
     sources: Sequence[Source], outs: Sequence[Pixels], items: Sequence[int]
-) -> Iterator[Sequence[int]]:
-    """Cut items up, so that what waits for being resampled stays small."""
+) -> Iterator[tuple[Sequence[int], int]]:
+    """Cut items up, so that what waits for being resampled stays small; tell its bytes."""
     part: list[int] = []
     waiting = 0
     for item in items:
@@ -169,11 +178,11 @@ def _parts(
             for view, source in enumerate(sources)
             if source.factor != 1.0
         ]
-        size = sum(height * width * 3 for height, width, _ in shapes)
+        size = sum(map(math.prod, shapes))
         if part and waiting + size > _UNSCALED_BYTES:
-            yield part
+            yield part, waiting
             part, waiting = [], 0
         part.append(item)
         waiting += size
     if part:
-        yield part
+        yield part, waiting

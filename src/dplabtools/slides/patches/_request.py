@@ -13,6 +13,7 @@ from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.extraction.plan import Reading
 from dplabtools.geometry.pyramid import check_resampling
 from dplabtools.geometry.resolution import Mpp, Number, Resolution, parse_level_or_mpp
+from dplabtools.readers.resampling import check_filter
 from dplabtools.records.patch_table import PatchRow, PatchTable
 
 __all__ = [
@@ -261,6 +262,8 @@ def reading(
     """
     check_resampling(mode)
     settings = config.snapshot()
+    if mode is not None:
+        check_filter(settings.resampling_filter, mode=mode)
     if mode == "wsi":
         every = views if views is not None else {table.resolution for table in tables}
         mpps = [view.value for view in every if isinstance(view, Mpp)]
