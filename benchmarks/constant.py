@@ -11,14 +11,13 @@ SIZE = 256
 
 
 class FillConstant:
-    """Puts the same pixels everywhere."""
-
-    def __init__(self) -> None:
-        self._pixels = np.full((SIZE, SIZE, 3), 127, np.uint8)
+    """Fills every patch with a constant, where it goes."""
 
     def __call__(self, chunk: Chunk) -> ChunkReport:
         for item in range(len(chunk.rows)):
-            chunk.place.put(item, [self._pixels])
+            canvas = chunk.place.canvas(item, (1, SIZE, SIZE, 3))
+            assert canvas is not None
+            canvas[:] = 127
         return ChunkReport(failed=(), seconds=drain())
 
     def close(self) -> None:

@@ -118,7 +118,7 @@ def engine_alone(count: int) -> int:
         workers=2,
     )
     clock = ProgressClock(None, total=count, slides=1)
-    with ProcessEngine(workers=2, ahead=4) as engine:
+    with ProcessEngine(workers=2, ahead=2) as engine:
         batches = BatchStream(account, [rows], options=options, engine=engine, clock=clock)
         engine.begin(FillConstant(), segments=batches.segments)
         done = sum(len(batch) for batch in batches)
@@ -237,7 +237,7 @@ def measure_engine(report: Report, *, rounds: int, count: int) -> None:
     rates = interleaved(
         {
             "engine": lambda: engine_alone(count),
-            "imap": lambda: pickling_pool(count // 20),
+            "imap": lambda: pickling_pool(count // 25),
         },
         rounds=rounds,
     )
@@ -326,9 +326,9 @@ def main() -> None:
         return
     files = four_slides(arguments.slides)
     folder = ["--slides", str(arguments.slides)] if arguments.slides else []
-    rounds = 1 if arguments.quick else 5
+    rounds = 1 if arguments.quick else 3
     report = Report()
-    measure_engine(report, rounds=rounds, count=10000 if arguments.quick else 40000)
+    measure_engine(report, rounds=rounds, count=10000 if arguments.quick else 100000)
     measure_reading(report, files, rounds=rounds, count=800 if arguments.quick else 3200)
     measure_memory(report, folder, quick=arguments.quick)
     Console().print(report.table)

@@ -151,7 +151,7 @@ def blocks(
     """
     if not len(rows):
         return
-    count = chunk_rows(plan, total=total, workers=workers)
+    count = chunk_rows(plan, rows, total=total, workers=workers)
     extent = np.maximum(plan.table.sizes[rows] * plan.pyramid.downsample(plan.views[0]), 1)
     side = max(1, round(count**0.5))
     cells = np.floor(plan.table.origins[rows] / (extent * side)).astype(np.int64)
@@ -160,8 +160,8 @@ def blocks(
         yield rows[order[start : start + count]]
 
 
-def chunk_rows(plan: SlidePlan, *, total: int, workers: int) -> int:
-    """Return how many patches make a chunk."""
-    bytes_each = int(plan.table.sizes.prod(axis=1).max()) * 3 * len(plan.views)
+def chunk_rows(plan: SlidePlan, rows: IntArray, *, total: int, workers: int) -> int:
+    """Return how many of these rows make a chunk."""
+    bytes_each = int(plan.table.sizes[rows].prod(axis=1).max()) * 3 * len(plan.views)
     fair = -(-total // (workers * _CHUNKS_PER_WORKER))
     return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_each, fair))

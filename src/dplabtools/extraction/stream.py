@@ -299,8 +299,9 @@ class BatchStream:
             rows = self._batches * self._options.batch_size
             patches = self._sequence[self._next_patch : self._next_patch + rows]
             slots = -(-len(patches) // self._options.batch_size)
-            enough = len(self._jobs) >= self._engine.capacity and len(self._live) > 1
-            if slots > len(self._ring.free) or enough:
+            busy = self._engine.capacity
+            enough = len(self._jobs) >= busy or len(self._live) >= busy
+            if slots > len(self._ring.free) or (enough and len(self._live) > 1):
                 return
             self._next_patch += len(patches)
             self._submit(patches, [self._ring.free.pop() for _ in range(slots)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +21,22 @@ from dplabtools.readers.pixels import opaque, rgb_pixels
 __all__ = ["OpenSlideReader"]
 
 _T = TypeVar("_T")
+_CACHE_BYTES = 64 << 20
+
+
+@cache
+def _shared_cache() -> openslide.OpenSlideCache:
+    """Return the tiles of all open slides of this process: handles have none of their own.
+
+    It is made when it is first used, so never before a process is forked.
+    """
+    return openslide.OpenSlideCache(_CACHE_BYTES)
+
+
+def _open(path: str) -> openslide.OpenSlide:
+    handle = openslide.OpenSlide(path)
+    handle.set_cache(_shared_cache())
+    return handle
 
 
 class OpenSlideReader:
@@ -54,7 +71,7 @@ class OpenSlideReader:
         self._background = background
         self._lock = threading.Lock()
         try:
-            handle = openslide.OpenSlide(self._path)
+            handle = _open(self._path)
             self.sizes: tuple[Size, ...] = handle.level_dimensions
             self.downsamples: tuple[float, ...] = handle.level_downsamples
             self.properties: Mapping[str, str] = dict(handle.properties)
@@ -115,7 +132,7 @@ class OpenSlideReader:
             pass
         try:
             self._replace(handle)
-            return task(openslide.OpenSlide(self._path))
+            return task(_open(self._path))
         except openslide.OpenSlideError as error:
             msg = (
                 f"the file is damaged there ({error}); get a whole copy of it, or skip "
@@ -127,4 +144,4 @@ class OpenSlideReader:
         """Open the file again, unless another thread has done so or closed it."""
         with self._lock:
             if self._handle is broken:
-                self._handle = openslide.OpenSlide(self._path)
+                self._handle = _open(self._path)

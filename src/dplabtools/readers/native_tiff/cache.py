@@ -66,5 +66,5 @@ class TileCache:
                 self.nbytes -= self._tiles.pop(key).nbytes
 
 
-TILES: Final = TileCache(128 << 20)
+TILES: Final = TileCache(64 << 20)
 """The tiles of all open slides of this process."""

@@ -97,8 +97,8 @@ def _consecutive(plan: SlidePlan, *, threads: int) -> list[_HeldChunk]:
     """Cut a slide into chunks in table order."""
     if not len(plan):
         return []
-    count = min(_ROWS_AHEAD, chunk_rows(plan, total=len(plan), workers=threads))
     every = np.arange(len(plan))
+    count = min(_ROWS_AHEAD, chunk_rows(plan, every, total=len(plan), workers=threads))
     return [
         _HeldChunk(
             slide=0,

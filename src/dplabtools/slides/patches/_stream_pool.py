@@ -26,7 +26,7 @@ from dplabtools.slides.patches._request import (
 
 __all__ = ["StreamPatchExtractorPool"]
 
-_AHEAD = 4  # chunks given to a worker at once: it goes on while the caller is busy
+_AHEAD = 2  # chunks given to a worker at once: it goes on while the caller is busy
 
 
 class StreamPatchExtractorPool:
