@@ -44,8 +44,10 @@ types: $(VENV)/.dev  ## mypy and pyright, both strict
 
 check: lint types docs test  ## Everything that has to pass
 
-bench: $(VENV)/.dev  ## Measure the pools
+bench: $(VENV)/.dev  ## Measure pools, readers and locations
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.reading --quick
+	$(BIN)/python -m benchmarks.locations
 
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html
