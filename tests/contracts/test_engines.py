@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from dplabtools.engine.base import Engine
+from dplabtools.engine.base import Engine, run
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
 from dplabtools.engine.threads import ThreadEngine
-from dplabtools.testing.engine import EngineContract
+from dplabtools.testing.engine import EngineContract, Task
 
 
 class TestSerialEngine(EngineContract):
@@ -26,3 +28,10 @@ class TestProcessEngine(EngineContract):
     @pytest.fixture
     def engine(self, method: str) -> Engine:
         return ProcessEngine(workers=2, start_method=method)
+
+    def test_libraries_are_held_to_one_thread(self, engine: Engine) -> None:
+        before = dict(os.environ)
+        with engine:
+            (outcome,) = run(engine, Task(), [("threads", None)])
+        assert outcome.value() == (1, "1")
+        assert dict(os.environ) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -24,7 +25,7 @@ from typing import Any, Self
 
 from dplabtools.engine.base import Outcome, Work
 from dplabtools.engine.slabs import Segment
-from dplabtools.engine.worker import send_descriptor, serve
+from dplabtools.engine.worker import THREAD_COUNTS, send_descriptor, serve
 from dplabtools.errors import WorkerError
 
 __all__ = ["WORKER_NAME", "ProcessEngine"]
@@ -192,7 +193,7 @@ class ProcessEngine:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        with _callers_script_left_alone(), _interrupts_held_back(self._context):
+        with _callers_script_left_alone(), _prepared_for(self._context):
             process = self._context.Process(
                 target=serve, args=(theirs,), name=WORKER_NAME, daemon=True
             )
@@ -360,17 +361,23 @@ def _callers_script_left_alone() -> Generator[None]:
 
 
 @contextmanager
-def _interrupts_held_back(context: ForkServerContext | SpawnContext) -> Generator[None]:
-    """Start a process to which Ctrl-C means nothing from its first moment on.
+def _prepared_for(context: ForkServerContext | SpawnContext) -> Generator[None]:
+    """Start a process with one BLAS thread, to which Ctrl-C means nothing from the first.
 
-    A spawned process inherits which signals are blocked. A fork server would hand that on
-    to the processes that others start by it, and its own workers ignore Ctrl-C soon enough.
+    A spawned process inherits the environment, and which signals are blocked. A fork server
+    would hand both on to processes that others start by it, so it is left as it is: it
+    imports BLAS with one thread by `dplabtools.engine.preload`, and its workers ignore
+    Ctrl-C soon enough.
     """
     if not isinstance(context, SpawnContext) or sys.platform == "win32":
         yield
         return
+    absent = [name for name in THREAD_COUNTS if name not in os.environ]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        os.environ.update(dict.fromkeys(absent, "1"))
         yield
     finally:
+        for name in absent:
+            del os.environ[name]
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,7 +14,6 @@ import os
 import pickle
 import signal
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -30,7 +29,9 @@ from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import DplabError, DplabWarning, WorkerError
 
-__all__ = ["receive_descriptor", "send_descriptor", "serve"]
+__all__ = ["THREAD_COUNTS", "receive_descriptor", "send_descriptor", "serve"]
+
+THREAD_COUNTS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 Message: TypeAlias = tuple[Any, ...]
 
@@ -48,6 +49,7 @@ def serve(connection: Connection) -> None:
         Both ways, to the caller.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends its workers
+    _hold_back_threads()
     inbox: SimpleQueue[Message] = SimpleQueue()
     outbox = _Outbox(connection)
     receiver = threading.Thread(target=_receive, args=(connection, inbox), daemon=True)
@@ -85,15 +87,17 @@ def _begin(work: bytes, level: int, keys: Sequence[str]) -> Work:
     """Unpack the work; segments of earlier work are let go."""
     Segment.keep_only(keys)
     logging.getLogger("dplabtools").setLevel(level)
-    _hold_back_threads()
     unpacked: Work = pickle.loads(work)  # noqa: S301 - from the caller
     return unpacked
 
 
 def _hold_back_threads() -> None:
-    """Keep OpenCV to one thread: the workers are the parallelism."""
-    if (cv2 := sys.modules.get("cv2")) is not None:
-        cv2.setNumThreads(1)
+    """Keep BLAS and OpenCV, if they are imported from now on, to one thread.
+
+    The workers are the parallelism; threads below them would only be in the way.
+    """
+    for name in THREAD_COUNTS:
+        os.environ.setdefault(name, "1")
 
 
 class _Outbox:

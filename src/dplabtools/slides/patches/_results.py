@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
@@ -221,8 +222,9 @@ class _Elements(Sequence[ElementT], Generic[ElementT]):
     def __init__(self, result: MemoryResult) -> None:
         self._result = result
 
+    @abstractmethod
     def _element(self, index: int) -> ElementT:
-        raise NotImplementedError
+        """Make the element of this number."""
 
     @overload
     def __getitem__(self, index: int) -> ElementT: ...
