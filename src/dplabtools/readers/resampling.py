@@ -120,8 +120,8 @@ def _fast_kernel() -> _Kernel | None:
         from dplabtools.readers.fast_resizing import resized_fast
     except ImportError:
         _LOGGER.info(
-            "patches are resampled by Pillow; pip install 'dplabtools[fast]' to do it "
-            "several times as fast, with the same pixels"
+            "patches are resampled by Pillow; pip install numba to do it several times "
+            "as fast, with the same pixels"
         )
         return None
     return resized_fast
