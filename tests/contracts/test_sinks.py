@@ -12,7 +12,8 @@ from PIL import Image
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.sinks.base import Sink
-from dplabtools.sinks.image_files import ImageEncoder, ImageFileSink
+from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.memory import MemorySink
 from dplabtools.sinks.naming import Naming

@@ -10,7 +10,8 @@ from typing import Any
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
-from dplabtools.sinks.image_files import ImageEncoder, ImageFileSink
+from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.naming import Naming
 from dplabtools.slides.patches._request import Selection
