@@ -1,0 +1,204 @@
+"""What became of a run, written beside its patches for machines and for its report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias
+
+from dplabtools._typing import Size, StrPath
+from dplabtools.errors import OutputError, ParameterError
+
+__all__ = ["RUN_FILE", "ErrorRecord", "RunRecord", "SlideRecord", "SlideStatus"]
+
+RUN_FILE: Final = "run.json"
+"""Its name in the folder of a run."""
+
+SlideStatus: TypeAlias = Literal["complete", "partial", "empty", "failed", "interrupted"]
+"""All patches, not all of them, none to be had, none for an error, not finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRecord:
+    """Something that failed.
+
+    Attributes
+    ----------
+    row : int or None
+        Row of the patch among those placed on the slide; None: the whole slide.
+    error : str
+        What was wrong, without the name of the slide.
+    remedy : str
+        What to do about it; may be empty.
+    """
+
+    row: int | None
+    error: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideRecord:
+    """What became of a slide.
+
+    Attributes
+    ----------
+    wsi_file : str
+        Path of the slide, as the run was given it.
+    status : {"complete", "partial", "empty", "failed", "interrupted"}
+        How it ended.
+    placed, written : int
+        Patches (or sets of patches) asked for, and those of them that are there.
+    labels : mapping of str to int
+        Number placed, by label.
+    errors : tuple of ErrorRecord
+        What failed.
+    manifest_id : str or None
+        Of its manifest; None if there is none.
+    mask_file : str or None
+        Path of its mask.
+    size : (int, int) or None
+        Width and height of level 0.
+    mpp : float or None
+        Microns per pixel of level 0.
+    mpp_source : str
+        Where that was found: a property of the file, or ``"external_mpp"``.
+    reader : str
+        Name of the library that read it.
+    seconds : float or None
+        Time that workers spent on its patches, all workers together.
+    """
+
+    wsi_file: str
+    status: SlideStatus
+    placed: int = 0
+    written: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)
+    errors: tuple[ErrorRecord, ...] = ()
+    manifest_id: str | None = None
+    mask_file: str | None = None
+    size: Size | None = None
+    mpp: float | None = None
+    mpp_source: str = ""
+    reader: str = ""
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the slide file, without its folder."""
+        return Path(self.wsi_file).name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What became of a run.
+
+    Attributes
+    ----------
+    version : str
+        Of this package.
+    command : tuple of str
+        The command line, word by word.
+    started : str
+        When, in ISO 8601 with the time zone.
+    seconds : float
+        How long it took.
+    interrupted : bool
+        Whether it was ended before it was done.
+    parameters : mapping
+        All parameters in effect, by the names of the options.
+    versions : mapping of str to str
+        Python and the libraries that took part, by name.
+    slides : tuple of SlideRecord
+        As given.
+    """
+
+    version: str
+    command: tuple[str, ...]
+    started: str
+    seconds: float
+    interrupted: bool
+    parameters: Mapping[str, Any]
+    versions: Mapping[str, str]
+    slides: tuple[SlideRecord, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything that was asked for is missing."""
+        return any(each.status not in ("complete", "empty") for each in self.slides)
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return what `to_json` has written; keys of later versions are left out.
+
+        Raises
+        ------
+        ParameterError
+            If it is something else.
+        """
+        try:
+            given = _known(cls, json.loads(text))
+            slides = (_known(SlideRecord, each) for each in given.pop("slides"))
+            command = tuple(given.pop("command"))
+            return cls(**given, command=command, slides=tuple(map(_slide, slides)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            msg = f"this is no record of a run ({error})"
+            raise ParameterError(msg) from error
+
+    def save(self, folder: StrPath) -> Path:
+        """Write it into the folder of the run; return the file.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        file = Path(folder) / RUN_FILE
+        aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            aside.write_text(self.to_json(), encoding="utf-8")
+            aside.replace(file)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            msg = f"{file} cannot be written: {error}"
+            raise OutputError(msg) from error
+        return file
+
+    @classmethod
+    def load(cls, folder: StrPath) -> Self | None:
+        """Return the record of the run in a folder; None if there is none.
+
+        Raises
+        ------
+        ParameterError
+            If the file is something else.
+        """
+        file = Path(folder) / RUN_FILE
+        try:
+            return cls.from_json(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ParameterError as error:
+            msg = f"{file}: {error}"
+            raise ParameterError(msg) from error
+
+
+def _known(kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in kind.__dataclass_fields__ if name in given}
+
+
+def _slide(given: dict[str, Any]) -> SlideRecord:
+    errors = tuple(
+        ErrorRecord(**_known(ErrorRecord, each)) for each in given.pop("errors", ())
+    )
+    size = given.pop("size", None)
+    return SlideRecord(
+        **given, errors=errors, size=None if size is None else (size[0], size[1])
+    )
