@@ -12,6 +12,7 @@ __all__ = [
     "BoolArray",
     "FloatArray",
     "IntArray",
+    "Picture",
     "Pixels",
     "Point",
     "Size",
@@ -25,6 +26,8 @@ Size: TypeAlias = tuple[int, int]
 """(width, height)."""
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """RGB, shape (height, width, 3)."""
+Picture: TypeAlias = Pixels | bytes
+"""Pixels, or a whole JPEG stream that holds them, taken as it is from a slide."""
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 FloatArray: TypeAlias = npt.NDArray[np.float64]

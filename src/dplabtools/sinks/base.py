@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -18,6 +18,11 @@ class Place(Protocol):
     A patch is delivered by writing all of it to its `canvas`, or, where it has none, by
     `put`.
     """
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """Whether `put` takes stored JPEG streams in place of pixels."""
+        ...
 
     def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels | None:
         """Return the memory that a patch goes to, if pixels may be written there directly.
@@ -38,7 +43,7 @@ class Place(Protocol):
         """
         ...
 
-    def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Deliver a patch at all its resolutions, wholly or not at all.
 
         Parameters
@@ -46,7 +51,8 @@ class Place(Protocol):
         item : int
             Its place in the chunk.
         pictures : sequence of ndarray of uint8, shape (height, width, 3)
-            One for each resolution.
+            One for each resolution. Where the place `takes_jpeg` each may also be bytes: a
+            JPEG stream that stands in the slide, with all that it takes to decode it.
         """
         ...
 

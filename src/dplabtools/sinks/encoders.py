@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dplabtools._typing import Pixels
+from dplabtools._typing import Picture
 from dplabtools.errors import OutputFormatError
 
 __all__ = ["ImageEncoder"]
@@ -52,8 +52,14 @@ class ImageEncoder:
             )
             raise OutputFormatError(msg) from error
 
-    def encode(self, pixels: Pixels) -> bytes:
-        """Return an image file of RGB pixels."""
+    @property
+    def takes_jpeg(self) -> bool:
+        """Whether `encode` takes JPEG streams, which are not encoded again."""
+        return False
+
+    def encode(self, picture: Picture) -> bytes:
+        """Return an image file of RGB pixels, or of a JPEG stream if it `takes_jpeg`."""
+        pixels = np.asarray(picture)
         out = io.BytesIO()
         form = _known_types()[self.image_type.lower()]
         Image.fromarray(pixels).save(out, format=form, **self.options)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import DuplicatePatchesError, OutputError
 from dplabtools.records.slide_plan import SlidePlan
@@ -33,10 +33,15 @@ class _Files:
     paths: tuple[tuple[str, ...], ...]
     encoder: ImageEncoder
 
+    @property
+    def takes_jpeg(self) -> bool:
+        """Whether stored JPEG streams become files as they are."""
+        return self.encoder.takes_jpeg
+
     def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
         """Return None: files are encoded from whole patches."""
 
-    def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Write the files of a patch aside; they get their names when all are whole."""
         with stage("write"):
             written = [
@@ -45,7 +50,7 @@ class _Files:
             for aside, path in zip(written, self.paths[item], strict=True):
                 _rename(aside, Path(self.root, path))
 
-    def _write(self, number: int, picture: Pixels) -> Path:
+    def _write(self, number: int, picture: Picture) -> Path:
         """Write one file aside, in a folder of this process alone."""
         aside = Path(self.staging, str(os.getpid()), f"{threading.get_ident()}-{number}")
         data = self.encoder.encode(picture)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
@@ -30,15 +30,20 @@ class SegmentRows:
     segment: Segment
     offsets: IntArray
 
+    @property
+    def takes_jpeg(self) -> bool:
+        """No: pixels are wanted."""
+        return False
+
     def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels:
         """Return the memory of a patch."""
         return self.segment.array(shape, offset=int(self.offsets[item]))
 
-    def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Copy a patch to its place."""
         with stage("copy"):
             offset = int(self.offsets[item])
-            for picture in pictures:
+            for picture in map(np.asarray, pictures):
                 self.segment.array(picture.shape, offset=offset)[:] = picture
                 offset += picture.nbytes
 

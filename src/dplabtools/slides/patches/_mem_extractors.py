@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from dplabtools._typing import Pixels
+from dplabtools._typing import Picture, Pixels
 from dplabtools.engine.base import run_in_order
 from dplabtools.engine.threads import ThreadEngine
 from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
@@ -34,15 +34,20 @@ class _Held:
 
     pictures: dict[int, Sequence[Pixels]] = field(default_factory=dict)
 
+    @property
+    def takes_jpeg(self) -> bool:
+        """No: pixels are wanted."""
+        return False
+
     def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels:
         """Return memory for a patch, and keep it."""
         pixels: Pixels = np.empty(shape, dtype=np.uint8)
         self.pictures[item] = list(pixels)
         return pixels
 
-    def put(self, item: int, pictures: Sequence[Pixels], /) -> None:
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Keep a patch."""
-        self.pictures[item] = pictures
+        self.pictures[item] = [np.asarray(picture) for picture in pictures]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
