@@ -17,7 +17,7 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
 
-__all__ = ["Reading", "blocks", "plan_slide", "rows_outside"]
+__all__ = ["Reading", "blocks", "groups", "plan_slide", "rows_outside", "runs"]
 
 _CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
 _CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
@@ -149,11 +149,32 @@ def blocks(
     ndarray of int
         Rows that lie together, up to 256, fewer where patches are large or the run small.
     """
+    if len(rows):
+        count = chunk_rows(plan, rows, total=total, workers=workers)
+        yield from runs(plan, rows, count=count)
+
+
+def runs(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
+    """Cut rows of a slide into chunks of neighbours of a given length.
+
+    Parameters
+    ----------
+    plan : SlidePlan
+        The slide.
+    rows : ndarray of int, shape (m,)
+        Rows of the plan to cut up.
+    count : int
+        Rows of each chunk but the last.
+
+    Yields
+    ------
+    ndarray of int
+        Rows that lie together, and those of each `groups` closer still.
+    """
     if not len(rows):
         return
-    count = chunk_rows(plan, rows, total=total, workers=workers)
     extent = np.maximum(plan.table.sizes[rows] * plan.pyramid.downsample(plan.views[0]), 1)
-    side = max(1, round(count**0.5))
+    side = max(1, round(min(count, _CHUNK_ROWS) ** 0.5))
     cells = np.floor(plan.table.origins[rows] / (extent * side)).astype(np.int64)
     order = np.lexsort((rows, cells[:, 0], cells[:, 1]))
     for start in range(0, len(rows), count):
@@ -162,6 +183,31 @@ def blocks(
 
 def chunk_rows(plan: SlidePlan, rows: IntArray, *, total: int, workers: int) -> int:
     """Return how many of these rows make a chunk."""
-    bytes_each = int(plan.table.sizes[rows].prod(axis=1).max()) * 3 * len(plan.views)
     fair = -(-total // (workers * _CHUNKS_PER_WORKER))
-    return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_each, fair))
+    return max(1, min(fair, _held(plan.table.sizes[rows], views=len(plan.views))))
+
+
+def groups(sizes: IntArray, *, views: int) -> list[range]:
+    """Cut the patches of a chunk of any length into groups that are read at once.
+
+    Parameters
+    ----------
+    sizes : ndarray of int, shape (m, 2)
+        (width, height) of each patch.
+    views : int
+        Resolutions of each.
+
+    Returns
+    -------
+    list of range
+        Numbers of patches: up to 256, fewer where they are large.
+    """
+    count = _held(sizes, views=views)
+    every = range(len(sizes))
+    return [every[start : start + count] for start in every[::count]]
+
+
+def _held(sizes: IntArray, *, views: int) -> int:
+    """Return how many patches may be held together."""
+    bytes_each = int(sizes.prod(axis=1).max(initial=1)) * 3 * views
+    return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_each))

@@ -10,7 +10,7 @@ import numpy as np
 
 from dplabtools.engine.base import Engine, run
 from dplabtools.extraction.account import Account
-from dplabtools.extraction.plan import Reading, blocks, plan_slide
+from dplabtools.extraction.plan import Reading, blocks, plan_slide, runs
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.records.patch_table import PatchTable
@@ -125,7 +125,13 @@ class Extraction:
         for plan in sorted(plans, key=len, reverse=True):
             rows = account.rows_inside(plan, self.reading)
             clock.advance(patches=len(plan) - len(rows))
-            for part in blocks(plan, rows, total=total, workers=self.workers):
+            count = sink.chunk_rows(plan)
+            parts = (
+                blocks(plan, rows, total=total, workers=self.workers)
+                if count is None
+                else runs(plan, rows, count=count)
+            )
+            for part in parts:
                 yield Chunk.of(plan, part, place=sink.place(plan, part))
 
     def _read(

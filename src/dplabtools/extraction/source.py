@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +15,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import DplabError, SlideReadError
-from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.plan import Reading, groups
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.readers.regions import read_regions, reads_together
@@ -146,6 +149,7 @@ class ReadChunk:
     skip_errors: bool
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _pool: ThreadPoolExecutor | None = None
+    _scratch: dict[int, Pixels] = field(default_factory=dict)
 
     def __call__(self, chunk: Chunk) -> ChunkReport:
         """Deliver the patches of a chunk.
@@ -156,46 +160,79 @@ class ReadChunk:
             The first error, unless errors are to be skipped. Errors of the destination
             are always raised: they are not the fault of a slide.
         """
-        failed = self._deliver_all(self._slide(chunk.slide), chunk)
-        return ChunkReport(failed=tuple(failed), seconds=drain())
-
-    def _deliver_all(self, slide: Slide, chunk: Chunk) -> list[tuple[int, Exception]]:
-        """Let all threads deliver; return the patches that failed."""
-        if reads_together(slide, chunk.views):
-            return self._deliver_together(slide, chunk)
-        parts = self._share(
-            lambda items: self._deliver(slide, chunk, items), range(len(chunk.rows))
+        failed: list[tuple[int, Exception]] = []
+        slide = self._slide(chunk.slide)
+        for group in groups(chunk.sizes, views=len(chunk.views)):
+            failed += self._deliver_all(slide, chunk, group)
+            chunk.place.flush()
+        chunk.place.commit()
+        return ChunkReport(
+            failed=tuple((int(chunk.rows[item]), error) for item, error in failed),
+            seconds=drain(),
         )
+
+    def _deliver_all(
+        self, slide: Slide, chunk: Chunk, group: range
+    ) -> list[tuple[int, Exception]]:
+        """Let all threads deliver a group; return the items that failed."""
+        if reads_together(slide, chunk.views):
+            return self._deliver_together(slide, chunk, group)
+        parts = self._share(lambda items: self._deliver(slide, chunk, items), group)
         failed = [failure for part in parts for failure in part]
         return sorted(failed, key=lambda each: each[0])
 
-    def _deliver_together(self, slide: Slide, chunk: Chunk) -> list[tuple[int, Exception]]:
+    def _deliver_together(
+        self, slide: Slide, chunk: Chunk, group: range
+    ) -> list[tuple[int, Exception]]:
         """Read all patches at once, straight to where they go if that is possible."""
-        shapes = [(len(chunk.views), h, w, 3) for w, h in chunk.sizes.tolist()]
-        canvases = [chunk.place.canvas(item, shape) for item, shape in enumerate(shapes)]
-        outs = [
-            np.empty(shape, dtype=np.uint8) if canvas is None else canvas
-            for canvas, shape in zip(canvases, shapes, strict=True)
-        ]
+        sizes = chunk.sizes[group.start : group.stop].tolist()
+        shapes = [(len(chunk.views), height, width, 3) for width, height in sizes]
+        canvases = list(map(chunk.place.canvas, group, shapes))
+        outs = self._outs(canvases, shapes)
         with stage("read"):
             errors = read_regions(
-                slide, chunk.views, chunk.origins, outs=outs, threads=self._threads()
+                slide,
+                chunk.views,
+                chunk.origins[group.start : group.stop],
+                outs=outs,
+                threads=self._threads(),
             )
         if errors and not self.skip_errors:
             raise errors[min(errors)]
         loose = [
-            item
-            for item, canvas in enumerate(canvases)
-            if canvas is None and item not in errors
+            place
+            for place, canvas in enumerate(canvases)
+            if canvas is None and place not in errors
         ]
 
-        def put(items: Sequence[int]) -> None:
-            for item in items:
-                chunk.place.put(item, list(outs[item]))
+        def put(places: Sequence[int]) -> None:
+            for place in places:
+                chunk.place.put(group[place], list(outs[place]))
 
         self._share(put, loose)
-        rows = chunk.rows.tolist()
-        return [(rows[item], errors[item]) for item in sorted(errors)]
+        return [(group[place], errors[place]) for place in sorted(errors)]
+
+    def _outs(
+        self,
+        canvases: Sequence[Pixels | None],
+        shapes: Sequence[tuple[int, int, int, int]],
+    ) -> list[Pixels]:
+        """Return where to read to; memory of our own serves group after group."""
+        lengths = [
+            math.prod(shape) if canvas is None else 0
+            for canvas, shape in zip(canvases, shapes, strict=True)
+        ]
+        ends = list(itertools.accumulate(lengths))
+        me = threading.get_ident()  # several may share this work
+        if me not in self._scratch or ends[-1] > len(self._scratch[me]):
+            self._scratch[me] = np.empty(ends[-1], dtype=np.uint8)
+        scratch = self._scratch[me]
+        return [
+            scratch[end - length : end].reshape(shape) if canvas is None else canvas
+            for canvas, shape, length, end in zip(
+                canvases, shapes, lengths, ends, strict=True
+            )
+        ]
 
     def _threads(self) -> ThreadPoolExecutor | None:
         """Return the threads, if there are several."""
@@ -214,7 +251,8 @@ class ReadChunk:
         return list(pool.map(function, shares))
 
     def close(self) -> None:
-        """Close all slides, and end the threads."""
+        """Close all slides, end the threads, and let go of memory."""
+        self._scratch.clear()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -233,7 +271,7 @@ class ReadChunk:
     def _deliver(
         self, slide: Slide, chunk: Chunk, items: Sequence[int]
     ) -> list[tuple[int, Exception]]:
-        """Read and put patches one by one; return those that failed."""
+        """Read and put items one by one; return those that failed."""
         failed: list[tuple[int, Exception]] = []
         for item in items:
             try:
@@ -242,7 +280,7 @@ class ReadChunk:
             except Exception as error:  # whatever a decoder comes up with
                 if not self.skip_errors:
                     raise named(error, slide) from error
-                failed.append((int(chunk.rows[item]), named(error, slide)))
+                failed.append((item, named(error, slide)))
             else:
                 chunk.place.put(item, pictures)
         return failed

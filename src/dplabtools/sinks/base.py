@@ -16,7 +16,9 @@ class Place(Protocol):
     """Where the patches of one chunk go; sent to the worker that reads them.
 
     A patch is delivered by writing all of it to its `canvas`, or, where it has none, by
-    `put`.
+    `put`. Patches come in groups, those of a group in any order and from several threads;
+    a group ends with `flush`, and the chunk with `commit`. A chunk that is not committed
+    may be delivered again from its beginning, by another worker.
     """
 
     @property
@@ -51,9 +53,18 @@ class Place(Protocol):
         item : int
             Its place in the chunk.
         pictures : sequence of ndarray of uint8, shape (height, width, 3)
-            One for each resolution. Where the place `takes_jpeg` each may also be bytes: a
-            JPEG stream that stands in the slide, with all that it takes to decode it.
+            One for each resolution; their memory is used again afterwards. Where the place
+            `takes_jpeg` each may also be bytes: a JPEG stream that stands in the slide,
+            with all that it takes to decode it.
         """
+        ...
+
+    def flush(self) -> None:
+        """Let go of the patches delivered since the last call; later ones come behind."""
+        ...
+
+    def commit(self) -> None:
+        """Complete the chunk: every patch was delivered, or is reported as failed."""
         ...
 
 
@@ -62,8 +73,9 @@ class Sink(Protocol):
     """A destination; lives with the caller.
 
     An implementation passes `dplabtools.testing.SinkContract`. Calls come in the order
-    `prepare`, then `place` for each chunk, `finish` once a slide when all its chunks are
-    done, and `close` at last; `abort` instead of all that is still to come.
+    `prepare`, then `chunk_rows` for each slide and `place` for each chunk, `finish` once a
+    slide when all its chunks are done, and `close` at last; `abort` instead of all that is
+    still to come.
     """
 
     @property
@@ -78,6 +90,17 @@ class Sink(Protocol):
         ------
         ExtractionError
             If there is no room, or something is in the way; nothing is left behind then.
+        """
+        ...
+
+    def chunk_rows(self, plan: SlidePlan) -> int | None:
+        """Return how many patches of a slide make a chunk.
+
+        Returns
+        -------
+        int or None
+            Exactly so many, but for the last chunk of the slide, however large that is: it
+            is read group by group. None if any number will do.
         """
         ...
 

@@ -50,6 +50,12 @@ class _Files:
             for aside, path in zip(written, self.paths[item], strict=True):
                 _rename(aside, Path(self.root, path))
 
+    def flush(self) -> None:
+        """Do nothing: each file is written at once."""
+
+    def commit(self) -> None:
+        """Do nothing: each file has its name."""
+
     def _write(self, number: int, picture: Picture) -> Path:
         """Write one file aside, in a folder of this process alone."""
         aside = Path(self.staging, str(os.getpid()), f"{threading.get_ident()}-{number}")
@@ -207,6 +213,9 @@ class ImageFileSink:
         except OSError as error:
             msg = f"{self._folder} cannot be written to: {error}"
             raise OutputError(msg) from error
+
+    def chunk_rows(self, plan: SlidePlan) -> None:
+        """Return None: any number of patches will do."""
 
     def place(self, plan: SlidePlan, rows: IntArray) -> _Files:
         """Return where a chunk of rows of a slide goes."""

@@ -47,6 +47,12 @@ class SegmentRows:
                 self.segment.array(picture.shape, offset=offset)[:] = picture
                 offset += picture.nbytes
 
+    def flush(self) -> None:
+        """Do nothing: pixels are where they belong."""
+
+    def commit(self) -> None:
+        """Do nothing: pixels are where they belong."""
+
 
 class MemorySink:
     """One allocation for all patches of a run; each worker fills its own part.
@@ -83,6 +89,9 @@ class MemorySink:
             self._delivered[plan.slide] = np.zeros(len(plan), dtype=np.bool_)
             begin = int(ends[-1]) if len(plan) else begin
         self._segment = Segment.create(begin)
+
+    def chunk_rows(self, plan: SlidePlan) -> None:
+        """Return None: any number of patches will do."""
 
     def place(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
         """Return where a chunk of rows of a slide goes."""

@@ -59,10 +59,12 @@ def plan_of(
 
 
 class SinkContract:
-    """Subclass it, and override `sink`, `contents`, `traces` and, if need be, `views`."""
+    """Subclass it; override `sink`, `contents`, `traces` and, if need be, attributes."""
 
     views: tuple[Resolution, ...] = (Level(0),)
     """Resolutions of the patches."""
+    one_size: bool = False
+    """Whether the patches of a slide have to be of one size."""
 
     @pytest.fixture
     def sink(self) -> Sink:
@@ -122,13 +124,42 @@ class SinkContract:
         sink.close()
         self._check(sink, [(0, 0), (0, 1)])
 
+    def test_a_chunk_begun_by_a_worker_that_died_is_there_once(self, sink: Sink) -> None:
+        """Some of its groups were stored, others delivered; then all come again."""
+        plan = self._plan(0, 5)
+        sink.prepare([plan])
+        place = _sent(sink, plan, [4, 2, 0, 1, 3])
+        self._deliver(place, plan, {0: 4, 1: 2})
+        place.flush()
+        self._deliver(place, plan, {2: 0})
+        self._put(sink, plan, [4, 2, 0, 1, 3])
+        sink.finish(plan, np.ones(5, dtype=np.bool_))
+        sink.close()
+        self._check(sink, [(0, row) for row in range(5)])
+
+    def test_a_patch_that_failed_leaves_no_gap(self, sink: Sink) -> None:
+        """It is never put; those of its group, and later groups, are there."""
+        plan = self._plan(0, 6)
+        sink.prepare([plan])
+        place = _sent(sink, plan, [0, 1, 2, 3, 4, 5])
+        for group in ({0: 0, 2: 2}, {}, {4: 4, 5: 5}):
+            self._deliver(place, plan, group)
+            place.flush()
+        place.commit()
+        sink.finish(plan, _only(6, [0, 2, 4, 5]))
+        sink.close()
+        self._check(sink, [(0, 0), (0, 2), (0, 4), (0, 5)])
+
     def test_what_was_not_delivered_is_not_there(self, sink: Sink) -> None:
         """Not even if it was put before its worker died; the others close ranks."""
-        plans = [self._plan(0, 4), self._plan(1, 3)]
+        plans = [self._plan(0, 6), self._plan(1, 3)]
         sink.prepare(plans)
-        self._put(sink, plans[0], [0, 1, 3])
-        self._put(sink, plans[1], [0, 1, 2])
-        sink.finish(plans[0], _only(4, [1, 3]))
+        self._put(sink, plans[0], [1, 3])
+        self._put(sink, plans[0], [0, 2], commit=False)
+        self._put(sink, plans[0], [5, 4])  # but nobody was told any more
+        self._put(sink, plans[1], [1], commit=False)
+        self._put(sink, plans[1], [2, 0])
+        sink.finish(plans[0], _only(6, [1, 3]))
         sink.finish(plans[1], _only(3, [0, 2]))
         sink.close()
         self._check(sink, [(0, 1), (0, 3), (1, 0), (1, 2)])
@@ -163,13 +194,24 @@ class SinkContract:
         assert self.traces() == before
 
     def _plan(self, slide: int, count: int) -> SlidePlan:
-        sizes = [_size(slide, row) for row in range(count)]
+        sizes = [self._size(slide, row) for row in range(count)]
         return plan_of(slide, sizes, views=self.views)
 
-    def _put(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
-        """Deliver rows, one by one."""
+    def _put(
+        self, sink: Sink, plan: SlidePlan, rows: list[int], *, commit: bool = True
+    ) -> None:
+        """Deliver a chunk of rows, in groups of two."""
         place = _sent(sink, plan, rows)
-        for item, row in enumerate(rows):
+        for start in range(0, len(rows), 2):
+            pair = rows[start : start + 2]
+            self._deliver(place, plan, dict(enumerate(pair, start)))
+            place.flush()
+        if commit:
+            place.commit()
+
+    def _deliver(self, place: Place, plan: SlidePlan, rows: dict[int, int]) -> None:
+        """Deliver a group of items, last first."""
+        for item, row in reversed(rows.items()):
             pictures = self._pictures(plan.slide, row)
             height, width, _ = pictures[0].shape
             canvas = place.canvas(item, (len(pictures), height, width, 3))
@@ -189,17 +231,22 @@ class SinkContract:
                 place.put(item, list(pictures))
             else:
                 canvas[:] = pictures
+            place.flush()
+        place.commit()
+
+    def _size(self, slide: int, row: int) -> Size:
+        return 8 + (0 if self.one_size else row), 6 + slide
 
     def _pictures(self, slide: int, row: int) -> list[Pixels]:
         """Return the pixels of a patch, unlike those of any other."""
         rng = np.random.default_rng((slide, row))
-        width, height = _size(slide, row)
+        width, height = self._size(slide, row)
         shape = (len(self.views), height, width, 3)
         return list(rng.integers(0, 256, shape, dtype=np.uint8))
 
     def _check(self, sink: Sink, patches: list[tuple[int, int]]) -> None:
         """See that exactly these patches are there."""
-        found = self.contents(sink, [_size(slide, row) for slide, row in patches])
+        found = self.contents(sink, [self._size(*patch) for patch in patches])
         assert len(found) == len(patches)
         for pictures, (slide, row) in zip(found, patches, strict=True):
             for picture, wanted in zip(pictures, self._pictures(slide, row), strict=True):
@@ -214,10 +261,6 @@ def _sent(sink: Sink, plan: SlidePlan, rows: list[int]) -> Place:
     place: Place = pickle.loads(pickle.dumps(sink.place(plan, np.array(rows))))  # noqa: S301
     Segment.keep_only(())
     return place
-
-
-def _size(slide: int, row: int) -> Size:
-    return 8 + row, 6 + slide
 
 
 def _only(count: int, rows: list[int]) -> BoolArray:

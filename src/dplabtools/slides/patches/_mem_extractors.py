@@ -46,8 +46,14 @@ class _Held:
         return pixels
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
-        """Keep a patch."""
+        """Keep a patch; whatever has a canvas is not put, so this memory is its own."""
         self.pictures[item] = [np.asarray(picture) for picture in pictures]
+
+    def flush(self) -> None:
+        """Do nothing: pixels are kept."""
+
+    def commit(self) -> None:
+        """Do nothing: pixels are kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
