@@ -29,7 +29,7 @@ class AnnotationPolygon:
         (x, y) of at least three corners, in level 0 pixels.
     label : str
         What it shows.
-    holes : sequence of sequence of (float, float)
+    holes : sequence of sequence of (float, float), default ()
         Areas inside that do not belong to it.
 
     Raises

@@ -48,26 +48,26 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
     ----------
     path : str or path-like
         File to write; ``.svs`` and ``.tif`` are usual.
-    size : (int, int)
+    size : (int, int), default (2048, 1536)
         (width, height) of level 0.
-    levels : int
+    levels : int, default 3
         Number of levels. Each pixel of a level is the rounded mean of those above it;
         what does not fill a pixel is left out, as scanners do.
-    downsample : int
+    downsample : int, default 2
         Pixels of a level per pixel of the next, in each direction.
-    tile : int
+    tile : int, default 256
         Side of the tiles, a multiple of 16.
-    compression : {"jpeg", "deflate", "jpeg2000", "none"}
+    compression : {"jpeg", "deflate", "jpeg2000", "none"}, default "jpeg"
         Only ``"deflate"`` and ``"none"`` keep the pixels exactly.
-    quality : int
+    quality : int, default 85
         Of JPEG (4:2:0).
-    mpp : float or None
+    mpp : float or None, default 0.5
         Microns per pixel of level 0; None to state none.
-    power : int or None
+    power : int or None, default 20
         Objective power; None to state none. A generic TIFF cannot.
-    vendor : {"aperio", "generic"}
+    vendor : {"aperio", "generic"}, default "aperio"
         An Aperio file has a thumbnail and a label too.
-    seed : int
+    seed : int, default 0
         Another seed, another slide.
 
     Returns

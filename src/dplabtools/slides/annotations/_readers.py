@@ -116,7 +116,7 @@ class GeoJsonReader(_AnnotationFile):
     ----------
     data_file : path
         A FeatureCollection, a list of features, or one feature; may be gzipped.
-    get_label_fn : callable, optional
+    get_label_fn : callable, default None
         Called for each polygon with the keywords `name`, `classification`, `color`,
         `object_type`, `measurements` and `points`; returns the label. By default that is
         the name of the class, or nothing.

@@ -100,7 +100,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
         "(x, y) of the top-left corners, in level 0 pixels.",
     ),
     "seed": (
-        "int, SeedSequence or Generator, optional",
+        "int, SeedSequence or Generator",
         "Makes the patches repeatable.",
     ),
     "wsi_file_list": (
@@ -141,7 +141,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     "save_preview_image_args": (
-        "mapping, optional",
+        "mapping",
         (
             "Arguments of `save_preview_image`, to save one of each slide: "
             "``/dir/_suffix.png`` as `image_file` becomes ``/dir/<name of the "
@@ -257,10 +257,12 @@ def documented(kind: _Kind) -> _Kind:
     type
         The same class.
     """
-    names = tuple(inspect.signature(kind).parameters)
+    given = inspect.signature(kind).parameters
+    names = tuple(given)
     placed = getattr(kind, "kind", kind).__name__
     parameters = [
-        (f"{name} : {_PARAMETERS[name][0]}", _PARAMETERS[name][1]) for name in names
+        (f"{name} : {_PARAMETERS[name][0]}{_default(given[name])}", _PARAMETERS[name][1])
+        for name in names
     ]
     sections = [
         inspect.cleandoc(kind.__doc__ or ""),
@@ -271,6 +273,13 @@ def documented(kind: _Kind) -> _Kind:
         sections.append(_section("Warns", warned))
     kind.__doc__ = "\n\n".join(sections).replace("{kind}", placed)
     return kind
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    value = parameter.default
+    if value is parameter.empty:
+        return ""
+    return f', default "{value}"' if isinstance(value, str) else f", default {value}"
 
 
 def _section(title: str, entries: list[tuple[str, str]]) -> str:

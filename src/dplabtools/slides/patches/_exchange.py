@@ -52,19 +52,19 @@ def read_locations(
         and, if there are any, ``width`` and ``height``, ``label``, ``coverage``.
     wsi_file : path
         The slide.
-    level_or_mpp : int or float, optional
+    level_or_mpp : int or float, default None
         Pyramid level (int) or microns per pixel (float) of the patches. GeoJSON and tables
         need it. The others say it themselves: the level whose pixels fit, else mpp.
-    patch_size : int, optional
+    patch_size : int, default None
         Edge of a patch, in its own pixels. Points, and tables without widths and heights,
         need it. HDF5 files say it themselves.
-    frame : int or float, optional
+    frame : int or float, default None
         Pyramid level (int) or microns per pixel (float) whose pixels ``x`` and ``y`` of a
         table count: 0 for level 0. Tables need it; all other formats are in level 0
         pixels.
-    label : str
+    label : str, default ""
         Label of patches for which the file has none.
-    check_location : bool
+    check_location : bool, default True
         Refuse two patches at the same location, whatever their labels.
 
     Returns

@@ -141,9 +141,9 @@ class MemPatchExtractor(Extractor):
         Threads.
     mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
     inference_mode : bool, default False
         Add to each patch its index into `patch_data`.
@@ -202,9 +202,9 @@ class MultiResMemPatchExtractor(Extractor):
         Threads.
     mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
     inference_mode : bool, default False
         Add to each patch its index into `patch_data`.

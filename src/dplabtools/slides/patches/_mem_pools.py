@@ -88,14 +88,14 @@ class MemPatchExtractorPool(_MemPool):
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
         Kept for the documented interface, and checked; work is cut up by where patches
         lie, whatever these say.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has: None refuses, ``"tile"`` resamples
         each patch, ``"wsi"`` gives the pixels of resampling the whole slide.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
     array_mode : bool, default False
         Kept for the documented interface; see `patch_array`.
-    on_error : {"raise", "skip"}
+    on_error : {"raise", "skip"}, default "raise"
         ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
         fails is recorded in `errors`, and everything else is delivered.
     progress : bool or callable, default False
@@ -191,13 +191,13 @@ class MultiResMemPatchExtractorPool(_MemPool):
         Threads in each.
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
     array_mode : bool, default False
         Kept for the documented interface.
-    on_error : {"raise", "skip"}
+    on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends everything, or is recorded in `errors`.
     progress : bool or callable, default False
         Who is told how far it has come.

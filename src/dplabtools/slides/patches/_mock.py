@@ -30,13 +30,13 @@ class PatchesMock:
         The slide.
     level_or_mpp : int or float
         Pyramid level (int) or microns per pixel (float) of the patches.
-    patch_labels : sequence of str
+    patch_labels : sequence of str, default ()
         Labels that may occur, and are counted even if they do not; empty: those that do.
-    check_location : bool
+    check_location : bool, default True
         Refuse two patches at the same location, whatever their labels.
-    class_name : str, optional
+    class_name : str, default None
         Name to go by, instead of that of the class.
-    class_params : mapping, optional
+    class_params : mapping, default None
         Parameters to go by, instead of these.
 
     Raises

@@ -45,7 +45,7 @@ class ResultRow(NamedTuple):
 class ResultTable:
     """The patches that were asked for, in columns: slides as given, patches in their order.
 
-    ``dict(table)`` gives the columns by name, as `pandas.DataFrame` takes them.
+    ``dict(table)`` gives the columns by name, as ``pandas.DataFrame`` takes them.
 
     Attributes
     ----------

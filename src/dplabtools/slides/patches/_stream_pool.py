@@ -53,26 +53,26 @@ class StreamPatchExtractorPool:
     batch_size : int, default 256
         Patches of a batch; the last may have fewer, and so may one with patches that
         failed and were skipped.
-    levels_or_mpps : sequence of int or float, optional
+    levels_or_mpps : sequence of int or float, default None
         Resolutions of multi-resolution patches.
-    order : {"table", "ready"}
+    order : {"table", "ready"}, default "table"
         ``"table"``: slides as given, patches in their order. ``"ready"``: whatever is
         ready first.
     shuffle_buffer : int, default 0
         Patches that change places at random: slides are read in random order of
         neighbourhoods, and so many patches are shuffled together. The order depends on
         `seed` alone, not on the workers. 0 does not shuffle.
-    seed : int, optional
+    seed : int, default None
         Decides the shuffled order; None for another at each iteration.
     max_memory : int, default 2**30
         Bytes of shared memory that the batches may take.
-    on_error : {"raise", "skip"}
+    on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends the iteration, or is recorded in `errors`.
     progress : bool or callable, default False
         Who is told how far it has come.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it

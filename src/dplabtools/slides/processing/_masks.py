@@ -150,16 +150,16 @@ class WSITissueMask(_SlideMask):
     level_or_minsize : int
         Up to 99: level of the mask. Above: the coarsest level that is at least so many
         pixels wide and high, or level 0 if none is.
-    mode : {"hsv", "lab", "otsu"}
+    mode : {"hsv", "lab", "otsu"}, default "hsv"
         ``"hsv"``: saturation above its mean over the slide; ``"lab"``: a* (green to red)
         above its mean; ``"otsu"``: darker than Otsu's threshold of the grey values.
-    color_threshold : float
+    color_threshold : float, default 0.1
         How far above the mean, as a fraction of it; unused by ``"otsu"``.
-    remove_small_holes_ratio, remove_small_objects_ratio : float
+    remove_small_holes_ratio, remove_small_objects_ratio : float, default 0.1
         Holes up to, and objects below, this share of 256 x 256 level 0 pixels go.
-    remove_all_holes : bool
+    remove_all_holes : bool, default False
         Fill every hole, whatever its size.
-    close_fill_kernel_size : int
+    close_fill_kernel_size : int, default 0
         Edge of the square of a morphological closing, in mask pixels; 0 for none.
 
     Raises
