@@ -33,14 +33,18 @@ The tree of them, with the built-in error each one also is::
     └── ExtractionError                pixels could not be delivered
         ├── ClosedPoolError            ValueError
         ├── OutputError                OSError
+        │   └── FolderInUseError
         ├── OutputFormatError          ValueError
+        ├── ResumeError                ValueError
         ├── NotEnoughMemoryError       MemoryError
         └── WorkerError                RuntimeError
 
     DplabWarning
     ├── OverlappingPolygonsWarning
     ├── PolygonOutsideWarning
-    └── DuplicatePatchesWarning
+    ├── DuplicatePatchesWarning
+    ├── UnfinishedRunWarning
+    └── UnlockedFolderWarning
 
 An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
 pickle: they cross process borders.
@@ -61,6 +65,7 @@ __all__ = [
     "DuplicatePatchesError",
     "DuplicatePatchesWarning",
     "ExtractionError",
+    "FolderInUseError",
     "InvalidLocationError",
     "InvalidPolygonError",
     "LevelOutOfRangeError",
@@ -84,9 +89,12 @@ __all__ = [
     "RegionOutOfBoundsError",
     "ResolutionError",
     "ResolutionTypeError",
+    "ResumeError",
     "SlideError",
     "SlideReadError",
+    "UnfinishedRunWarning",
     "UnknownColorError",
+    "UnlockedFolderWarning",
     "UnsupportedSlideError",
     "WorkerError",
 ]
@@ -264,8 +272,16 @@ class OutputError(ExtractionError, OSError):
     """A folder or file cannot be written."""
 
 
+class FolderInUseError(OutputError):
+    """Another run is writing to the output folder."""
+
+
 class OutputFormatError(ExtractionError, ValueError):
     """No encoder knows this kind of file."""
+
+
+class ResumeError(ExtractionError, ValueError):
+    """What is in the folder was made of another slide file, or with other parameters."""
 
 
 class NotEnoughMemoryError(ExtractionError, MemoryError):
@@ -290,3 +306,11 @@ class PolygonOutsideWarning(DplabWarning):
 
 class DuplicatePatchesWarning(DplabWarning):
     """Identical patches were produced and only one of each was kept."""
+
+
+class UnfinishedRunWarning(DplabWarning):
+    """The output folder has files of a run that was killed."""
+
+
+class UnlockedFolderWarning(DplabWarning):
+    """The output folder cannot be locked against other runs."""

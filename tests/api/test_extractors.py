@@ -338,6 +338,7 @@ def test_files_of_one_slide(lossless_slide: Path, out: Path) -> None:
         f"lossless_{own}_c_b_x640_y320.png",
         "manifests",
         f"manifests/manifest__{own}__lossless.csv",
+        f"manifests/manifest__{own}__lossless.json",
         f"manifests/manifest__{own}__lossless.txt",
     ]
     with Image.open(out / f"lossless_{own}_c_a_x0_y0.png") as image:

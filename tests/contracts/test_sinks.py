@@ -17,6 +17,7 @@ from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.memory import MemorySink
 from dplabtools.sinks.naming import Naming
+from dplabtools.sinks.run_folder import RunTerms
 from dplabtools.testing.sink import SinkContract
 
 SETS = (Level(1), Mpp(0.7), Level(0))
@@ -67,6 +68,7 @@ class TestImageFiles(SinkContract):
             naming=Naming(image_type="png", comment="c", separator="_", **self.naming),
             encoder=ImageEncoder(image_type="png", options={}),
             heads=[HEAD] * 3,
+            terms=RunTerms(parameters={}),
             empty_labels=True,
         )
 

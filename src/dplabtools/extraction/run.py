@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dplabtools._typing import IntArray
 from dplabtools.engine.base import Engine, run
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import Reading, blocks, plan_slide, runs
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Sink
 
 __all__ = ["Extraction"]
@@ -121,18 +123,27 @@ class Extraction:
     ) -> Iterator[Chunk]:
         """Cut up all slides, those with most patches first."""
         plans = account.planned()
-        total = sum(len(plan) for plan in plans)
-        for plan in sorted(plans, key=len, reverse=True):
-            rows = account.rows_inside(plan, self.reading)
-            clock.advance(patches=len(plan) - len(rows))
+        rows = {plan.slide: self._rows(plan, sink, account) for plan in plans}
+        total = sum(map(len, rows.values()))
+        for plan in sorted(plans, key=lambda each: len(rows[each.slide]), reverse=True):
+            wanted = rows[plan.slide]
+            clock.advance(patches=len(plan) - len(wanted))
             count = sink.chunk_rows(plan)
             parts = (
-                blocks(plan, rows, total=total, workers=self.workers)
+                blocks(plan, wanted, total=total, workers=self.workers)
                 if count is None
-                else runs(plan, rows, count=count)
+                else runs(plan, wanted, count=count)
             )
             for part in parts:
                 yield Chunk.of(plan, part, place=sink.place(plan, part))
+
+    def _rows(self, plan: SlidePlan, sink: Sink, account: Account) -> IntArray:
+        """Return the rows of a slide to read; what is there already counts as delivered."""
+        inside = account.rows_inside(plan, self.reading)
+        wanted = sink.wanted(plan)
+        account.delivered[plan.slide][:] = True
+        account.delivered[plan.slide][wanted] = False
+        return np.intersect1d(inside, wanted)
 
     def _read(
         self,

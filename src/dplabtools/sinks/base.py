@@ -73,9 +73,9 @@ class Sink(Protocol):
     """A destination; lives with the caller.
 
     An implementation passes `dplabtools.testing.SinkContract`. Calls come in the order
-    `prepare`, then `chunk_rows` for each slide and `place` for each chunk, `finish` once a
-    slide when all its chunks are done, and `close` at last; `abort` instead of all that is
-    still to come.
+    `prepare`, then `wanted` and `chunk_rows` for each slide and `place` for each chunk,
+    `finish` once a slide when all its chunks are done, and `close` at last; `abort` instead
+    of all that is still to come.
     """
 
     @property
@@ -102,6 +102,10 @@ class Sink(Protocol):
             Exactly so many, but for the last chunk of the slide, however large that is: it
             is read group by group. None if any number will do.
         """
+        ...
+
+    def wanted(self, plan: SlidePlan) -> IntArray:
+        """Return the rows of a slide to read; the others are there already."""
         ...
 
     def place(self, plan: SlidePlan, rows: IntArray) -> Place:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,9 @@ from dplabtools.errors import DuplicatePatchesError, OutputError
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
-from dplabtools.sinks.naming import Naming, new_manifest_id
+from dplabtools.sinks.naming import Naming
+from dplabtools.sinks.run_folder import RunFolder, RunTerms, remove
+from dplabtools.sinks.slide_record import SlideRecord
 from dplabtools.stages import stage
 
 __all__ = ["ImageFileSink"]
@@ -64,7 +65,9 @@ class _Files:
             try:
                 aside.write_bytes(data)
             except FileNotFoundError:
-                aside.parent.mkdir(parents=True, exist_ok=True)
+                # Only its own folder: when the run was killed and is resumed, the staging
+                # folder is gone, and this worker must not write any more.
+                aside.parent.mkdir(exist_ok=True)
                 aside.write_bytes(data)
         except OSError as error:
             msg = f"a patch cannot be written to {self.root}: {error}"
@@ -87,20 +90,43 @@ def _rename(aside: Path, path: Path) -> None:
 
 @dataclass(slots=True, eq=False)
 class _SlideFiles:
-    """What belongs to one slide."""
+    """What belongs to one slide.
+
+    Attributes
+    ----------
+    plan : SlidePlan
+        Its patches.
+    first_set : int
+        Number of its first set.
+    paths : list of tuple of str
+        Files of each row, relative to the folder.
+    whole : ndarray of bool, shape (n,)
+        Rows whose files an earlier run has written.
+    begun : bool
+        Whether this run writes to it.
+    complete : bool
+        Whether its manifests are there.
+    """
 
     plan: SlidePlan
-    manifest_id: str
     first_set: int
     paths: list[tuple[str, ...]]
+    whole: BoolArray
+    begun: bool = False
     complete: bool = False
+
+    def files(self, rows: Iterable[int]) -> Iterator[str]:
+        """Yield the files of these rows."""
+        for row in rows:
+            yield from self.paths[row]
 
 
 class ImageFileSink:
     """Image files in folders, and a manifest for each slide.
 
     Files appear under their names only when they are whole, and a manifest only when all
-    files of its slide have. What is not complete when a run fails is removed.
+    files of its slide have. What is not complete when a run fails is removed, unless the
+    run is one that resumes: then what is whole stays, for the next one.
 
     Parameters
     ----------
@@ -112,6 +138,8 @@ class ImageFileSink:
         How they are made.
     heads : sequence of ManifestHead
         One for each slide as given.
+    terms : RunTerms
+        Whether to go on with what is there.
     empty_labels : bool
         Make folders also for labels that no patch has.
     """
@@ -123,18 +151,22 @@ class ImageFileSink:
         naming: Naming,
         encoder: ImageEncoder,
         heads: Sequence[ManifestHead],
+        terms: RunTerms,
         empty_labels: bool = False,
     ) -> None:
-        self.manifest_ids = [new_manifest_id() for _ in heads]
         self.last_set = (naming.first_set or 1) - 1
+        self._run = RunFolder(Path(folder), heads=heads, terms=terms)
         self._folder = Path(folder)
         self._naming = naming
         self._encoder = encoder
         self._heads = heads
         self._empty_labels = empty_labels
         self._slides: dict[int, _SlideFiles] = {}
-        self._staging = self._folder / f".dplabtools-{new_manifest_id()}"
-        self._new_folders: list[Path] = []
+
+    @property
+    def manifest_ids(self) -> Sequence[str]:
+        """Of each slide as given; with `RunTerms.resume` known after `prepare`."""
+        return self._run.manifest_ids
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -142,28 +174,54 @@ class ImageFileSink:
         return ()
 
     def prepare(self, plans: Sequence[SlidePlan]) -> None:
-        """Name all files, and see that nothing is in their way.
+        """Lock the folder, name all files, and see that nothing is in their way.
 
         Raises
         ------
         DuplicatePatchesError
             If two patches have the same location and label, or a resolution is named
             twice.
+        FolderInUseError
+            If another run is writing there.
+        ResumeError
+            If the run cannot go on with what is there.
         OutputError
             If the folder of a set exists already, or the folder cannot be written to.
         """
-        following = 1 if self._naming.first_set is None else self._naming.first_set
+        self._run.open(plans)
+        numbers: dict[int, int] = {}
+        if self._naming.sets:
+            numbers = self._run.number_sets(plans, first=self._naming.first_set)
         for plan in plans:
-            first = 1 if self._naming.first_set is None else following
-            following += len(plan)
+            first = numbers.get(plan.slide, 1)
             manifest_id = self.manifest_ids[plan.slide]
             paths = self._naming.paths(plan, manifest_id, first_set=first)
             _check_distinct(plan, paths)
-            self._slides[plan.slide] = _SlideFiles(plan, manifest_id, first, paths)
+            whole = np.zeros(len(plan), dtype=np.bool_)
+            slide = _SlideFiles(plan, first, paths, whole)
+            self._slides[plan.slide] = slide
             if len(plan):
-                self.last_set = first + len(plan) - 1
+                self.last_set = max(self.last_set, first + len(plan) - 1)
         self._check_folders()
         self._make_folders()
+        for number, record in self._run.found.items():
+            self._look(self._slides[number], record)
+
+    def _look(self, slide: _SlideFiles, record: SlideRecord) -> None:
+        """Find the files that an earlier run has written, and that are as it left them."""
+        views = len(slide.plan.views)
+        found = np.array(
+            [_size(self._folder / file) for file in slide.files(range(len(slide.plan)))],
+            dtype=np.int64,
+        ).reshape(len(slide.plan), views)
+        if not record.complete:  # whatever has its name is whole
+            slide.whole[:] = (found > 0).all(axis=1)
+            return
+        written = np.ones(len(slide.plan), dtype=np.bool_)
+        written[list(record.missing)] = False
+        if len(record.sizes) == written.sum() * views:
+            sizes = np.array(record.sizes, dtype=np.int64).reshape(-1, views)
+            slide.whole[written] = (found[written] == sizes).all(axis=1)
 
     def _check_folders(self) -> None:
         """Find the folders that will be new; those of sets have to be."""
@@ -179,13 +237,15 @@ class ImageFileSink:
             for each in (self._folder / folder, *(self._folder / folder).parents)
             if each.is_relative_to(self._folder) and not each.exists()
         }
-        self._new_folders += sorted(new, key=lambda each: len(each.parts))
+        for each in sorted(new, key=lambda each: len(each.parts)):
+            self._run.expect(each)
 
     def _check_set(self, folder: str, plan: SlidePlan, owner: int) -> None:
-        if (self._folder / folder).exists():
+        if plan.slide not in self._run.found and (self._folder / folder).exists():
             msg = (
                 f"the folder {self._folder / folder} exists already; extract to another "
-                f"folder, or begin with another global_counter"
+                f"folder, begin with another global_counter, or go on with the run that "
+                f"made it, with resume=True"
             )
             raise OutputError(msg, slide=plan.table.slide_name)
         if owner != plan.slide:
@@ -197,35 +257,36 @@ class ImageFileSink:
 
     def _make_folders(self) -> None:
         """Make the folders that do not depend on what is read."""
-        wanted = [self._folder / "manifests"]
         if self._naming.subdirs and self._empty_labels:
-            wanted += [
-                self._folder / self._naming.label_folder(label)
-                for slide in self._slides.values()
-                for label in filter(None, slide.plan.table.labels)
-            ]
-        try:
-            self._staging.mkdir()
-            for folder in wanted:
-                if not folder.exists():
-                    folder.mkdir()
-                    self._new_folders.append(folder)
-        except OSError as error:
-            msg = f"{self._folder} cannot be written to: {error}"
-            raise OutputError(msg) from error
+            for slide in self._slides.values():
+                for label in filter(None, slide.plan.table.labels):
+                    self._run.make(self._folder / self._naming.label_folder(label))
+
+    def wanted(self, plan: SlidePlan) -> IntArray:
+        """Return the rows whose files are not there yet."""
+        return np.flatnonzero(~self._slides[plan.slide].whole)
 
     def chunk_rows(self, plan: SlidePlan) -> None:
         """Return None: any number of patches will do."""
 
     def place(self, plan: SlidePlan, rows: IntArray) -> _Files:
         """Return where a chunk of rows of a slide goes."""
-        paths = self._slides[plan.slide].paths
+        slide = self._slides[plan.slide]
+        if not slide.begun:
+            self._begin(slide)
         return _Files(
             root=str(self._folder),
-            staging=str(self._staging),
-            paths=tuple(paths[row] for row in rows.tolist()),
+            staging=str(self._run.staging),
+            paths=tuple(slide.paths[row] for row in rows.tolist()),
             encoder=self._encoder,
         )
+
+    def _begin(self, slide: _SlideFiles) -> None:
+        """Begin to write to a slide; a file that has its name is whole from now on."""
+        if slide.plan.slide in self._run.found:
+            self._remove_files(slide, np.flatnonzero(~slide.whole).tolist())
+        self._run.begin(slide.plan.slide)
+        slide.begun = True
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
         """Write the manifests of a slide, of which these rows were delivered.
@@ -233,70 +294,68 @@ class ImageFileSink:
         Raises
         ------
         OutputError
-            If they cannot be written.
+            If they cannot be written, or a file has vanished.
         """
         slide = self._slides[plan.slide]
-        rows = np.flatnonzero(delivered).tolist()
-        self._remove_files(slide, lost := np.flatnonzero(~delivered).tolist())
-        if self._naming.sets:  # their folders are new: `prepare` has seen to that
+        rows, lost = np.flatnonzero(delivered).tolist(), np.flatnonzero(~delivered).tolist()
+        slide.complete = not slide.begun and self._run.is_complete(plan.slide)
+        if slide.complete:
+            return
+        self._remove_files(slide, lost)
+        if self._naming.sets:  # nobody else has files in their folders
             for row in lost:
                 _remove_if_empty((self._folder / slide.paths[row][0]).parent)
-        name = f"manifest__{slide.manifest_id}__{Path(plan.table.slide).stem}"
-        path = self._folder / "manifests" / f"{name}.txt"
-        files = [self._folder / file for row in rows for file in slide.paths[row]]
+        files = [self._folder / file for file in slide.files(rows)]
         text = manifest_text(
             self._heads[plan.slide],
-            manifest_id=slide.manifest_id,
-            path=path,
+            manifest_id=self.manifest_ids[plan.slide],
+            path=self._run.manifest_path(plan.slide),
             files=files,
-            complete=bool(delivered.all()),
+            complete=not lost,
         )
         numbers = range(slide.first_set, slide.first_set + len(plan))
         sets = numbers if self._naming.sets else None
         table = manifest_csv(plan, slide.paths, rows=rows, sets=sets)
-        for target, content in ((path.with_suffix(".csv"), table), (path, text)):
-            self._write_text(target, content)
+        sizes = [_size_of(file) for file in files]
+        self._run.complete(plan.slide, text=text, table=table, missing=lost, sizes=sizes)
         slide.complete = True
 
-    def _write_text(self, path: Path, text: str) -> None:
-        aside = self._staging / "manifest"
-        try:
-            aside.write_text(text, encoding="utf-8")
-        except OSError as error:
-            msg = f"{path} cannot be written: {error}"
-            raise OutputError(msg) from error
-        _rename(aside, path)
-
     def close(self) -> None:
-        """Remove the folder for what was not whole yet."""
-        shutil.rmtree(self._staging, ignore_errors=True)
+        """Remove the folder for what was not whole yet, and unlock."""
+        self._run.close()
 
     def abort(self) -> None:
         """Remove the files of all slides that are not complete, and new empty folders."""
-        for slide in self._slides.values():
-            if not slide.complete:
-                self._remove_files(slide, range(len(slide.paths)))
-                self._remove_manifests(slide)
-        self.close()
-        for folder in reversed(self._new_folders):
-            _remove_if_empty(folder)
+        if not self._run.is_open:  # refused, or done: nothing here is ours
+            return
+        if not self._run.resumes:
+            for slide in self._slides.values():
+                if not slide.complete:
+                    self._remove_files(slide, range(len(slide.paths)))
+                    self._run.discard(slide.plan.slide)
+        self._run.abort()
 
     def _remove_files(self, slide: _SlideFiles, rows: Iterable[int]) -> None:
-        """Remove what was written of rows that count as failed: their worker died."""
-        for row in rows:
-            for path in slide.paths[row]:
-                _remove(self._folder / path)
-
-    def _remove_manifests(self, slide: _SlideFiles) -> None:
-        for suffix in (".csv", ".txt"):
-            name = f"manifest__{slide.manifest_id}__{Path(slide.plan.table.slide).stem}"
-            _remove(self._folder / "manifests" / f"{name}{suffix}")
+        """Remove what there is of these rows."""
+        for file in slide.files(rows):
+            remove(self._folder / file)
 
 
-def _remove(file: Path) -> None:
-    """Remove a file; if that fails, so did making it, and why is known already."""
-    with suppress(OSError):
-        file.unlink()
+def _size(file: Path) -> int:
+    """Return the bytes of a file; 0 if there is none."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _size_of(file: Path) -> int:
+    """Return the bytes of a file that was written."""
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        msg = f"{file} has been written, and is gone: {error}"
+        raise OutputError(msg) from error
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["ManifestHead", "manifest_csv", "manifest_text"]
+__all__ = ["ManifestHead", "manifest_csv", "manifest_text", "one_line"]
 
 _COLUMN = 24
 _RULE = "-" * 50
@@ -114,10 +114,10 @@ def _row(name: str, value: object) -> str:
 
 def _items(params: Mapping[str, object]) -> Iterable[str]:
     """Yield a line for each parameter, sorted by name."""
-    return (_row("", f"{key}: {_short(value)}") for key, value in sorted(params.items()))
+    return (_row("", f"{key}: {one_line(value)}") for key, value in sorted(params.items()))
 
 
-def _short(value: object) -> str:
+def one_line(value: object) -> str:
     """Return a value as one line of text; of long lists only how they begin."""
     text = str(value).replace("\r", "\\r").replace("\n", "\\n")
     if len(text) <= _LONGEST:

@@ -93,6 +93,10 @@ class MemorySink:
     def chunk_rows(self, plan: SlidePlan) -> None:
         """Return None: any number of patches will do."""
 
+    def wanted(self, plan: SlidePlan) -> IntArray:
+        """Return all rows: nothing is there yet."""
+        return np.arange(len(plan))
+
     def place(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
         """Return where a chunk of rows of a slide goes."""
         return SegmentRows(self.segments[0], self._offsets[plan.slide][rows])

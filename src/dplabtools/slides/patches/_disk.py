@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
+from dplabtools.settings import Settings
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.naming import Naming
+from dplabtools.sinks.run_folder import RunTerms
 from dplabtools.slides.patches._request import Selection
 
 __all__ = ["DiskOptions"]
+
+_UNDECIDING = {  # where patches go, by whom, and what is only checked
+    *("output_dir", "mp_chunksize", "num_workers", "pool_mode"),
+    *("padding_margin_pixels", "polygons_overlap_threshold"),
+    *("range_min_mpp", "range_max_magnification"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +43,10 @@ class DiskOptions:
         One folder for each label.
     save_options : mapping of str to object
         Given to the encoder.
+    resume : bool
+        Go on with what an earlier run has left.
+    shared : bool
+        Let others that share the folder write to it at the same time.
 
     Raises
     ------
@@ -52,6 +64,8 @@ class DiskOptions:
     filename_separator: str
     create_subdirs: bool
     save_options: Mapping[str, Any]
+    resume: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         for name, value, kind, what in (
@@ -60,6 +74,7 @@ class DiskOptions:
             ("filename_comment", self.filename_comment, str, "text"),
             ("filename_separator", self.filename_separator, str, "text"),
             ("save_options", self.save_options, Mapping, "a mapping"),
+            ("resume", self.resume, bool, "True or False"),
         ):
             if not isinstance(value, kind):
                 msg = f"{name} must be {what}, not {value!r}"
@@ -86,6 +101,7 @@ class DiskOptions:
         *,
         extractor_class: str,
         extractor_params: Mapping[str, object],
+        settings: Settings,
         sets: bool = False,
         first_set: int | None = None,
         empty_labels: bool = False,
@@ -128,5 +144,20 @@ class DiskOptions:
                 image_type=self.image_type, options=dict(self.save_options)
             ),
             heads=heads,
+            terms=RunTerms(
+                parameters=self._deciding(params, settings),
+                resume=self.resume,
+                shared=self.shared,
+            ),
             empty_labels=empty_labels,
         )
+
+    def _deciding(
+        self, params: Mapping[str, object], settings: Settings
+    ) -> dict[str, object]:
+        """Return all parameters, and knobs, that decide what is written."""
+        every: dict[str, object] = {**asdict(settings), **params}
+        every["save_options"] = self.save_options
+        for name in ("included_labels", "excluded_labels"):
+            every[name] = sorted(cast("list[str]", every[name]))
+        return {name: value for name, value in every.items() if name not in _UNDECIDING}

@@ -43,6 +43,7 @@ class _DiskExtractor(Extractor):
             [self._selection],
             extractor_class=type(self).__name__,
             extractor_params={**params, **(extra_params or {})},
+            settings=self._reading.settings,
             sets=views is not None,
             first_set=first_set,
             empty_labels=not pool_mode,
@@ -137,6 +138,7 @@ class DiskPatchExtractor(_DiskExtractor):
             filename_separator=filename_separator,
             create_subdirs=create_subdirs,
             save_options=save_options or {},
+            shared=True,
         )
         super().__init__(options, disk, pool_mode=pool_mode)
 
@@ -222,6 +224,7 @@ class MultiResDiskPatchExtractor(_DiskExtractor):
             filename_separator=filename_separator,
             create_subdirs=create_subdirs,
             save_options=save_options or {},
+            shared=True,
         )
         first = self._first_number(global_counter)
         super().__init__(

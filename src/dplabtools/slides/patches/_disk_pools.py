@@ -33,6 +33,7 @@ class _DiskPool(ExtractorPool):
             run.selections,
             extractor_class=name,
             extractor_params={**run.manifest_params(), **(extra_params or {})},
+            settings=run.reading.settings,
             sets=views is not None,
             first_set=first_set,
         )
@@ -87,9 +88,19 @@ class DiskPatchExtractorPool(_DiskPool):
         Who is told how far it has come.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk of patches is replaced.
+    resume : bool, default False
+        Go on with what an earlier run, with the same parameters and slides, has left in
+        `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
+        extracted, also patches that were skipped. If there is nothing yet, begin. When
+        such a run fails, what is whole stays for the next one.
 
     Raises
     ------
+    FolderInUseError
+        If another run is writing to `output_dir` (also an `OSError`).
+    ResumeError
+        If a slide file, its patches or parameters differ from those of the earlier run,
+        saying which (also a `ValueError`).
     OutputError
         If the folder is missing or cannot be written to (also an `OSError`).
     OutputFormatError
@@ -120,6 +131,7 @@ class DiskPatchExtractorPool(_DiskPool):
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
+        resume: bool = False,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -141,6 +153,7 @@ class DiskPatchExtractorPool(_DiskPool):
             filename_separator=filename_separator,
             create_subdirs=create_subdirs,
             save_options=save_options or {},
+            resume=resume,
         )
         super().__init__(options, disk)
 
@@ -191,9 +204,19 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         Who is told how far it has come.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk of patches is replaced.
+    resume : bool, default False
+        Go on with what an earlier run, with the same parameters and slides, has left in
+        `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
+        extracted, also patches that were skipped. If there is nothing yet, begin. When
+        such a run fails, what is whole stays for the next one.
 
     Raises
     ------
+    FolderInUseError
+        If another run is writing to `output_dir` (also an `OSError`).
+    ResumeError
+        If a slide file, its patches or parameters differ from those of the earlier run,
+        saying which (also a `ValueError`).
     OutputError
         Also if the folder of a set exists already.
     ParameterError, ParameterTypeError, SlideError, OutputFormatError, WorkerError
@@ -222,6 +245,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
+        resume: bool = False,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -243,6 +267,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
             filename_separator=filename_separator,
             create_subdirs=create_subdirs,
             save_options=save_options or {},
+            resume=resume,
         )
         if global_counter is not None:
             parse_count(global_counter, name="global_counter", least=0)

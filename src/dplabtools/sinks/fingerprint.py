@@ -1,0 +1,190 @@
+"""What an output depends on: the slide file, the parameters, and where patches lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dplabtools.records.patch_table import PatchTable
+
+__all__ = ["Fingerprint", "SlideIdentity", "changes", "plain"]
+
+_EDGE = 64 << 10  # bytes at either end of a slide: its tables lie at one or the other
+_LONGEST = 80  # characters of a value in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideIdentity:
+    """What tells a slide file from another, or from an older state of itself.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file, without its folder: files may be moved.
+    size : int
+        Bytes.
+    mtime : int
+        When it was last written, in whole seconds since 1970: copies often lose the rest.
+    edges_sha256 : str
+        Hash of its first and last 64 KB; of what a folder holds, names and sizes.
+    """
+
+    name: str
+    size: int
+    mtime: int
+    edges_sha256: str
+
+    @classmethod
+    def of(cls, path: str | Path) -> SlideIdentity:
+        """Look at a slide; one that is not there has a name and nothing else."""
+        path = Path(path)
+        try:
+            status = path.stat()
+            digest = _folder_digest(path) if path.is_dir() else _edges_digest(path)
+            if path.suffix.lower() == ".mrxs":  # an index; pixels lie in a folder beside it
+                digest += _folder_digest(path.with_suffix(""))
+        except OSError:
+            return cls(name=path.name, size=0, mtime=0, edges_sha256="")
+        return cls(
+            name=path.name,
+            size=status.st_size,
+            mtime=int(status.st_mtime),
+            edges_sha256=digest,
+        )
+
+
+def _edges_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(_EDGE))
+        file.seek(max(file.tell(), path.stat().st_size - _EDGE))
+        digest.update(file.read(_EDGE))
+    return digest.hexdigest()
+
+
+def _folder_digest(folder: Path) -> str:
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    listed = sorted((str(each.relative_to(folder)), each.stat().st_size) for each in files)
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """All that decides what is written of one slide. Two that are equal compare equal.
+
+    Attributes
+    ----------
+    slide : SlideIdentity
+        The file.
+    parameters : mapping of str to object
+        What the caller chose, the same for all slides of a run, as `plain` returns it.
+    patches : mapping of str to object
+        Where the patches of this slide lie: ``level_or_mpp``, ``count`` and ``sha256``.
+    """
+
+    slide: SlideIdentity
+    parameters: Mapping[str, Any]
+    patches: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, table: PatchTable, parameters: Mapping[str, object]) -> Fingerprint:
+        """Look at a slide, and at the patches to extract of it."""
+        return cls(
+            slide=SlideIdentity.of(table.slide),
+            parameters=plain(parameters),
+            patches={
+                "level_or_mpp": table.resolution.number,
+                "count": len(table),
+                "sha256": _table_digest(table),
+            },
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all of it."""
+        return hashlib.sha256(_canonical(asdict(self)).encode()).hexdigest()
+
+    @property
+    def parameters_sha256(self) -> str:
+        """Hash of the parameters: the same for all slides of a run."""
+        return hashlib.sha256(_canonical(self.parameters).encode()).hexdigest()
+
+
+def changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = ""
+) -> list[str]:
+    """Return what differs between two mappings, by name.
+
+    Parameters
+    ----------
+    old, new : mapping of str to object
+        As `plain` returns them.
+    prefix : str, default ""
+        Put in front of each name.
+
+    Returns
+    -------
+    list of str
+        ``name: old -> new`` for each, sorted; values of many characters are cut short.
+    """
+    return [
+        f"{prefix}{name}: {_short(old, name)} -> {_short(new, name)}"
+        for name in sorted({*old, *new})
+        if _canonical(old.get(name)) != _canonical(new.get(name))
+    ]
+
+
+def _short(values: Mapping[str, Any], name: str) -> str:
+    text = repr(values[name]) if name in values else "absent"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _canonical(value: object) -> str:
+    """Return a value as text: 1 and 1.0 are a level and an mpp, and not equal."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _table_digest(table: PatchTable) -> str:
+    digest = hashlib.sha256(json.dumps(table.labels).encode())
+    for column in (table.origins, table.sizes, table.codes):
+        digest.update(np.ascontiguousarray(column, dtype="<i8").tobytes())
+    if table.coverage is not None:
+        digest.update(np.ascontiguousarray(table.coverage, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever an encoder takes
+    """Return a value as JSON would give it back: text, numbers, lists and mappings.
+
+    Bytes (a colour profile, say) become their hash, and what JSON has no form for the text
+    that Python shows for it.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    object
+        Of str, int, float, bool, None, list and dict alone.
+    """
+    match value:
+        case None | bool() | str() | int() | float():
+            return value
+        case np.generic():
+            return plain(value.item())
+        case bytes():
+            return f"sha256:{hashlib.sha256(value).hexdigest()}"
+        case Mapping():
+            return {str(key): plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case _:
+            return repr(value)
