@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --fresh-env
 
-.PHONY: help demo test check lint types bench docs clean
+.PHONY: help demo test check lint types bench docs figures clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -51,6 +51,9 @@ bench: $(VENV)/.dev  ## Measure pools, readers and locations
 
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html
+
+figures: $(VENV)/.dev  ## Draw the figures of the documentation again
+	$(BIN)/python docs/figures
 
 clean:  ## Remove everything that was made, the environment too
 	rm -rf $(VENV) docs/_build dist build dplabtools-demo .benchmarks .hypothesis

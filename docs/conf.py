@@ -14,6 +14,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"dplabtools {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["figures.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -1,4 +1,8 @@
-"""Every code block of the documentation runs, page by page."""
+"""Every code block of the documentation runs, page by page.
+
+A block that begins with ```` ```python torch ```` needs that library, which the project
+does not: it runs where the library is installed.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,36 @@ from dplabtools.testing.make_slide import make_slide
 ROOT = Path(__file__).parents[2]
 ANNOTATIONS = Path(__file__).parent / "annotations"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page: Path, language: str) -> str:
-    """Return the blocks of a page, one after the other, on the lines that they stand on."""
+def blocks(page: Path, language: str, *, library: str = "") -> str:
+    """Return the blocks of a page, one after the other, on the lines that they stand on.
+
+    Those that need a library are among them if it is `library`.
+    """
     text = page.read_text(encoding="utf-8")
     lines = [""] * (text.count("\n") + 1)
     for block in BLOCK.finditer(text):
-        if block[1] == language:
-            first = text.count("\n", 0, block.start(2))
-            code = block[2].splitlines()
+        if block[1] == language and block[2] in {None, library}:
+            first = text.count("\n", 0, block.start(3))
+            code = block[3].splitlines()
             lines[first : first + len(code)] = code
     return "\n".join(lines)
 
 
 def pages(language: str) -> list[Path]:
     return [page for page in PAGES if blocks(page, language).strip()]
+
+
+def pages_with_libraries() -> list[tuple[Path, str]]:
+    """Return pages, each with a library that some of its blocks need."""
+    return [
+        (page, library)
+        for page in PAGES
+        for library in {block[2] for block in BLOCK.finditer(page.read_text("utf-8"))}
+        if library
+    ]
 
 
 def name_of(page: Path) -> str:
@@ -62,11 +79,21 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def run(code: str, page: Path) -> None:
+    exec(compile(code, str(page), "exec"), {"__name__": "__main__"})  # noqa: S102 - it is what the tests are for
+
+
 @pytest.mark.parametrize("page", pages("python"), ids=name_of)
 @pytest.mark.usefixtures("here")
 def test_python_of_the_page_runs(page: Path) -> None:
-    code = compile(blocks(page, "python"), str(page), "exec")
-    exec(code, {"__name__": "__main__"})  # noqa: S102 - it is what the test is for
+    run(blocks(page, "python"), page)
+
+
+@pytest.mark.parametrize(("page", "library"), pages_with_libraries(), ids=str)
+@pytest.mark.usefixtures("here")
+def test_python_that_needs_a_library_runs(page: Path, library: str) -> None:
+    pytest.importorskip(library)
+    run(blocks(page, "python", library=library), page)
 
 
 def test_commands_of_the_page_run(here: Path) -> None:

@@ -1,0 +1,17 @@
+"""Draw all figures of the documentation again: python docs/figures."""
+
+from __future__ import annotations
+
+import coordinates
+import data_flow
+import decode_once
+import ring
+
+
+def main() -> None:
+    for figure in (coordinates, data_flow, decode_once, ring):
+        figure.main()
+
+
+if __name__ == "__main__":
+    main()
