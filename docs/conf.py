@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from numpydoc.xref import DEFAULT_LINKS
+
 import dplabtools
+from dplabtools import errors
+from dplabtools.slides import patches, utils
 
 project = "dplabtools"
 author = "the dplabtools authors"
@@ -11,6 +15,7 @@ release = version = dplabtools.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build"]
+smartquotes = False  # defaults and options are quoted as they are typed
 html_theme = "furo"
 html_title = f"dplabtools {release}"
 html_copy_source = False
@@ -29,3 +34,12 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
+# In lists of types and errors nothing is a link but these: int and str explain themselves.
+DEFAULT_LINKS.clear()
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {
+    name: f"{module.__name__}.{name}"
+    for module in (errors, patches, utils)
+    for name in module.__all__
+}

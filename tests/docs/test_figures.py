@@ -1,0 +1,23 @@
+"""The figures of the documentation can be drawn again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FIGURES = Path(__file__).parents[2] / "docs" / "figures"
+
+
+@pytest.mark.slow
+def test_every_figure_is_drawn_by_a_script(tmp_path: Path) -> None:
+    for script in FIGURES.glob("*.py"):
+        shutil.copy(script, tmp_path)
+    for data in FIGURES.glob("*.json"):
+        shutil.copy(data, tmp_path)
+    subprocess.run([sys.executable, tmp_path], check=True, timeout=120)
+    kept = {file.name for file in FIGURES.iterdir() if file.suffix in {".png", ".svg"}}
+    assert {file.name for file in tmp_path.iterdir()} >= kept
