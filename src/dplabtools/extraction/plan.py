@@ -54,7 +54,12 @@ class Reading:
 
 
 def plan_slide(
-    slide: int, table: PatchTable, *, pyramid: Pyramid, reading: Reading
+    slide: int,
+    table: PatchTable,
+    *,
+    pyramid: Pyramid,
+    reading: Reading,
+    icc_profile: bytes | None = None,
 ) -> SlidePlan:
     """Find out where each patch begins at each resolution.
 
@@ -68,6 +73,8 @@ def plan_slide(
         Its levels.
     reading : Reading
         Resolutions, and how to resample.
+    icc_profile : bytes, optional
+        Colour profile of the slide.
 
     Returns
     -------
@@ -96,6 +103,7 @@ def plan_slide(
         pyramid=pyramid,
         views=views,
         origins=np.stack(columns, axis=1),
+        icc_profile=icc_profile,
     )
 
 

@@ -13,7 +13,13 @@ from dplabtools.engine.base import Engine, run
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import Reading, blocks, plan_slide, runs
 from dplabtools.extraction.progress import ProgressClock
-from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
+from dplabtools.extraction.source import (
+    Chunk,
+    InspectSlide,
+    ReadChunk,
+    SlideFacts,
+    SlideSpec,
+)
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Sink
@@ -91,13 +97,19 @@ class Extraction:
         Exception
             If a slide cannot be read as asked for, and errors are not to be skipped.
         """
+        profiles: dict[bytes | None, bytes | None] = {}  # each once: they may be large
         for outcome in run(engine, InspectSlide(reading=self.reading), self._specs()):
             slide = outcome.index
             table = self.tables[slide]
             account.pids[slide] = outcome.pid
             try:
+                facts: SlideFacts = outcome.value()
                 account.plans[slide] = plan_slide(
-                    slide, table, pyramid=outcome.value(), reading=self.reading
+                    slide,
+                    table,
+                    pyramid=facts.pyramid,
+                    reading=self.reading,
+                    icc_profile=profiles.setdefault(facts.icc_profile, facts.icc_profile),
                 )
             except Exception as error:  # noqa: BLE001 - raised or entered
                 account.fail_slide(slide, error, attempts=outcome.attempts)

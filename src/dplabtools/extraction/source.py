@@ -57,15 +57,31 @@ class SlideSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlideFacts:
+    """What has to be known of a slide before its patches can be planned.
+
+    Attributes
+    ----------
+    pyramid : Pyramid
+        Its levels.
+    icc_profile : bytes or None
+        Its colour profile.
+    """
+
+    pyramid: Pyramid
+    icc_profile: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InspectSlide:
     """Opens a slide, and tells what it is like."""
 
     reading: Reading
 
-    def __call__(self, spec: SlideSpec) -> Pyramid:
-        """Return the levels of a slide."""
+    def __call__(self, spec: SlideSpec) -> SlideFacts:
+        """Open a slide and close it again."""
         with spec.open(self.reading) as slide:
-            return slide.pyramid
+            return SlideFacts(pyramid=slide.pyramid, icc_profile=slide.reader.icc_profile)
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -77,6 +77,11 @@ class SlideReader(Protocol):
         ...
 
     @property
+    def icc_profile(self) -> bytes | None:
+        """Colour profile of the pixels, as the file stores it; None if it has none."""
+        ...
+
+    @property
     def properties(self) -> Mapping[str, str]:
         """Vendor properties, by the names the library gives them."""
         ...

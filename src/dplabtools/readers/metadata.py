@@ -10,11 +10,22 @@ from dplabtools.errors import ResolutionError
 from dplabtools.readers.base import ScanInfo
 from dplabtools.settings import Settings
 
-__all__ = ["resolved_mpp", "scan_info"]
+__all__ = ["ICC_TAG", "icc_profile", "resolved_mpp", "scan_info"]
 
 logger = logging.getLogger("dplabtools")
 
+ICC_TAG = 34675
+"""Number of the TIFF tag that holds a colour profile."""
+
 _MICRONS_PER_CENTIMETRE = 10_000
+_PROFILE_SIGNATURE = slice(36, 40)
+
+
+def icc_profile(stored: object) -> bytes | None:
+    """Return what stands where a file has its colour profile, if it is one."""
+    if isinstance(stored, bytes) and stored[_PROFILE_SIGNATURE] == b"acsp":
+        return stored
+    return None
 
 
 def scan_info(properties: Mapping[str, str], *, library: str) -> ScanInfo:

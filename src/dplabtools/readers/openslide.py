@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import openslide
-from PIL import Image
+from PIL import Image, ImageCms
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
-from dplabtools.readers.metadata import scan_info
+from dplabtools.readers.metadata import icc_profile, scan_info
 from dplabtools.readers.pixels import opaque, rgb_pixels
 
 __all__ = ["OpenSlideReader"]
@@ -37,6 +37,14 @@ def _open(path: str) -> openslide.OpenSlide:
     handle = openslide.OpenSlide(path)
     handle.set_cache(_shared_cache())
     return handle
+
+
+def _profile(handle: openslide.OpenSlide) -> bytes | None:
+    try:
+        profile = handle.color_profile
+        return None if profile is None else icc_profile(profile.tobytes())
+    except ImageCms.PyCMSError:
+        return None
 
 
 class OpenSlideReader:
@@ -75,6 +83,7 @@ class OpenSlideReader:
             self.sizes: tuple[Size, ...] = handle.level_dimensions
             self.downsamples: tuple[float, ...] = handle.level_downsamples
             self.properties: Mapping[str, str] = dict(handle.properties)
+            self.icc_profile: bytes | None = _profile(handle)
         except openslide.OpenSlideError as error:
             msg = (
                 f"OpenSlide cannot open it ({error}); check that the file is whole, or "

@@ -14,6 +14,7 @@ from PIL import Image
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
+from dplabtools.readers.metadata import icc_profile
 from dplabtools.readers.pixels import opaque, read_clipped
 
 __all__ = ["PillowReader"]
@@ -63,6 +64,7 @@ class PillowReader:
             raise self._unsupported(reason)
         self.sizes: tuple[Size, ...] = (image.size,)
         self.downsamples: tuple[float, ...] = (1.0,)
+        self.icc_profile: bytes | None = icc_profile(image.info.get("icc_profile"))
         self.scan: ScanInfo = ScanInfo()
         self.properties: Mapping[str, str] = {"pillow.format": str(image.format)}
         self._image: Image.Image | None = image

@@ -21,7 +21,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
-from dplabtools.readers.metadata import scan_info
+from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
 from dplabtools.readers.pixels import level_origin, opaque, read_clipped, rgb_pixels
 
 __all__ = ["TiffSlideReader"]
@@ -144,6 +144,8 @@ class TiffSlideReader:
         self.properties: Mapping[str, str] = {
             name: str(value) for name, value in stated.items() if value is not None
         }
+        profile = series.pages[0].tags.valueof(ICC_TAG)
+        self.icc_profile: bytes | None = icc_profile(profile)
         self.scan: ScanInfo = scan_info(self.properties, library="tiffslide")
 
     def _opened(self) -> TiffSlide:

@@ -28,6 +28,8 @@ class SlidePlan:
         Resolutions to deliver; several for multi-resolution patches.
     origins : ndarray of int64, shape (n, views, 2)
         (x, y) of the top-left corners for each view, in level 0 pixels; may be negative.
+    icc_profile : bytes or None
+        Colour profile of the slide.
     """
 
     slide: int
@@ -35,6 +37,7 @@ class SlidePlan:
     pyramid: Pyramid
     views: tuple[Resolution, ...]
     origins: IntArray
+    icc_profile: bytes | None = None
 
     def __len__(self) -> int:
         return len(self.table)

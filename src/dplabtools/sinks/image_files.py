@@ -32,12 +32,12 @@ class _Files:
     root: str
     staging: str
     paths: tuple[tuple[str, ...], ...]
-    encoder: ImageEncoder
+    encoders: tuple[ImageEncoder, ...]  # one for each resolution
 
     @property
     def takes_jpeg(self) -> bool:
         """Whether stored JPEG streams become files as they are."""
-        return self.encoder.takes_jpeg
+        return self.encoders[0].takes_jpeg
 
     def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
         """Return None: files are encoded from whole patches."""
@@ -60,7 +60,7 @@ class _Files:
     def _write(self, number: int, picture: Picture) -> Path:
         """Write one file aside, in a folder of this process alone."""
         aside = Path(self.staging, str(os.getpid()), f"{threading.get_ident()}-{number}")
-        data = self.encoder.encode(picture)
+        data = self.encoders[number].encode(picture)
         try:
             try:
                 aside.write_bytes(data)
@@ -278,7 +278,7 @@ class ImageFileSink:
             root=str(self._folder),
             staging=str(self._run.staging),
             paths=tuple(slide.paths[row] for row in rows.tolist()),
-            encoder=self._encoder,
+            encoders=self._encoder.for_views(plan),
         )
 
     def _begin(self, slide: _SlideFiles) -> None:

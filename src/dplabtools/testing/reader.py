@@ -101,6 +101,11 @@ class ReaderContract:
         with pytest.raises(LevelOutOfRangeError):
             reader.read((0, 0), level, (8, 8))
 
+    def test_the_colour_profile_is_one(self, reader: SlideReader) -> None:
+        """It comes as it is stored, and may be absent."""
+        profile = reader.icc_profile
+        assert profile is None or profile[36:40] == b"acsp"
+
     def test_an_image_that_is_not_there(self, reader: SlideReader) -> None:
         """Nothing of that name is embedded."""
         assert reader.associated_image("no such image") is None

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from dplabtools._typing import Size
 from dplabtools.geometry.pyramid import mean_downsamples
+from dplabtools.readers.metadata import ICC_TAG
 
 __all__ = ["APERIO", "associated_name", "properties_of"]
 
 APERIO: Final = "Aperio"
-_ICC_PROFILE: Final = 34675
 _TEXTS: Final = (
     *("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist"),
     *("HostComputer", "Copyright", "DocumentName"),
@@ -144,7 +144,7 @@ def _levels(sizes: Sequence[Size], tiles: Sequence[Size]) -> Iterator[tuple[str,
 
 
 def _icc(page: Any, prefix: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped library
-    tag = page.tags.get(_ICC_PROFILE)
+    tag = page.tags.get(ICC_TAG)
     if tag is not None:
         yield f"{prefix}icc-size", str(tag.count)
 

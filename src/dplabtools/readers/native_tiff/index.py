@@ -15,6 +15,7 @@ import tifffile
 from dplabtools._typing import IntArray, Size, StrPath
 from dplabtools.errors import UnsupportedSlideError
 from dplabtools.readers.base import slide_file
+from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native_tiff.decode import (
     COMPRESSIONS,
     JPEG,
@@ -85,12 +86,15 @@ class TiffIndex:
         Page of each associated image.
     properties : mapping of str to str
         By the names that OpenSlide gives them.
+    icc_profile : bytes or None
+        Colour profile of level 0.
     """
 
     file_bytes: int
     levels: tuple[TiledLevel, ...]
     associated: Mapping[str, int]
     properties: Mapping[str, str]
+    icc_profile: bytes | None
 
 
 class _RefusalError(Exception):
@@ -157,6 +161,7 @@ def _index(tiff: Any, *, file_bytes: int) -> TiffIndex:  # noqa: ANN401 - untype
             tiles=[level.codec.tile for level in levels],
             associated={name: pages[number] for name, number in associated.items()},
         ),
+        icc_profile=icc_profile(first.tags.valueof(ICC_TAG)),
     )
 
 

@@ -77,6 +77,7 @@ class NativeTiffReader:
         self.sizes: tuple[Size, ...] = tuple(level.size for level in self._index.levels)
         self.downsamples: tuple[float, ...] = mean_downsamples(self.sizes)
         self.properties: Mapping[str, str] = self._index.properties
+        self.icc_profile: bytes | None = self._index.icc_profile
         self.scan: ScanInfo = scan_info(self.properties, library="openslide")
         self._owner = TILES.new_owner()
         self._file: _File | None = file

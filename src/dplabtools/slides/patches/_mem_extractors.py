@@ -73,7 +73,7 @@ class _Pictures:
     def of(cls, table: PatchTable, *, reading: Reading, threads: int) -> _Pictures:
         """Open the slide to see what it is like."""
         spec = SlideSpec(path=table.slide, extra_mpps=reading.extra_mpps(table))
-        pyramid = InspectSlide(reading=reading)(spec)
+        pyramid = InspectSlide(reading=reading)(spec).pyramid
         return cls(
             table=table, reading=reading, spec=spec, pyramid=pyramid, threads=threads
         )
