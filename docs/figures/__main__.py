@@ -5,12 +5,15 @@ from __future__ import annotations
 import coordinates
 import data_flow
 import decode_once
+import growth
 import ring
 
 
 def main() -> None:
     for figure in (coordinates, data_flow, decode_once, ring):
         figure.main()
+    if (growth.HERE / "growth.json").exists():  # measured, not drawn out of nothing
+        growth.main()
 
 
 if __name__ == "__main__":
