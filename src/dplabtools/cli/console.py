@@ -1,38 +1,79 @@
-"""What the command prints: how far a step has come, tables, errors."""
+"""What the command prints: how far a step has come, tables, JSON, errors."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import typer
 
-__all__ = ["INTERRUPTED", "Tell", "one_line_errors", "step"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "USAGE",
+    "Tell",
+    "one_line_errors",
+    "print_json",
+    "step",
+    "table_console",
+]
 
 Tell: TypeAlias = Callable[[int, int, str], None]
 """Takes what is done, what there is to do, and the same in words."""
 
+FAILED: Final = 1
+USAGE: Final = 2
 INTERRUPTED: Final = 130
-_FAILED: Final = 1
 _LOG_INTERVAL_S: Final = 10.0
+_LOG_WIDTH: Final = 120  # a file is as wide as it needs to be
 
 
 @contextmanager
 def one_line_errors() -> Generator[None]:
-    """Turn errors that say what to do into a line and an exit code, without traceback."""
-    from dplabtools.errors import DplabError
+    """Turn errors that say what to do into a line and an exit code, without traceback.
 
-    try:
-        yield
-    except (DplabError, OSError) as error:
-        typer.echo(f"dplabtools: {error}", err=True)
-        raise typer.Exit(_FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("dplabtools: interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    Arguments that make no sense exit with 2, everything else with 1; warnings become
+    lines, too.
+    """
+    from dplabtools.errors import DplabError, ParameterError, ParameterTypeError
+    from dplabtools.errors import ConfigError, OutputFormatError
+
+    wrong_arguments = (
+        *(ParameterError, ParameterTypeError),
+        *(ConfigError, OutputFormatError),
+    )
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        try:
+            yield
+        except (DplabError, OSError) as error:
+            typer.echo(f"dplabtools: {error}", err=True)
+            misused = isinstance(error, wrong_arguments) and error.slide is None
+            raise typer.Exit(USAGE if misused else FAILED) from None
+        except KeyboardInterrupt:
+            typer.echo("dplabtools: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def print_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON has
+    """Print one JSON document on standard output."""
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def table_console() -> Console:
+    """Return where tables go: standard output, as wide as it takes if it is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_LOG_WIDTH)
 
 
 @contextmanager
@@ -92,3 +133,7 @@ class _LogLines:
             self._last = now
             sys.stderr.write(f"{self._title}: {words}\n")
             sys.stderr.flush()
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"dplabtools: warning: {message}", err=True)

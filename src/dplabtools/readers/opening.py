@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -12,7 +13,7 @@ from dplabtools.errors import UnsupportedSlideError
 from dplabtools.readers.base import Colour, SlideReader, slide_file
 from dplabtools.settings import Settings
 
-__all__ = ["open_reader"]
+__all__ = ["Refusal", "open_explained", "open_reader"]
 
 logger = logging.getLogger("dplabtools")
 
@@ -34,6 +35,22 @@ _SLIDES_ONLY: Final = frozenset(
     }
 )
 """Where Pillow, if it opens the file at all, sees an overview and not the slide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a library has against a file.
+
+    Attributes
+    ----------
+    library : str
+        Its name in ``config.slide_library``.
+    reason : str
+        In words, without the name of the slide.
+    """
+
+    library: str
+    reason: str
 
 
 def open_reader(path: StrPath, *, settings: Settings) -> SlideReader:
@@ -61,22 +78,52 @@ def open_reader(path: StrPath, *, settings: Settings) -> SlideReader:
     UnsupportedSlideError
         If none of the libraries opens it; the message says what each has against it.
     """
+    reader, refusals = open_explained(path, settings=settings)
+    if refusals:
+        reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
+        name = Path(path).name
+        logger.info("%s: read by %s (%s)", name, reader.library, reasons)
+    return reader
+
+
+def open_explained(
+    path: StrPath, *, settings: Settings
+) -> tuple[SlideReader, tuple[Refusal, ...]]:
+    """Open a slide as `open_reader` does, and tell why no other library has it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The slide file.
+    settings : Settings
+        As for `open_reader`.
+
+    Returns
+    -------
+    reader : SlideReader
+        Open.
+    refusals : tuple of Refusal
+        Of those that were asked before.
+
+    Raises
+    ------
+    MissingSlideError, UnsupportedSlideError
+        As `open_reader`.
+    """
     file = slide_file(path)
     name = Path(file).name
-    refusals: list[str] = []
+    refusals: list[Refusal] = []
     cause: UnsupportedSlideError | None = None
     for library in _PREFERENCES[settings.slide_library]:
         try:
             _check_worth_trying(library, file, asked=settings.slide_library)
-            reader = _OPENERS[library](file, settings.background)
+            return _OPENERS[library](file, settings.background), tuple(refusals)
         except UnsupportedSlideError as error:
-            refusals.append(f"{library}: {str(error).removeprefix(f'{name}: ')}")
+            reason = str(error).removeprefix(f"{name}: ")
+            refusals.append(Refusal(library=library, reason=reason))
             cause = error
-        else:
-            if refusals:
-                logger.info("%s: read by %s (%s)", name, library, " / ".join(refusals))
-            return reader
-    msg = f"no reader can open it ({' / '.join(refusals)})"
+    reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
+    msg = f"no reader can open it ({reasons})"
     raise UnsupportedSlideError(msg, slide=name) from cause
 
 

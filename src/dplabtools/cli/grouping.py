@@ -1,0 +1,74 @@
+"""Options that belong together, declared once and taken by several commands."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, Final, get_args, get_type_hints
+
+__all__ = ["grouped"]
+
+_NONE: Final = inspect.Parameter.empty
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options.
+
+    A group is a frozen dataclass whose fields are annotated with a `typer.Option` or a
+    `typer.Argument`, and whose attribute ``panel`` says under which title the help
+    lists them. The command has one parameter for each group; typer sees one for each field.
+
+    Parameters
+    ----------
+    command : callable
+        Takes groups, and options of its own.
+
+    Returns
+    -------
+    callable
+        Takes everything singly, by keyword.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _parameters(hints[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+
+    @functools.wraps(command)
+    def flat(**given: Any) -> None:  # noqa: ANN401 - as many types as options
+        made = {
+            name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**made, **given)
+
+    flat.__dict__["__signature__"] = inspect.Signature(parameters)
+    flat.__annotations__ = {each.name: each.annotation for each in parameters}
+    return flat
+
+
+def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
+    """Yield the options of a group, under its title."""
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        annotation = hints[field.name]
+        option = get_args(annotation)[1]
+        if option.rich_help_panel is None or not isinstance(option.rich_help_panel, str):
+            option.rich_help_panel = group.panel
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(field),
+            annotation=annotation,
+        )
+
+
+def _default(field: Field[Any]) -> Any:  # noqa: ANN401 - as many types as options
+    if field.default is not MISSING:
+        return field.default
+    return _NONE if field.default_factory is MISSING else field.default_factory()

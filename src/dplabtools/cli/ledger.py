@@ -1,0 +1,60 @@
+"""What is known of the slides of a run, and what failed, while it is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dplabtools.cli.inputs import SlideInput
+from dplabtools.cli.slide_facts import SlideFacts
+from dplabtools.records.failure import Failure
+from dplabtools.slides.patches import PatchesMock
+
+__all__ = ["Ledger"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """The account of a run.
+
+    Attributes
+    ----------
+    inputs : tuple of SlideInput
+        The slides as given.
+    skip_errors : bool
+        Enter what fails, instead of raising the first error.
+    facts : dict of str to SlideFacts
+        By path.
+    masks : dict of str to str
+        Path of the mask of each slide.
+    patches : dict of str to PatchesMock
+        Patches placed.
+    failures : list of Failure
+        What could not be done.
+    """
+
+    inputs: tuple[SlideInput, ...]
+    skip_errors: bool
+    facts: dict[str, SlideFacts] = field(default_factory=dict)
+    masks: dict[str, str] = field(default_factory=dict)
+    patches: dict[str, PatchesMock] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    def fail(self, slide: str, error: Exception) -> None:
+        """Raise an error that concerns a slide, or enter it."""
+        if not self.skip_errors:
+            raise error
+        self.failures.append(Failure(wsi_file=slide, row=None, error=error))
+
+    def enter(self, failures: Iterable[Failure]) -> None:
+        """Add what a pool has skipped."""
+        self.failures += failures
+
+    def left(self) -> list[SlideInput]:
+        """Return the slides that have not failed."""
+        failed = {each.wsi_file for each in self.failures if each.row is None}
+        return [each for each in self.inputs if each.wsi_file not in failed]
+
+    def of_slide(self, slide: str) -> list[Failure]:
+        """Return what failed of a slide."""
+        return [each for each in self.failures if each.wsi_file == slide]

@@ -1,0 +1,101 @@
+"""Masks of the tissue of many slides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, count
+from pathlib import Path
+
+from dplabtools.cli.console import step
+from dplabtools.cli.inputs import SlideInput
+from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.options.placing import TissueOptions
+from dplabtools.cli.slide_facts import SlideFacts, slide_facts
+from dplabtools.errors import DplabError, MissingMaskError
+from dplabtools.slides.processing import WSITissueMask
+
+__all__ = ["files_named_after", "make_masks", "tissue_mask"]
+
+
+def make_masks(
+    ledger: Ledger, folder: Path, *, tissue: TissueOptions, workers: int, keep: bool
+) -> None:
+    """Find the tissue of each slide, and enter what the slide says about itself.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Its masks are the files given, or those made.
+    folder : Path
+        Where those made go; made if missing.
+    tissue : TissueOptions
+        How to find it.
+    workers : int
+        Threads.
+    keep : bool
+        Use masks that are in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [each.wsi_file for each in ledger.inputs]
+    made = dict(zip(names, files_named_after(names, folder, ".png"), strict=True))
+
+    def examine(each: SlideInput) -> SlideFacts | DplabError:
+        try:
+            facts = slide_facts(each.wsi_file)
+            if each.mask is None and not (keep and made[each.wsi_file].exists()):
+                tissue_mask(each.wsi_file, tissue).save_png(made[each.wsi_file])
+        except DplabError as error:
+            return error
+        return facts
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with step("masks") as tell:
+            results = pool.map(examine, ledger.inputs)
+            slides = zip(ledger.inputs, results, strict=True)
+            for done, (each, result) in enumerate(slides, 1):
+                _enter(ledger, each, result, mask=each.mask or made[each.wsi_file])
+                tell(done, len(names), f"{done:,}/{len(names):,} slides")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def tissue_mask(wsi_file: str, tissue: TissueOptions) -> WSITissueMask:
+    """Return the mask of a slide."""
+    return WSITissueMask(
+        wsi_file=wsi_file,
+        level_or_minsize=tissue.level_or_minsize,
+        mode=tissue.mode.value,
+        color_threshold=tissue.color_threshold,
+        remove_small_holes_ratio=tissue.remove_small_holes_ratio,
+        remove_small_objects_ratio=tissue.remove_small_objects_ratio,
+        remove_all_holes=tissue.remove_all_holes,
+        close_fill_kernel_size=tissue.close_fill_kernel_size,
+    )
+
+
+def files_named_after(slides: Iterable[str], folder: Path, suffix: str) -> list[Path]:
+    """Return a file for each slide, also where slides of several folders share a name."""
+    files: dict[Path, None] = {}
+    for slide in slides:
+        stem = Path(slide).stem
+        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        free = (folder / f"{name}{suffix}" for name in names)
+        files[next(file for file in free if file not in files)] = None
+    return list(files)
+
+
+def _enter(
+    ledger: Ledger, each: SlideInput, result: SlideFacts | DplabError, *, mask: Path
+) -> None:
+    """Enter what has become of the mask of a slide."""
+    if isinstance(result, DplabError):
+        ledger.fail(each.wsi_file, result)
+        return
+    ledger.facts[each.wsi_file] = result
+    if mask.exists():
+        ledger.masks[each.wsi_file] = str(mask)
+        return
+    msg = f"there is no mask {mask}"
+    ledger.fail(each.wsi_file, MissingMaskError(msg, slide=Path(each.wsi_file).name))

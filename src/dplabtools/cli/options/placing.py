@@ -1,0 +1,177 @@
+"""Where patches lie: the parameters of the location classes and of tissue masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import typer
+
+__all__ = ["MaskMode", "PlacingOptions", "Region", "Sampler", "TissueOptions"]
+
+
+class Region(StrEnum):
+    """Where patches may lie."""
+
+    WHOLE_IMAGE = "whole-image"
+    INVERTED = "inverted"
+    POLYGON = "polygon"
+
+
+class Sampler(StrEnum):
+    """How they are spread there."""
+
+    GRID = "grid"
+    RANDOM = "random"
+    POISSON_DISK = "poisson-disk"
+    CUSTOM = "custom"
+
+
+class MaskMode(StrEnum):
+    """How tissue is told from glass."""
+
+    HSV = "hsv"
+    LAB = "lab"
+    OTSU = "otsu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacingOptions:
+    """Where patches lie."""
+
+    panel: ClassVar[str] = "Where patches lie"
+
+    region: Annotated[
+        Region,
+        typer.Option(
+            help="whole-image: on the tissue; polygon: in the polygons of annotations; "
+            "inverted: on the tissue, outside of them."
+        ),
+    ] = Region.WHOLE_IMAGE
+    sampler: Annotated[
+        Sampler, typer.Option(help="How patches are spread.")
+    ] = Sampler.GRID
+    patch_size: Annotated[
+        int, typer.Option(min=1, help="Edge of a patch, in its own pixels.")
+    ] = 256
+    level_or_mpp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL|MPP",
+            help="Resolution of the patches: a whole number is a level, one with a point "
+            "microns per pixel.",
+            show_default="0",
+        ),
+    ] = None
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="The same as microns per pixel."),
+    ] = None
+    level: Annotated[
+        int | None,
+        typer.Option(min=0, help="The same as a level."),
+    ] = None
+    patch_stride: Annotated[
+        float | None,
+        typer.Option(
+            "--patch-stride",
+            "--stride",
+            max=5,
+            help="grid: distance of neighbours, in patch sizes; 0.5 overlaps by half.",
+            show_default="1",
+        ),
+    ] = None
+    num_patches: Annotated[
+        int | None, typer.Option(min=1, help="random: patches of each region.")
+    ] = None
+    poisson_spacing: Annotated[
+        float | None,
+        typer.Option(
+            help="poisson-disk: least distance of two patches, in mask pixels.",
+            show_default="50",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="random, poisson-disk: makes the patches repeatable."),
+    ] = None
+    foreground_ratio: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of a patch that is tissue.")
+    ] = 0.95
+    overlap_ratio: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Least share of a patch that is in its region."),
+    ] = 0.95
+    polygon_buffer: Annotated[
+        float,
+        typer.Option(help="Growth of regions, in mask pixels; negative shrinks them."),
+    ] = 0.0
+    weak_label: Annotated[
+        str | None,
+        typer.Option(
+            help="Label of all patches; not with polygon, whose patches have the labels of "
+            "their polygons.",
+            show_default='""',
+        ),
+    ] = None
+    included_labels: Annotated[
+        list[str],
+        typer.Option(metavar="LABEL", help="Only these labels; may be repeated."),
+    ] = field(default_factory=list)
+    excluded_labels: Annotated[
+        list[str],
+        typer.Option(metavar="LABEL", help="All but these labels; may be repeated."),
+    ] = field(default_factory=list)
+    check_polygons: Annotated[
+        bool | None,
+        typer.Option(
+            "--check-polygons/--no-check-polygons",
+            help="polygon: take polygons out of those that they lie in, and warn of those "
+            "that overlap.",
+            show_default="check-polygons",
+        ),
+    ] = None
+    polygons_overlap_threshold: Annotated[
+        float,
+        typer.Option(min=0, help="Overlap from which on they warn, in patches."),
+    ] = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TissueOptions:
+    """How tissue is found."""
+
+    panel: ClassVar[str] = "Tissue mask"
+
+    level_or_minsize: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Up to 99: level of the mask. Above: the coarsest level that is at least "
+            "so many pixels wide and high.",
+        ),
+    ] = 1000
+    mode: Annotated[
+        MaskMode,
+        typer.Option("--mode", "--mask-mode", help="How tissue is told from glass."),
+    ] = MaskMode.HSV
+    color_threshold: Annotated[
+        float,
+        typer.Option(help="hsv, lab: how far above the mean, as a fraction of it."),
+    ] = 0.1
+    remove_small_holes_ratio: Annotated[
+        float,
+        typer.Option(min=0, help="Holes up to this share of 256 x 256 pixels are filled."),
+    ] = 0.1
+    remove_small_objects_ratio: Annotated[
+        float,
+        typer.Option(min=0, help="Tissue below this share of 256 x 256 pixels is dropped."),
+    ] = 0.1
+    remove_all_holes: Annotated[
+        bool,
+        typer.Option("--remove-all-holes/--keep-large-holes", help="Fill every hole."),
+    ] = False
+    close_fill_kernel_size: Annotated[
+        int, typer.Option(min=0, help="Edge of a closing, in mask pixels; 0 for none.")
+    ] = 0

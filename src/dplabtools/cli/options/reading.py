@@ -1,0 +1,130 @@
+"""How slides are read: what `GenericSlide` and `dplabtools.config` hold for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import typer
+
+__all__ = ["ReadingOptions", "SlideLibrary"]
+
+
+class SlideLibrary(StrEnum):
+    """What reads slides."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    OPENSLIDE = "openslide"
+    TIFFSLIDE = "tiffslide"
+    TIFFOPENSLIDE = "tiffopenslide"
+    PILLOW = "pillow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """How slides are read."""
+
+    panel: ClassVar[str] = "How slides are read"
+
+    external_mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--external-mpp",
+            "--slide-mpp",
+            min=0.001,
+            help="Microns per pixel of level 0, for slides that state none.",
+        ),
+    ] = None
+    mpp_round_decimal_places: Annotated[
+        int,
+        typer.Option(
+            "--mpp-round-decimal-places",
+            "--mpp-decimals",
+            min=0,
+            help="Decimals to which horizontal and vertical mpp have to agree.",
+        ),
+    ] = 5
+    mpp_level_margin: Annotated[
+        float,
+        typer.Option(min=0, help="An mpp this close to a level's is read from it as it is."),
+    ] = 0.003
+    range_min_mpp: Annotated[
+        float, typer.Option(min=0, help="Least mpp that may be asked for.")
+    ] = 0.001
+    range_max_magnification: Annotated[
+        int,
+        typer.Option(min=1, help="Power assumed for that of slides that state none."),
+    ] = 40
+    resampling_filter: Annotated[
+        str, typer.Option(help="LANCZOS, BICUBIC, AREA and others of Pillow's filters.")
+    ] = "LANCZOS"
+    level_zero_resampling: Annotated[
+        bool,
+        typer.Option(
+            "--level-zero-resampling/--no-level-zero-resampling",
+            help="Resample from level 0, rather than from the closest finer level.",
+        ),
+    ] = True
+    slide_library: Annotated[
+        SlideLibrary, typer.Option(help="What reads the slides.")
+    ] = SlideLibrary.AUTO
+    background: Annotated[
+        str,
+        typer.Option(
+            metavar="COLOUR",
+            help="What is outside of a slide: a name, '#rrggbb', or '255,255,255'.",
+        ),
+    ] = "white"
+    print_messages: Annotated[
+        bool,
+        typer.Option(
+            "--print-messages/--no-print-messages",
+            help="Print what readers have to say, on standard error.",
+        ),
+    ] = False
+
+    def apply(self) -> None:
+        """Turn the knobs of the package, for this process and its workers.
+
+        Raises
+        ------
+        DplabError
+            If one has a value that makes no sense.
+        """
+        from dplabtools import config
+        from dplabtools.readers.resampling import check_filter
+        from dplabtools.slides import GenericSlide
+
+        GenericSlide.set_external_mpp(self.external_mpp)
+        GenericSlide.set_mpp_round_decimal_places(self.mpp_round_decimal_places)
+        GenericSlide.set_mpp_level_margin(self.mpp_level_margin)
+        GenericSlide.set_range_min_mpp(self.range_min_mpp)
+        GenericSlide.set_range_max_magnification(self.range_max_magnification)
+        GenericSlide.set_resampling_filter(self.resampling_filter)
+        GenericSlide.set_level_zero_resampling(self.level_zero_resampling)
+        check_filter(self.resampling_filter, mode="tile")
+        config.slide_library = self.slide_library.value
+        config.background = _colour(self.background)
+        if self.print_messages:
+            _print_messages()
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    from dplabtools.masks.colors import parse_color
+
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 3 and all(part.isdecimal() for part in parts):
+        red, green, blue = map(int, parts)
+        return red, green, blue
+    return parse_color(text)
+
+
+def _print_messages() -> None:
+    import logging
+    import sys
+
+    logger = logging.getLogger("dplabtools")
+    logger.addHandler(logging.StreamHandler(sys.stderr))
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,100 @@
+"""How a command goes about its work, and what it tells."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import typer
+
+from dplabtools.cli.config_file import load_config
+
+__all__ = ["CommandOptions", "OnError", "WorkOptions"]
+
+
+class OnError(StrEnum):
+    """What to do about what fails."""
+
+    RAISE = "raise"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOptions:
+    """How the work is done."""
+
+    panel: ClassVar[str] = "How the work is done"
+
+    proc_num_workers: Annotated[
+        int | None,
+        typer.Option(
+            "--proc-num-workers",
+            "--workers",
+            min=1,
+            help="Worker processes.",
+            show_default="one for each core",
+        ),
+    ] = None
+    thread_num_workers: Annotated[
+        int,
+        typer.Option(
+            "--thread-num-workers", "--threads", min=1, help="Threads in each of them."
+        ),
+    ] = 1
+    chunk_timeout_s: Annotated[
+        float,
+        typer.Option(min=0.001, help="Seconds after which a worker counts as hanging."),
+    ] = 900.0
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            help="skip: leave out what fails, list it at the end and exit with 1; "
+            "raise: stop at the first error."
+        ),
+    ] = OnError.SKIP
+
+    @property
+    def processes(self) -> int:
+        """Number of worker processes."""
+        return self.proc_num_workers or usable_cores()
+
+    @property
+    def skip_errors(self) -> bool:
+        """Whether to leave out what fails."""
+        return self.on_error is OnError.SKIP
+
+    @property
+    def error_policy(self) -> Literal["raise", "skip"]:
+        """As the classes take it."""
+        return "skip" if self.skip_errors else "raise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOptions:
+    """Where options come from, and who reads what is printed."""
+
+    panel: ClassVar[str] = "This command"
+
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=load_config,
+            is_eager=True,
+            help="TOML file of options, by the same names; the command line wins.",
+        ),
+    ] = None
+    json_output: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON document instead of tables."),
+    ] = False
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,120 @@
+"""Which slides, and what is known about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+__all__ = ["ForeignOptions", "LocationsFormat", "SlideOptions", "SourceOptions"]
+
+
+class LocationsFormat(StrEnum):
+    """Files that patches can be read from."""
+
+    TRIDENT = "trident"
+    CLAM = "clam"
+    ATLASPATCH = "atlaspatch"
+    GEOJSON = "geojson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideOptions:
+    """The slides."""
+
+    panel: ClassVar[str] = "Slides"
+
+    slides: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SLIDE...",
+            help="Slide files, folders of slides (searched with all folders in them), or "
+            "quoted patterns such as 'slides/**/*.svs'.",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    slides_csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Table of slides with the columns slide and, if wanted, mask, annotation, "
+            "points and label; relative paths start at the folder of the table.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """What is known about each slide."""
+
+    panel: ClassVar[str] = "Masks, annotations, points"
+
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            exists=True,
+            help="Folder of masks named after the slides (png, tif, npy, npz), or the mask "
+            "of the one slide. Otherwise tissue is looked for.",
+        ),
+    ] = None
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            exists=True,
+            help="Folder of annotations named after the slides (XML of ASAP or Sedeen, "
+            "GeoJSON of QuPath, JSON), or the file of the one slide.",
+        ),
+    ] = None
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            exists=True,
+            help="Folder of CSV files named after the slides with the columns x and y "
+            "(level 0 pixels, top-left corners), or the file of the one slide.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignOptions:
+    """Patches that were placed by another tool."""
+
+    panel: ClassVar[str] = "Patches placed elsewhere"
+
+    locations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            exists=True,
+            help="Folder of files of patches named after the slides, or the file of the "
+            "one slide; no patches are placed then.",
+        ),
+    ] = None
+    locations_format: Annotated[
+        LocationsFormat | None,
+        typer.Option("--locations-format", "--file-format", help="What wrote them."),
+    ] = None
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL|MPP",
+            help="Resolution whose pixels x and y of a table count: 0 for level 0 pixels.",
+        ),
+    ] = None
+    check_location: Annotated[
+        bool,
+        typer.Option(
+            "--check-location/--no-check-location",
+            help="Refuse two patches at the same place.",
+        ),
+    ] = True

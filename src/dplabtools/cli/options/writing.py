@@ -1,0 +1,94 @@
+"""What becomes of patches: the parameters of the disk pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+__all__ = ["FileOptions", "OutputOptions", "ResamplingMode"]
+
+
+class ResamplingMode(StrEnum):
+    """How pixels at an mpp that no level has are made."""
+
+    TILE = "tile"
+    WSI = "wsi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """Where to write."""
+
+    panel: ClassVar[str] = "Output"
+
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "--output-dir",
+            metavar="FOLDER",
+            file_okay=False,
+            help="Folder to write to; made if missing.",
+            show_default=False,
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """What the files of patches look like."""
+
+    panel: ClassVar[str] = "Files of patches"
+
+    image_type: Annotated[
+        str, typer.Option(metavar="EXTENSION", help="Kind of the images: png, jpg, ...")
+    ] = "png"
+    quality: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Quality of jpg.", show_default="90"),
+    ] = None
+    save_option: Annotated[
+        list[str],
+        typer.Option(
+            "--save-option",
+            "--save-options",
+            metavar="KEY=VALUE",
+            help="Given to the encoder, such as subsampling=0; may be repeated.",
+        ),
+    ] = field(default_factory=list)
+    levels_or_mpps: Annotated[
+        list[str],
+        typer.Option(
+            metavar="LEVEL|MPP,...",
+            help="Sets of patches at several resolutions around one centre: 0.5,1.0,2.0.",
+        ),
+    ] = field(default_factory=list)
+    global_counter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|none",
+            help="Number of the first set; none counts the sets of each slide.",
+            show_default="1",
+        ),
+    ] = None
+    resampling_mode: Annotated[
+        ResamplingMode | None,
+        typer.Option(
+            help="tile: resample each patch; wsi: as if the whole slide were resampled.",
+            show_default="tile where an mpp is asked for",
+        ),
+    ] = None
+    create_subdirs: Annotated[
+        bool,
+        typer.Option(
+            "--create-subdirs/--no-create-subdirs", help="A folder for each label."
+        ),
+    ] = False
+    filename_comment: Annotated[str, typer.Option(help="Put into each name.")] = ""
+    filename_separator: Annotated[
+        str, typer.Option(help="Put between the parts of a name.")
+    ] = "_"

@@ -1,0 +1,73 @@
+"""What to do about errors, in words of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from dplabtools import errors
+from dplabtools.records.failure import Failure
+from dplabtools.records.run_record import ErrorRecord
+
+__all__ = ["error_record", "remedy_of"]
+
+# The first kind that fits counts.
+_REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (
+        errors.MissingMppError,
+        "state it with --slide-mpp, or ask for a level with --level",
+    ),
+    (errors.MissingSlideError, "check the path"),
+    (
+        errors.UnsupportedSlideError,
+        "get a whole copy of the file; 'dplabtools doctor SLIDE' looks closer",
+    ),
+    (
+        errors.SlideReadError,
+        "get a whole copy of the file, or leave these patches out",
+    ),
+    (
+        errors.LevelOutOfRangeError,
+        "ask for another --level; 'dplabtools info SLIDE' lists those there are",
+    ),
+    (
+        errors.ResolutionError,
+        "ask for another --mpp, or see --mpp-decimals, --slide-mpp and --range-min-mpp",
+    ),
+    (
+        errors.MissingMaskError,
+        "add the mask to the folder of --masks, or leave --masks out to look for tissue",
+    ),
+    (errors.MaskError, "make the mask of this slide, in its shape"),
+    (errors.MaskTypeError, "make the mask an image of one channel, npy or npz"),
+    (
+        errors.MissingAnnotationError,
+        "add the file to the folder of --annotations, or leave the slide out",
+    ),
+    (errors.InvalidPolygonError, "mend the outlines, or shrink less (--polygon-buffer)"),
+    (
+        errors.NotEnoughPatchesError,
+        "lower --num-patches, --foreground-ratio or --overlap-ratio",
+    ),
+    (errors.MissingLocationsError, "add the file to the folder of --locations"),
+    (errors.NotEnoughMemoryError, "lower --workers; 'dplabtools doctor' shows the memory"),
+    (
+        errors.WorkerError,
+        "lower --workers if memory is short, or raise --chunk-timeout-s; 'dplabtools "
+        "doctor SLIDE' looks closer",
+    ),
+)
+
+
+def remedy_of(error: BaseException) -> str:
+    """Return what to do about an error; empty where it says so itself."""
+    return next((words for kind, words in _REMEDIES if isinstance(error, kind)), "")
+
+
+def error_record(failure: Failure) -> ErrorRecord:
+    """Return what failed, for the record of a run."""
+    return ErrorRecord(
+        row=failure.row,
+        error=str(failure.error).removeprefix(f"{Path(failure.wsi_file).name}: "),
+        remedy=remedy_of(failure.error),
+    )

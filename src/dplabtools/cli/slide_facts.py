@@ -1,0 +1,77 @@
+"""What a slide says about itself, and who reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dplabtools import config
+from dplabtools._typing import Size
+from dplabtools.readers.layout import StoredLevel, stored_levels
+from dplabtools.readers.metadata import resolved_mpp
+from dplabtools.readers.opening import Refusal, open_explained
+
+__all__ = ["SlideFacts", "slide_facts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideFacts:
+    """What is known about a slide.
+
+    Attributes
+    ----------
+    wsi_file : str
+        Its path.
+    reader : str
+        Library that reads it.
+    refusals : tuple of Refusal
+        Of libraries that were asked before.
+    vendor : str
+        As the file states it; may be empty.
+    levels : tuple of StoredLevel
+        Finest first.
+    mpp : float or None
+        Microns per pixel of level 0.
+    mpp_source : str
+        Where that was found; empty if nowhere.
+    power : float or None
+        Objective power.
+    """
+
+    wsi_file: str
+    reader: str
+    refusals: tuple[Refusal, ...]
+    vendor: str
+    levels: tuple[StoredLevel, ...]
+    mpp: float | None
+    mpp_source: str
+    power: float | None
+
+    @property
+    def size(self) -> Size:
+        """Width and height of level 0."""
+        return self.levels[0].size
+
+
+def slide_facts(wsi_file: str) -> SlideFacts:
+    """Open a slide, and return what is known about it.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be opened, or states two different mpps.
+    """
+    settings = config.snapshot()
+    reader, refusals = open_explained(wsi_file, settings=settings)
+    with reader:
+        mpps = resolved_mpp(reader.scan, settings=settings, slide=Path(wsi_file).name)
+        return SlideFacts(
+            wsi_file=wsi_file,
+            reader=reader.library,
+            refusals=refusals,
+            vendor=reader.properties.get("openslide.vendor", ""),
+            levels=stored_levels(wsi_file, reader),
+            mpp=None if mpps is None else mpps[0],
+            mpp_source=reader.scan.source or ("" if mpps is None else "external_mpp"),
+            power=reader.scan.power,
+        )

@@ -1,0 +1,96 @@
+"""How the levels of a file are stored: in which tiles, and how these are compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dplabtools._typing import Size
+from dplabtools.readers.base import SlideReader
+
+__all__ = ["StoredLevel", "stored_levels"]
+
+_SPELLINGS: Final = {
+    **{"OLD_JPEG": "JPEG", "APERIO_JP2000_YCBC": "JPEG 2000 (YCbCr)"},
+    **{"APERIO_JP2000_RGB": "JPEG 2000 (RGB)", "JPEG2000": "JPEG 2000"},
+    **{"ADOBE_DEFLATE": "deflate", "DEFLATE": "deflate", "NONE": "none"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLevel:
+    """A level as the file has it.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Width and height, in pixels.
+    downsample : float
+        Level 0 pixels per pixel.
+    tile : (int, int) or None
+        Width and height of its tiles; None if it has none, or nobody tells.
+    compression : str
+        Name of the compression; empty if nobody tells.
+    """
+
+    size: Size
+    downsample: float
+    tile: Size | None = None
+    compression: str = ""
+
+
+def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
+    """Return how the levels of an open slide are stored.
+
+    Parameters
+    ----------
+    path : str
+        The slide file.
+    reader : SlideReader
+        That has it open.
+
+    Returns
+    -------
+    tuple of StoredLevel
+        One for each level of the reader.
+    """
+    pages = _pages_by_size(path)
+    return tuple(
+        _stored(number, size, reader, pages.get(size))
+        for number, size in enumerate(reader.sizes)
+    )
+
+
+def _stored(number: int, size: Size, reader: SlideReader, page: Any) -> StoredLevel:  # noqa: ANN401 - untyped library
+    tile = _stated_tile(reader.properties, number)
+    compression = ""
+    if page is not None:
+        name = str(page.compression.name)
+        compression = _SPELLINGS.get(name, name)
+        tile = (page.tilewidth, page.tilelength) if page.is_tiled else None
+    return StoredLevel(
+        size=size,
+        downsample=reader.downsamples[number],
+        tile=tile,
+        compression=compression,
+    )
+
+
+def _stated_tile(properties: Mapping[str, str], number: int) -> Size | None:
+    """Return the tiles that OpenSlide states."""
+    names = (f"openslide.level[{number}].tile-{side}" for side in ("width", "height"))
+    width, height = (properties.get(name, "") for name in names)
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
+
+
+def _pages_by_size(path: str) -> dict[Size, Any]:
+    """Return the pages of a TIFF; none if it is no TIFF that can be made out."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = [page for first in tiff.pages for page in (first, *(first.pages or ()))]
+            return {(page.imagewidth, page.imagelength): page for page in reversed(pages)}
+    except Exception:  # noqa: BLE001 - whatever a parser makes of a file it does not know
+        return {}
