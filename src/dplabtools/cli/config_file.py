@@ -55,9 +55,7 @@ def load_config(context: typer.Context, config: Path | None) -> Path | None:
     return config
 
 
-def effective_options(
-    context: typer.Context, settled: Mapping[str, Any]
-) -> dict[str, Any]:
+def effective_options(context: typer.Context, settled: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options in effect, with hyphens, in the order of the help.
 
     Parameters
@@ -73,8 +71,9 @@ def effective_options(
         Only what TOML and JSON have. Paths are absolute.
     """
     options: dict[str, Any] = {}
-    for name, value in context.params.items():
-        plain = _plain(settled.get(name, value))
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        plain = _plain(settled.get(name, context.params.get(name)))
         if name not in _OF_ONE_RUN and plain not in (None, []):
             options[name.replace("_", "-")] = plain
     return options
@@ -102,7 +101,7 @@ def _names(context: typer.Context) -> dict[str, str]:
     """Return the name of the parameter for each key that the file may have."""
     names: dict[str, str] = {}
     for parameter in context.command.params:
-        if parameter.name is None or parameter.name in _OF_ONE_RUN:
+        if parameter.name in _OF_ONE_RUN:
             continue
         names[parameter.name] = parameter.name
         for option in parameter.opts:
@@ -115,7 +114,9 @@ def _option_for(key: str, names: Mapping[str, str], *, file: Path) -> str:
     if name is not None:
         return name
     near = difflib.get_close_matches(key.replace("-", "_"), names, n=1, cutoff=0.0)
-    msg = f"{file}: there is no option {key!r}; the nearest is {near[0].replace('_', '-')!r}"
+    msg = (
+        f"{file}: there is no option {key!r}; the nearest is {near[0].replace('_', '-')!r}"
+    )
     raise typer.BadParameter(msg)
 
 

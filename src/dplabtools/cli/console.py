@@ -43,8 +43,13 @@ def one_line_errors() -> Generator[None]:
     Arguments that make no sense exit with 2, everything else with 1; warnings become
     lines, too.
     """
-    from dplabtools.errors import DplabError, ParameterError, ParameterTypeError
-    from dplabtools.errors import ConfigError, OutputFormatError
+    from dplabtools.errors import (
+        ConfigError,
+        DplabError,
+        OutputFormatError,
+        ParameterError,
+        ParameterTypeError,
+    )
 
     wrong_arguments = (
         *(ParameterError, ParameterTypeError),

@@ -1,32 +1,39 @@
-"""What ``dplabtools extract`` does: masks, locations, files, and a report of it all."""
+"""What ``dplabtools extract`` does: masks, locations, files, and a record of it all."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import chain, count
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from dplabtools.cli.config_file import CONFIG_FILE, save_config
 from dplabtools.cli.console import step
-from dplabtools.errors import DplabError
+from dplabtools.cli.inputs import SlideInput
+from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.masking import make_masks
+from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
+from dplabtools.cli.options.running import WorkOptions
+from dplabtools.cli.options.slides import ForeignOptions
+from dplabtools.cli.options.writing import FileOptions
+from dplabtools.cli.placing_run import Placing, place, read_placed
+from dplabtools.cli.resolution import parse_resolutions
+from dplabtools.cli.run_account import Beginning, manifests_in, run_record
 from dplabtools.extraction.progress import Progress
-from dplabtools.records.failure import Failure
-from dplabtools.slides import GenericSlide
-from dplabtools.slides.patches import DiskPatchExtractorPool, WholeImageGridPatchesPool
-from dplabtools.slides.processing import WSITissueMask
+from dplabtools.records.run_record import RunRecord
+from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.slides.patches import (
+    DiskPatchExtractorPool,
+    MultiResDiskPatchExtractorPool,
+    PatchesMock,
+)
 
-__all__ = ["Report", "Request", "carry_out", "complete_slides"]
+__all__ = ["Request", "Written", "carry_out", "place_all", "write_files"]
 
-_MASK_MINSIZE: Final = 1000  # pixels: a megapixel or a few, some microns each
+_JPEG = ("jpg", "jpeg", "jpe", "jfif")
+_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,111 +42,68 @@ class Request:
 
     Attributes
     ----------
-    slides : tuple of str
-        Paths, each once.
+    inputs : tuple of SlideInput
+        The slides.
     out : Path
         Folder to write to.
-    patch_size : int
-        Edge of a patch, in pixels.
-    level_or_mpp : int or float
-        Level (int) or microns per pixel (float).
-    stride : float
-        Distance of neighbours, in patch sizes.
-    foreground_ratio : float
-        Least share of a patch that is tissue.
-    image_type : str
-        Extension of the files.
-    quality : int or None
-        Given to the encoder, if it has such an option.
-    slide_mpp : float or None
-        Microns per pixel of level 0 of slides that state none.
-    mpp_decimals : int
-        Decimals to which horizontal and vertical mpp have to agree.
-    workers : int or None
-        Processes; None: one for each core.
-    threads : int
-        Threads in each.
-    skip_errors : bool
-        Leave out what fails, rather than stop.
+    level_or_mpp : int or float or None
+        Level (int) or microns per pixel (float); None if nobody says.
+    placing, tissue, foreign, files, work : option groups
+        The rest.
+    parameters : mapping of str to object
+        All options in effect, for the record.
+    command : tuple of str
+        The command line.
     """
 
-    slides: tuple[str, ...]
+    inputs: tuple[SlideInput, ...]
     out: Path
-    patch_size: int
-    level_or_mpp: int | float
-    stride: float
-    foreground_ratio: float
-    image_type: str
-    quality: int | None
-    slide_mpp: float | None
-    mpp_decimals: int
-    workers: int | None
-    threads: int
-    skip_errors: bool
+    level_or_mpp: int | float | None
+    placing: PlacingOptions
+    tissue: TissueOptions
+    foreign: ForeignOptions
+    files: FileOptions
+    work: WorkOptions
+    parameters: Mapping[str, Any]
+    command: tuple[str, ...]
 
     @property
-    def processes(self) -> int:
-        """Number of worker processes."""
-        return self.workers or _cores()
+    def filters_patches(self) -> bool:
+        """Whether label options choose among patches, not among polygons."""
+        foreign = self.foreign.locations is not None
+        return foreign or self.placing.region is Region.WHOLE_IMAGE
+
+    def wants(self, label: str) -> bool:
+        """Tell whether patches of a label are extracted."""
+        included, excluded = self.placing.included_labels, self.placing.excluded_labels
+        if not self.filters_patches:
+            return True
+        return (label in included or not included) and label not in excluded
 
     @property
-    def on_error(self) -> Literal["raise", "skip"]:
-        """As the pools take it."""
-        return "skip" if self.skip_errors else "raise"
+    def views(self) -> tuple[int | float, ...]:
+        """Resolutions of each set; empty for single patches."""
+        return parse_resolutions(self.files.levels_or_mpps)
 
 
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What became of each slide.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What an extractor pool has written.
 
     Attributes
     ----------
-    request : Request
-        What was asked for.
-    placed : Counter of str
-        Number of patches asked for, by slide.
-    failures : list of Failure
-        What could not be done.
-    seconds : float
-        How long it took.
+    manifest_ids : dict of str to str
+        By path of the slide.
+    seconds : dict of str to float
+        How long workers were at it, by path of the slide.
     """
 
-    request: Request
-    placed: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything could not be done."""
-        return bool(self.failures)
-
-    def print(self) -> None:
-        """Print a table of the slides on standard output."""
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=120)  # a file is as wide as it needs to be
-        table = Table(title="Patches", title_justify="left", caption_justify="left")
-        table.add_column("slide", overflow="fold")
-        table.add_column("patches", justify="right")
-        table.add_column("status", overflow="fold")
-        total = 0
-        for slide in self.request.slides:
-            mine = [each for each in self.failures if each.wsi_file == slide]
-            written = _written(self.placed[slide], mine)
-            total += written
-            cells = (Path(slide).name, f"{written:,}", _status(written, mine))
-            table.add_row(*map(Text, cells))
-        rate = total / self.seconds if self.seconds else 0.0
-        table.caption = Text(
-            f"{total:,} patches in {self.seconds:,.1f} s ({rate:,.0f}/s), "
-            f"in {self.request.out}"
-        )
-        console.print(table)
+    manifest_ids: dict[str, str]
+    seconds: dict[str, float]
 
 
-def carry_out(request: Request) -> Report:
-    """Extract the tissue of slides.
+def carry_out(request: Request) -> RunRecord:
+    """Extract, and save the record of it.
 
     Parameters
     ----------
@@ -148,8 +112,9 @@ def carry_out(request: Request) -> Report:
 
     Returns
     -------
-    Report
-        What became of each slide.
+    RunRecord
+        What became of each slide; it is in the folder, too. If it was interrupted, it
+        says so.
 
     Raises
     ------
@@ -159,138 +124,164 @@ def carry_out(request: Request) -> Report:
     OSError
         If the output folder cannot be made.
     """
-    begun = time.perf_counter()
-    report = Report(request=request)
-    GenericSlide.set_external_mpp(request.slide_mpp)
-    GenericSlide.set_mpp_round_decimal_places(request.mpp_decimals)
-    masks = _masks(request, report)
-    locations = _locations(request, masks, report)
-    _files(request, locations, report)
-    report.seconds = time.perf_counter() - begun
-    return report
-
-
-def complete_slides(out: Path) -> set[Path]:
-    """Return the manifests in an output folder; a slide has one when it is complete."""
-    return set(out.glob("manifests/manifest__*.txt"))
-
-
-def _masks(request: Request, report: Report) -> dict[str, Path]:
-    """Save a mask of the tissue of each slide; return where."""
-    folder = request.out / "masks"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = dict(zip(request.slides, _mask_files(folder, request.slides), strict=True))
-    slides = len(files)
-    pool = ThreadPoolExecutor(request.processes)
+    ImageEncoder(image_type=request.files.image_type, options=save_options(request.files))
+    beginning = Beginning(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        clock=time.perf_counter(),
+        command=request.command,
+        parameters=request.parameters,
+        manifests=manifests_in(request.out),
+    )
+    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    request.out.mkdir(parents=True, exist_ok=True)
+    save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
+    written = None
+    interrupted = False
     try:
-        with step("masks") as tell:
-            results = pool.map(_try_mask, files, files.values())
-            for done, (slide, error) in enumerate(zip(files, results, strict=True), 1):
-                if error is not None:
-                    if not request.skip_errors:
-                        raise error
-                    report.failures.append(Failure(wsi_file=slide, row=None, error=error))
-                tell(done, slides, f"{done:,}/{slides:,} slides")
-    finally:
-        pool.shutdown(cancel_futures=True)
-    failed = {failure.wsi_file for failure in report.failures}
-    return {slide: file for slide, file in files.items() if slide not in failed}
+        place_all(request, ledger, masks=request.out / "masks")
+        written = write_files(
+            request, list(ledger.patches.values()), ledger, out=request.out
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    record = run_record(
+        beginning, ledger, out=request.out, written=written, interrupted=interrupted
+    )
+    record.save(request.out)
+    return record
 
 
-def _try_mask(slide: str, file: Path) -> DplabError | None:
-    """Save the mask of a slide; return what went wrong."""
-    try:
-        WSITissueMask(wsi_file=slide, level_or_minsize=_MASK_MINSIZE).save_png(file)
-    except DplabError as error:
-        return error
-    return None
+def place_all(request: Request, ledger: Ledger, *, masks: Path) -> None:
+    """Find the tissue of all slides, and place patches on it; or read where they are."""
+    make_masks(
+        ledger,
+        masks,
+        tissue=request.tissue,
+        workers=request.work.processes,
+        keep=False,
+    )
+    if request.foreign.locations is not None:
+        read_placed(
+            ledger,
+            request.foreign,
+            request.placing,
+            level_or_mpp=request.level_or_mpp,
+        )
+    else:
+        level_or_mpp = 0 if request.level_or_mpp is None else request.level_or_mpp
+        placing = Placing(
+            options=request.placing,
+            level_or_mpp=level_or_mpp,
+            work=request.work,
+            preview={},
+        )
+        place(ledger, placing)
+    for slide, patches in ledger.patches.items():
+        counts = patches.patch_info.items()
+        ledger.labels[slide] = {name: n for name, n in counts if request.wants(name)}
 
 
-def _mask_files(folder: Path, slides: Iterable[str]) -> list[Path]:
-    """Return a file for each mask, also where slides of several folders share a name."""
-    files: list[Path] = []
-    for slide in slides:
-        stem = Path(slide).stem
-        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-        free = (folder / f"{name}.png" for name in names)
-        files.append(next(file for file in free if file not in files))
-    return files
-
-
-def _locations(
-    request: Request, masks: dict[str, Path], report: Report
-) -> WholeImageGridPatchesPool:
-    """Place patches on the tissue of each slide."""
-    with step("locations") as tell:
+def write_files(
+    request: Request, patches: list[PatchesMock], ledger: Ledger, *, out: Path
+) -> Written:
+    """Write the patches; what fails is entered."""
+    with step("patches") as tell:
 
         def say(progress: Progress) -> None:
-            done, total = progress.slides_done, progress.slides_total
-            tell(done, total, f"{done:,}/{total:,} slides")
+            tell(progress.done, progress.total, str(progress))
 
-        pool = WholeImageGridPatchesPool(
-            wsi_file_list=list(masks),
-            mask_data_list=list(masks.values()),
-            patches_args={
-                "patch_size": request.patch_size,
-                "level_or_mpp": request.level_or_mpp,
-                "patch_stride": request.stride,
-                "foreground_ratio": request.foreground_ratio,
-            },
-            proc_num_workers=request.processes,
-            on_error=request.on_error,
-            progress=say,
-        )
-    report.failures += pool.errors
-    report.placed.update({each.wsi_file: each.patch_count for each in pool})
-    return pool
-
-
-def _files(request: Request, locations: WholeImageGridPatchesPool, report: Report) -> None:
-    """Write the patches."""
-    with step("patches") as tell:
-        pool = DiskPatchExtractorPool(
-            output_dir=request.out,
-            image_type=request.image_type,
-            patches_pool=locations,
-            proc_num_workers=request.processes,
-            thread_num_workers=request.threads,
-            resampling_mode="tile" if isinstance(request.level_or_mpp, float) else None,
-            save_options={} if request.quality is None else {"quality": request.quality},
-            on_error=request.on_error,
-            progress=lambda now: tell(now.done, now.total, str(now)),
-        )
-    report.failures += pool.errors
+        arguments: dict[str, Any] = {
+            **_arguments(request),
+            "output_dir": out,
+            "patches_pool": patches,
+            "progress": say,
+        }
+        pool: DiskPatchExtractorPool | MultiResDiskPatchExtractorPool
+        if request.views:
+            pool = MultiResDiskPatchExtractorPool(
+                levels_or_mpps=request.views,
+                global_counter=_counter(request.files.global_counter),
+                **arguments,
+            )
+        else:
+            pool = DiskPatchExtractorPool(**arguments)
+    ledger.enter(pool.errors)
+    names = [each.wsi_file for each in patches]
+    return Written(
+        manifest_ids=dict(zip(names, pool.manifest_ids, strict=True)),
+        seconds=dict(zip(names, pool.slide_seconds, strict=True)),
+    )
 
 
-def _written(placed: int, failures: Sequence[Failure]) -> int:
-    """Return how many patches of a slide were written."""
-    if any(failure.row is None for failure in failures):
-        return 0
-    return placed - len(failures)
+def _arguments(request: Request) -> dict[str, Any]:
+    """Return what all disk pools take."""
+    files, work, placing = request.files, request.work, request.placing
+    by_label = request.filters_patches
+    return {
+        "image_type": files.image_type,
+        "proc_num_workers": work.processes,
+        "thread_num_workers": work.thread_num_workers,
+        "filename_comment": files.filename_comment,
+        "filename_separator": files.filename_separator,
+        "create_subdirs": files.create_subdirs,
+        "save_options": save_options(files),
+        "resampling_mode": _resampling_mode(request),
+        "included_labels": placing.included_labels if by_label else (),
+        "excluded_labels": placing.excluded_labels if by_label else (),
+        "on_error": work.error_policy,
+        "chunk_timeout_s": work.chunk_timeout_s,
+    }
 
 
-def _status(written: int, failures: Sequence[Failure]) -> str:
-    """Return what became of a slide, in words."""
-    for failure in failures:
-        if failure.row is None:
-            return f"failed: {_reason(failure)}"
-    if failures:
-        reasons = Counter(map(_reason, failures))
-        listed = "; ".join(
-            reason if times == 1 else f"{reason} ({times} times)"
-            for reason, times in reasons.items()
-        )
-        return f"{len(failures):,} patches failed: {listed}"
-    return "complete" if written else "no patch: too little tissue was found"
+def _resampling_mode(request: Request) -> str | None:
+    """Return how to resample; as is said, else only where there may be something to."""
+    if request.files.resampling_mode is not None:
+        return request.files.resampling_mode.value
+    foreign = request.foreign.locations is not None
+    asked = (*request.views, request.level_or_mpp)
+    return "tile" if foreign or any(isinstance(each, float) for each in asked) else None
 
 
-def _reason(failure: Failure) -> str:
-    """Return what went wrong, without the name of the slide."""
-    return str(failure.error).removeprefix(f"{Path(failure.wsi_file).name}: ")
+def save_options(files: FileOptions) -> dict[str, Any]:
+    """Return what the encoder is given.
+
+    Raises
+    ------
+    typer.BadParameter
+        If an option is no ``KEY=VALUE``.
+    """
+    given = dict(map(_save_option, files.save_option))
+    if files.image_type.lower() in _JPEG:
+        return {"quality": files.quality or _QUALITY, **given}
+    return given
 
 
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _save_option(text: str) -> tuple[str, Any]:
+    import typer
+
+    key, equals, value = text.partition("=")
+    if not equals:
+        msg = f"--save-option takes KEY=VALUE, not {text!r}"
+        raise typer.BadParameter(msg)
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return key, words[value.lower()]
+    for kind in (int, float):
+        try:
+            return key, kind(value)
+        except ValueError:
+            continue
+    return key, value
+
+
+def _counter(text: str | None) -> int | None:
+    import typer
+
+    if text is None:
+        return 1
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal():
+        msg = f"--global-counter takes a whole number or none, not {text!r}"
+        raise typer.BadParameter(msg)
+    return int(text)

@@ -30,8 +30,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     callable
         Takes everything singly, by keyword.
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    hints: dict[str, Any] = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {
+        name: kind for name, kind in hints.items() if is_dataclass(kind)
+    }
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
@@ -58,8 +60,7 @@ def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
     for field in fields(group):
         annotation = hints[field.name]
         option = get_args(annotation)[1]
-        if option.rich_help_panel is None or not isinstance(option.rich_help_panel, str):
-            option.rich_help_panel = group.panel
+        option.rich_help_panel = group.panel
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,

@@ -165,7 +165,7 @@ def _slides_of(path: Path) -> Iterable[Path]:
             raise typer.BadParameter(msg)
         return slides
     if has_magic(str(path)) and not path.exists():
-        matches = sorted(map(Path, glob(str(path), recursive=True)))
+        matches = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207 - as typed
         if not matches:
             msg = f"no file matches {str(path)!r}"
             raise typer.BadParameter(msg)

@@ -29,6 +29,8 @@ class Ledger:
         Path of the mask of each slide.
     patches : dict of str to PatchesMock
         Patches placed.
+    labels : dict of str to dict of str to int
+        Number of patches to be had of each slide, by label.
     failures : list of Failure
         What could not be done.
     """
@@ -38,6 +40,7 @@ class Ledger:
     facts: dict[str, SlideFacts] = field(default_factory=dict)
     masks: dict[str, str] = field(default_factory=dict)
     patches: dict[str, PatchesMock] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     def fail(self, slide: str, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,12 @@ from dplabtools.cli.options.placing import PlacingOptions, Region, Sampler
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.resolution import parse_resolution
-from dplabtools.errors import DplabError, InvalidLocationError, MissingAnnotationError
+from dplabtools.errors import (
+    DplabError,
+    DplabWarning,
+    InvalidLocationError,
+    MissingAnnotationError,
+)
 from dplabtools.extraction.progress import Progress
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.slides import patches as classes
@@ -44,6 +50,7 @@ _POOLS: Final[Mapping[tuple[Region, Sampler], Callable[..., Any]]] = {
     (Region.POLYGON, Sampler.POISSON_DISK): classes.PolygonRegionPoissonDiskPatchesPool,
     (Region.POLYGON, Sampler.CUSTOM): classes.PolygonRegionCustomPatchesPool,
 }
+_MUCH_COARSER: Final = 1.5  # than the patches: they show little that is sharp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +173,7 @@ def place(ledger: Ledger, placing: Placing) -> None:
     config.set_slide_setting(
         polygons_overlap_threshold=placing.options.polygons_overlap_threshold
     )
+    _warn_of_enlarging(ledger, placing.level_or_mpp)
     outlines, points = _read_files(ledger, placing.options)
     slides = ledger.left()
     names = [each.wsi_file for each in slides]
@@ -194,7 +202,11 @@ def place(ledger: Ledger, placing: Placing) -> None:
 
 
 def read_placed(
-    ledger: Ledger, foreign: ForeignOptions, placing: PlacingOptions, given: int | float | None
+    ledger: Ledger,
+    foreign: ForeignOptions,
+    placing: PlacingOptions,
+    *,
+    level_or_mpp: float | None,
 ) -> None:
     """Read the patches that another tool has placed, and enter them.
 
@@ -206,7 +218,7 @@ def read_placed(
         Where the patches are.
     placing : PlacingOptions
         Their size and label.
-    given : int or float or None
+    level_or_mpp : int or float or None
         Their resolution, where the files do not say it.
     """
     if foreign.locations_format is None:
@@ -226,7 +238,7 @@ def read_placed(
                     file=file or Path(),
                     file_format=name,
                     wsi_file=each.wsi_file,
-                    level_or_mpp=given,
+                    level_or_mpp=level_or_mpp,
                     patch_size=placing.patch_size if "patch_size" in takes else None,
                     frame=frame,
                     label=each.label or placing.weak_label or "",
@@ -235,6 +247,19 @@ def read_placed(
             except DplabError as error:
                 ledger.fail(each.wsi_file, error)
             tell(done, count, f"{done:,}/{count:,} slides")
+
+
+def _warn_of_enlarging(ledger: Ledger, level_or_mpp: float) -> None:
+    """Tell of slides that are much coarser than the patches wanted of them."""
+    for slide, facts in ledger.facts.items():
+        if not isinstance(level_or_mpp, float) or facts.mpp is None:
+            continue
+        if facts.mpp > _MUCH_COARSER * level_or_mpp:
+            msg = (
+                f"{Path(slide).name}: level 0 has {facts.mpp:g} um/px; patches of "
+                f"{level_or_mpp:g} um/px are it, enlarged"
+            )
+            warnings.warn(msg, DplabWarning, stacklevel=2)
 
 
 def _read_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,7 @@ from dplabtools import errors
 from dplabtools.records.failure import Failure
 from dplabtools.records.run_record import ErrorRecord
 
-__all__ = ["error_record", "remedy_of"]
+__all__ = ["error_record", "in_brief", "remedy_of"]
 
 # The first kind that fits counts.
 _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -53,8 +54,7 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (errors.NotEnoughMemoryError, "lower --workers; 'dplabtools doctor' shows the memory"),
     (
         errors.WorkerError,
-        "lower --workers if memory is short, or raise --chunk-timeout-s; 'dplabtools "
-        "doctor SLIDE' looks closer",
+        "lower --workers if memory is short; 'dplabtools doctor SLIDE' looks closer",
     ),
 )
 
@@ -62,6 +62,16 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
 def remedy_of(error: BaseException) -> str:
     """Return what to do about an error; empty where it says so itself."""
     return next((words for kind, words in _REMEDIES if isinstance(error, kind)), "")
+
+
+def in_brief(record: ErrorRecord) -> str:
+    """Return an error as a table shows it, with the remedy of the command line.
+
+    The details, and what a caller of the classes would do, are left out.
+    """
+    if not record.remedy:
+        return record.error
+    return f"{re.split(r'; | [(]', record.error, maxsplit=1)[0]} → {record.remedy}"
 
 
 def error_record(failure: Failure) -> ErrorRecord:

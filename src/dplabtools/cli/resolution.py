@@ -13,7 +13,9 @@ __all__ = ["chosen_resolution", "parse_resolution", "parse_resolutions"]
 _NAMES = ("level_or_mpp", "mpp", "level")
 
 
-def chosen_resolution(context: typer.Context, placing: PlacingOptions) -> int | float | None:
+def chosen_resolution(
+    context: typer.Context, placing: PlacingOptions
+) -> int | float | None:
     """Return the resolution asked for by whichever option; the command line wins.
 
     Parameters
@@ -33,7 +35,7 @@ def chosen_resolution(context: typer.Context, placing: PlacingOptions) -> int | 
     typer.BadParameter
         If it is named twice, or is no number.
     """
-    given = dict(
+    given: dict[str, str | float | None] = dict(
         zip(_NAMES, (placing.level_or_mpp, placing.mpp, placing.level), strict=True)
     )
     named = [name for name, value in given.items() if value is not None]

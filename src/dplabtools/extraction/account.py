@@ -37,6 +37,8 @@ class Account:
         For each slide, which of its rows were delivered.
     pids : list of int
         For each slide, the process that was last at it.
+    seconds : list of float
+        For each slide, how long workers were at it, all together.
     profile : Profile
         Where the time went.
     """
@@ -47,6 +49,7 @@ class Account:
             np.zeros(len(table), dtype=np.bool_) for table in tables
         ]
         self.pids = [0] * len(tables)
+        self.seconds = [0.0] * len(tables)
         self.profile = Profile()
         self._tables = tables
         self._skip_errors = skip_errors
@@ -108,6 +111,7 @@ class Account:
         if outcome.error is None:
             failed = list(outcome.result.failed)
             self.profile.add(outcome.pid, outcome.result.seconds)
+            self.seconds[chunk.slide] += sum(outcome.result.seconds.values())
         else:
             error = self._named(outcome.error, chunk.slide)
             if not self._skip_errors or not isinstance(error, (SlideError, WorkerError)):

@@ -12,9 +12,13 @@ from dplabtools.readers.base import SlideReader
 __all__ = ["StoredLevel", "stored_levels"]
 
 _SPELLINGS: Final = {
-    **{"OLD_JPEG": "JPEG", "APERIO_JP2000_YCBC": "JPEG 2000 (YCbCr)"},
-    **{"APERIO_JP2000_RGB": "JPEG 2000 (RGB)", "JPEG2000": "JPEG 2000"},
-    **{"ADOBE_DEFLATE": "deflate", "DEFLATE": "deflate", "NONE": "none"},
+    "OLD_JPEG": "JPEG",
+    "APERIO_JP2000_YCBC": "JPEG 2000 (YCbCr)",
+    "APERIO_JP2000_RGB": "JPEG 2000 (RGB)",
+    "JPEG2000": "JPEG 2000",
+    "ADOBE_DEFLATE": "deflate",
+    "DEFLATE": "deflate",
+    "NONE": "none",
 }
 
 
@@ -56,25 +60,23 @@ def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
         One for each level of the reader.
     """
     pages = _pages_by_size(path)
-    return tuple(
-        _stored(number, size, reader, pages.get(size))
-        for number, size in enumerate(reader.sizes)
-    )
-
-
-def _stored(number: int, size: Size, reader: SlideReader, page: Any) -> StoredLevel:  # noqa: ANN401 - untyped library
-    tile = _stated_tile(reader.properties, number)
-    compression = ""
-    if page is not None:
-        name = str(page.compression.name)
-        compression = _SPELLINGS.get(name, name)
-        tile = (page.tilewidth, page.tilelength) if page.is_tiled else None
-    return StoredLevel(
-        size=size,
-        downsample=reader.downsamples[number],
-        tile=tile,
-        compression=compression,
-    )
+    stored: list[StoredLevel] = []
+    for number, size in enumerate(reader.sizes):
+        tile, compression = _stated_tile(reader.properties, number), ""
+        if size in pages:
+            page = pages[size]
+            tile = (page.tilewidth, page.tilelength) if page.is_tiled else None
+            name = str(page.compression.name)
+            compression = _SPELLINGS.get(name, name)
+        stored.append(
+            StoredLevel(
+                size=size,
+                downsample=reader.downsamples[number],
+                tile=tile,
+                compression=compression,
+            )
+        )
+    return tuple(stored)
 
 
 def _stated_tile(properties: Mapping[str, str], number: int) -> Size | None:
@@ -90,7 +92,8 @@ def _pages_by_size(path: str) -> dict[Size, Any]:
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            pages = [page for first in tiff.pages for page in (first, *(first.pages or ()))]
+            firsts: Any = tiff.pages
+            pages = [page for first in firsts for page in (first, *(first.pages or ()))]
             return {(page.imagewidth, page.imagelength): page for page in reversed(pages)}
     except Exception:  # noqa: BLE001 - whatever a parser makes of a file it does not know
         return {}

@@ -49,9 +49,7 @@ class PlacingOptions:
             "inverted: on the tissue, outside of them."
         ),
     ] = Region.WHOLE_IMAGE
-    sampler: Annotated[
-        Sampler, typer.Option(help="How patches are spread.")
-    ] = Sampler.GRID
+    sampler: Annotated[Sampler, typer.Option(help="How patches are spread.")] = Sampler.GRID
     patch_size: Annotated[
         int, typer.Option(min=1, help="Edge of a patch, in its own pixels.")
     ] = 256

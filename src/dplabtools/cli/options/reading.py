@@ -48,7 +48,9 @@ class ReadingOptions:
     ] = 5
     mpp_level_margin: Annotated[
         float,
-        typer.Option(min=0, help="An mpp this close to a level's is read from it as it is."),
+        typer.Option(
+            min=0, help="An mpp this close to a level's is read from it as it is."
+        ),
     ] = 0.003
     range_min_mpp: Annotated[
         float, typer.Option(min=0, help="Least mpp that may be asked for.")
@@ -67,9 +69,9 @@ class ReadingOptions:
             help="Resample from level 0, rather than from the closest finer level.",
         ),
     ] = True
-    slide_library: Annotated[
-        SlideLibrary, typer.Option(help="What reads the slides.")
-    ] = SlideLibrary.AUTO
+    slide_library: Annotated[SlideLibrary, typer.Option(help="What reads the slides.")] = (
+        SlideLibrary.AUTO
+    )
     background: Annotated[
         str,
         typer.Option(

@@ -118,6 +118,7 @@ class ExtractorPool:
         self._errors = account.errors()
         self._pids = account.pids
         self._profile = account.profile
+        self._seconds = account.seconds
         self._delivered = sum(int(rows.sum()) for rows in account.delivered)
         self._views = views
 
@@ -130,6 +131,11 @@ class ExtractorPool:
     def pids(self) -> list[int]:
         """For each slide as given, the process that finished it."""
         return list(self._pids)
+
+    @property
+    def slide_seconds(self) -> list[float]:
+        """For each slide as given, how long workers were at it, all together."""
+        return list(self._seconds)
 
     @property
     def profile(self) -> Profile:

@@ -1,0 +1,186 @@
+"""What a run would write, and how long it would take: some patches, measured."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from dplabtools.cli.console import table_console
+from dplabtools.cli.extraction_run import Request, place_all, write_files
+from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.remedies import error_record, in_brief
+from dplabtools.records.failure import Failure
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.slides.patches import PatchesMock
+
+__all__ = ["Estimate", "estimate", "print_estimate"]
+
+_SLIDES: Final = 4  # that are sampled
+_PATCHES: Final = 128  # of each of them: neighbours, which share tiles, as in the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a run would write.
+
+    Attributes
+    ----------
+    patches : dict of str to int
+        Patches (or sets of them) of each slide, by path.
+    sampled : int
+        Patches that were measured.
+    nbytes : int
+        Bytes of all files.
+    seconds : float
+        Time to write them, with the workers asked for.
+    placing_seconds : float
+        Time that masks and locations took.
+    failures : tuple of Failure
+        What cannot be done.
+    """
+
+    patches: dict[str, int]
+    sampled: int
+    nbytes: int
+    seconds: float
+    placing_seconds: float
+    failures: tuple[Failure, ...]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        errors = [(each.wsi_file, error_record(each)) for each in self.failures]
+        return {
+            "slides": [
+                {"wsi_file": slide, "patches": count}
+                for slide, count in self.patches.items()
+            ],
+            "patches": sum(self.patches.values()),
+            "sampled": self.sampled,
+            "bytes": self.nbytes,
+            "seconds": round(self.seconds + self.placing_seconds, 2),
+            "errors": [
+                {"wsi_file": slide, "error": each.error, "remedy": each.remedy}
+                for slide, each in errors
+            ],
+        }
+
+
+def estimate(request: Request) -> Estimate:
+    """Place all patches, write some of them to a temporary folder, and measure.
+
+    Parameters
+    ----------
+    request : Request
+        What would be extracted; its folder is neither made nor touched.
+
+    Returns
+    -------
+    Estimate
+        Of the whole run.
+
+    Raises
+    ------
+    DplabError
+        As the run would raise.
+    """
+    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    with tempfile.TemporaryDirectory(prefix="dplabtools-") as folder:
+        begun = time.perf_counter()
+        place_all(request, ledger, masks=Path(folder, "masks"))
+        placing_seconds = time.perf_counter() - begun
+        counts = {slide: sum(labels.values()) for slide, labels in ledger.labels.items()}
+        sample = [
+            _neighbours(each)
+            for each in _spread([each for each in ledger.patches.values() if each.table])
+        ]
+        out = Path(folder, "sample")
+        out.mkdir()
+        written = write_files(request, sample, ledger, out=out)
+        files = [file for file in out.rglob("*") if _is_patch(file)]
+        nbytes = sum(file.stat().st_size for file in files)
+    sampled = len(files) // max(1, len(request.views))
+    share = sum(counts.values()) / sampled if sampled else 0.0
+    work = sum(written.seconds.values())
+    return Estimate(
+        patches={each.wsi_file: counts.get(each.wsi_file, 0) for each in request.inputs},
+        sampled=sampled,
+        nbytes=round(nbytes * share),
+        seconds=work * share / request.work.processes,
+        placing_seconds=placing_seconds,
+        failures=tuple(ledger.failures),
+    )
+
+
+def print_estimate(result: Estimate) -> None:
+    """Print it on standard output."""
+    failed = {
+        each.wsi_file: error_record(each) for each in result.failures if each.row is None
+    }
+    table = Table(title="Would be written", title_justify="left", caption_justify="left")
+    table.add_column("slide", overflow="fold")
+    table.add_column("patches", justify="right")
+    table.add_column("status", overflow="fold")
+    for slide, count in result.patches.items():
+        wrong = failed.get(slide)
+        status = "ready" if wrong is None else f"fails: {in_brief(wrong)}"
+        table.add_row(*map(Text, (Path(slide).name, f"{count:,}", status)))
+    total = sum(result.patches.values())
+    seconds = result.seconds + result.placing_seconds
+    table.caption = Text(
+        f"{total:,} patches, about {_size(result.nbytes)} and {_duration(seconds)} "
+        f"(from {result.sampled:,} patches measured); nothing was written"
+    )
+    table_console().print(table)
+
+
+def _spread(patches: Sequence[PatchesMock]) -> list[PatchesMock]:
+    """Return some of the slides, evenly spread."""
+    count = min(_SLIDES, len(patches))
+    return [patches[(2 * i + 1) * len(patches) // (2 * count)] for i in range(count)]
+
+
+def _neighbours(patches: PatchesMock) -> PatchesMock:
+    """Return some patches in a row, from the middle."""
+    table = patches.table
+    first = max(0, (len(table) - _PATCHES) // 2)
+    part = slice(first, first + _PATCHES)
+    return PatchesMock.from_table(
+        _part(table, part), class_name=patches.class_name, class_params=patches.param_info
+    )
+
+
+def _part(table: PatchTable, part: slice) -> PatchTable:
+    return replace(
+        table,
+        origins=np.ascontiguousarray(table.origins[part]),
+        sizes=np.ascontiguousarray(table.sizes[part]),
+        codes=np.ascontiguousarray(table.codes[part]),
+        coverage=None if table.coverage is None else table.coverage[part].copy(),
+    )
+
+
+def _is_patch(file: Path) -> bool:
+    return file.is_file() and file.parent.name != "manifests"
+
+
+def _size(nbytes: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:,.0f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:,.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:,.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:,.0f} min" if minutes < 120 else f"{minutes / 60:,.1f} h"
