@@ -20,6 +20,7 @@ from PIL import Image
 
 import dplabtools
 from dplabtools._typing import Pixels
+from dplabtools.records.run_record import RunRecord
 from dplabtools.slides import GenericSlide
 from dplabtools.testing.make_slide import make_slide
 
@@ -242,13 +243,13 @@ def test_a_reader_that_leaves_early_breaks_nothing(slides: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_interrupting_ends_promptly_and_leaves_only_what_is_complete(
+def test_interrupting_ends_promptly_and_what_is_left_is_gone_on_with(
     tmp_path: Path,
 ) -> None:
     for seed in range(3):
         make_slide(tmp_path / f"{seed}.svs", size=(3072, 2304), seed=seed)
     arguments = ["extract", *sorted(map(str, tmp_path.glob("*.svs"))), "--out", "o"]
-    options = ["--patch-size", "64", "--stride", "0.25", "--workers", "2"]
+    options = ["--patch-size", "64", "--stride", "0.5", "--workers", "2"]
     process = subprocess.Popen(
         [*COMMAND, *arguments, *options],
         cwd=tmp_path,
@@ -258,12 +259,7 @@ def test_interrupting_ends_promptly_and_leaves_only_what_is_complete(
         start_new_session=True,
     )
     out = tmp_path / "o"
-    wait_until(
-        lambda: (
-            any(file.suffix != ".png" for file in out.rglob("*.png*"))
-            or len(list(out.rglob("*.png"))) > 20
-        )
-    )
+    wait_until(lambda: len(list(out.glob("*.png"))) > 20)
     children = psutil.Process(process.pid).children(recursive=True)
     begun = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does for Ctrl-C
@@ -271,12 +267,26 @@ def test_interrupting_ends_promptly_and_leaves_only_what_is_complete(
     assert time.monotonic() - begun < 10
     assert process.returncode == 130
     assert "Traceback" not in told
-    assert "interrupted; " in told
     assert not psutil.wait_procs(children, timeout=5)[1]
     complete = {file.name.split("__")[1] for file in out.glob("manifests/*.csv")}
     assert f"interrupted; {len(complete)} of 3 slides" in told
-    left = {file.name.split("_")[1] for file in out.glob("*.png*")}
-    assert left == complete
+    record = RunRecord.load(out)
+    assert record is not None
+    assert record.interrupted
+    kept = set(out.glob("*.png"))
+    assert kept
+
+    resume = told.splitlines()[-1]
+    assert resume == "To go on: dplabtools extract --config o/dplabtools.toml --resume"
+    done = run(*resume.split()[4:], folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert kept < set(out.glob("*.png"))
+    rows = [row for seed in range(3) for row in manifest_rows(out, str(seed))]
+    assert {row["file"] for row in rows} == {file.name for file in out.glob("*.png")}
+    record = RunRecord.load(out)
+    assert record is not None
+    assert [each.status for each in record.slides] == ["complete"] * 3
+    assert sum(each.written for each in record.slides) == len(rows)
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

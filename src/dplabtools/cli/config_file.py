@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import typer
 
-__all__ = ["CONFIG_FILE", "effective_options", "load_config", "save_config"]
+__all__ = ["CONFIG_FILE", "effective_options", "load_config", "read_config", "save_config"]
 
 CONFIG_FILE: Final = "dplabtools.toml"
 """Its name in the folder of a run."""
@@ -43,7 +43,7 @@ def load_config(context: typer.Context, config: Path | None) -> Path | None:
     if config is None or context.resilient_parsing:
         return config
     try:
-        given = tomllib.loads(config.read_text(encoding="utf-8"))
+        given = read_config(config)
     except (OSError, ValueError) as error:
         msg = f"{config} cannot be read: {error}"
         raise typer.BadParameter(msg) from error
@@ -53,6 +53,17 @@ def load_config(context: typer.Context, config: Path | None) -> Path | None:
         for key, value in given.items()
     }
     return config
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Return the content of a file, as it is.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read.
+    """
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def effective_options(context: typer.Context, settled: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FAILED",
     "INTERRUPTED",
-    "USAGE",
     "Tell",
     "one_line_errors",
     "print_json",
@@ -30,7 +29,6 @@ Tell: TypeAlias = Callable[[int, int, str], None]
 """Takes what is done, what there is to do, and the same in words."""
 
 FAILED: Final = 1
-USAGE: Final = 2
 INTERRUPTED: Final = 130
 _LOG_INTERVAL_S: Final = 10.0
 _LOG_WIDTH: Final = 120  # a file is as wide as it needs to be
@@ -43,26 +41,23 @@ def one_line_errors() -> Generator[None]:
     Arguments that make no sense exit with 2, everything else with 1; warnings become
     lines, too.
     """
-    from dplabtools.errors import (
-        ConfigError,
-        DplabError,
-        OutputFormatError,
-        ParameterError,
-        ParameterTypeError,
-    )
+    from dplabtools import errors
 
     wrong_arguments = (
-        *(ParameterError, ParameterTypeError),
-        *(ConfigError, OutputFormatError),
+        errors.ParameterError,
+        errors.ParameterTypeError,
+        errors.ConfigError,
+        errors.OutputFormatError,
     )
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning
         try:
             yield
-        except (DplabError, OSError) as error:
-            typer.echo(f"dplabtools: {error}", err=True)
-            misused = isinstance(error, wrong_arguments) and error.slide is None
-            raise typer.Exit(USAGE if misused else FAILED) from None
+        except (errors.DplabError, OSError) as error:
+            if isinstance(error, wrong_arguments) and error.slide is None:
+                raise typer.BadParameter(str(error)) from None
+            typer.echo(f"dplabtools: {_with_remedy(error)}", err=True)
+            raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             typer.echo("dplabtools: interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -138,6 +133,13 @@ class _LogLines:
             self._last = now
             sys.stderr.write(f"{self._title}: {words}\n")
             sys.stderr.flush()
+
+
+def _with_remedy(error: Exception) -> str:
+    from dplabtools.cli.remedies import remedy_of
+
+    remedy = remedy_of(error)
+    return f"{error} → {remedy}" if remedy else str(error)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -60,7 +60,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.extraction_run import Request
         from dplabtools.cli.inputs import slide_inputs, with_files
-        from dplabtools.cli.placing_run import check_placing
+        from dplabtools.cli.placing_run import check_placing, with_seed
         from dplabtools.cli.resolution import chosen_resolution
 
         level_or_mpp = chosen_resolution(context, placing)
@@ -72,7 +72,13 @@ def extract(  # noqa: PLR0913 - each is a group of options
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
-        settled: dict[str, Any] = {"level_or_mpp": level_or_mpp, "mpp": None, "level": None}
+        placing = with_seed(placing)
+        settled: dict[str, Any] = {
+            "level_or_mpp": level_or_mpp,
+            "mpp": None,
+            "level": None,
+            "seed": placing.seed,
+        }
         request = Request(
             inputs=inputs,
             out=output.out,
@@ -113,7 +119,7 @@ def _say_how_to_resume(request: Request, record: RunRecord) -> None:
     config = shlex.quote(str(request.out / CONFIG_FILE))
     typer.echo(
         f"dplabtools: interrupted; {len(complete)} of {len(record.slides)} slides are "
-        f"complete, with a manifest in {request.out}; nothing is kept of the others",
+        f"complete, with a manifest in {request.out}; what is whole of the others is kept",
         err=True,
     )
     typer.echo(f"To go on: dplabtools extract --config {config} --resume", err=True)

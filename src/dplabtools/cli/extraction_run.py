@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dplabtools.cli.config_file import CONFIG_FILE, save_config
+from dplabtools.cli.config_file import CONFIG_FILE, read_config, save_config
 from dplabtools.cli.console import step
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.cli.ledger import Ledger
@@ -20,10 +20,11 @@ from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.placing_run import Placing, place, read_placed
 from dplabtools.cli.resolution import parse_resolutions
-from dplabtools.cli.run_account import Beginning, manifests_in, run_record
+from dplabtools.cli.run_account import Beginning, manifest_ids_in, run_record
 from dplabtools.extraction.progress import Progress
 from dplabtools.records.run_record import RunRecord
 from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.slide_record import read_records
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,
@@ -81,6 +82,11 @@ class Request:
         return (label in included or not included) and label not in excluded
 
     @property
+    def keeps_parts(self) -> bool:
+        """Whether slides that are not complete are gone on with, here and by later runs."""
+        return self.files.resume or not read_records(self.out / "manifests")
+
+    @property
     def views(self) -> tuple[int | float, ...]:
         """Resolutions of each set; empty for single patches."""
         return parse_resolutions(self.files.levels_or_mpps)
@@ -130,15 +136,16 @@ def carry_out(request: Request) -> RunRecord:
         clock=time.perf_counter(),
         command=request.command,
         parameters=request.parameters,
-        manifests=manifests_in(request.out),
+        earlier=frozenset() if request.files.resume else manifest_ids_in(request.out),
     )
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
     request.out.mkdir(parents=True, exist_ok=True)
+    keep_masks = request.files.resume and _same_tissue(request)
     save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
     written = None
     interrupted = False
     try:
-        place_all(request, ledger, masks=request.out / "masks")
+        place_all(request, ledger, masks=request.out / "masks", keep_masks=keep_masks)
         written = write_files(
             request, list(ledger.patches.values()), ledger, out=request.out
         )
@@ -151,14 +158,16 @@ def carry_out(request: Request) -> RunRecord:
     return record
 
 
-def place_all(request: Request, ledger: Ledger, *, masks: Path) -> None:
+def place_all(
+    request: Request, ledger: Ledger, *, masks: Path, keep_masks: bool = False
+) -> None:
     """Find the tissue of all slides, and place patches on it; or read where they are."""
     make_masks(
         ledger,
         masks,
         tissue=request.tissue,
         workers=request.work.processes,
-        keep=False,
+        keep=keep_masks,
     )
     if request.foreign.locations is not None:
         read_placed(
@@ -225,12 +234,21 @@ def _arguments(request: Request) -> dict[str, Any]:
         "filename_separator": files.filename_separator,
         "create_subdirs": files.create_subdirs,
         "save_options": save_options(files),
+        "resume": request.keeps_parts,
         "resampling_mode": _resampling_mode(request),
         "included_labels": placing.included_labels if by_label else (),
         "excluded_labels": placing.excluded_labels if by_label else (),
         "on_error": work.error_policy,
         "chunk_timeout_s": work.chunk_timeout_s,
     }
+
+
+def _same_tissue(request: Request) -> bool:
+    """Tell whether masks in the folder were made with the options of today."""
+    file = request.out / CONFIG_FILE
+    earlier = read_config(file) if file.exists() else {}
+    names = [field.name.replace("_", "-") for field in fields(request.tissue)]
+    return all(earlier.get(name) == request.parameters.get(name) for name in names)
 
 
 def _resampling_mode(request: Request) -> str | None:

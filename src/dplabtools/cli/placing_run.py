@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import secrets
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from dplabtools.interchange.formats import FORMATS
 from dplabtools.slides import patches as classes
 from dplabtools.slides.patches import read_locations
 
-__all__ = ["Placing", "check_placing", "place", "read_placed"]
+__all__ = ["Placing", "check_placing", "place", "read_placed", "with_seed"]
 
 _POOLS: Final[Mapping[tuple[Region, Sampler], Callable[..., Any]]] = {
     (Region.WHOLE_IMAGE, Sampler.GRID): classes.WholeImageGridPatchesPool,
@@ -155,6 +156,14 @@ def check_placing(
     )
 
 
+def with_seed(options: PlacingOptions) -> PlacingOptions:
+    """Return options whose patches are the same again, by a seed if they need one."""
+    chance = options.sampler in (Sampler.RANDOM, Sampler.POISSON_DISK)
+    if not chance or options.seed is not None:
+        return options
+    return replace(options, seed=secrets.randbits(32))
+
+
 def _require(fulfilled: object, message: str) -> None:
     if not fulfilled:
         raise typer.BadParameter(message)
@@ -252,7 +261,7 @@ def read_placed(
 def _warn_of_enlarging(ledger: Ledger, level_or_mpp: float) -> None:
     """Tell of slides that are much coarser than the patches wanted of them."""
     for slide, facts in ledger.facts.items():
-        if not isinstance(level_or_mpp, float) or facts.mpp is None:
+        if facts.mpp is None or type(level_or_mpp) is int:
             continue
         if facts.mpp > _MUCH_COARSER * level_or_mpp:
             msg = (

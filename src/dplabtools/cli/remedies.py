@@ -51,6 +51,11 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
         "lower --num-patches, --foreground-ratio or --overlap-ratio",
     ),
     (errors.MissingLocationsError, "add the file to the folder of --locations"),
+    (
+        errors.ResumeError,
+        "resume with the options in dplabtools.toml of that folder: --config, --resume",
+    ),
+    (errors.FolderInUseError, "wait for the other run, or name another --out"),
     (errors.NotEnoughMemoryError, "lower --workers; 'dplabtools doctor' shows the memory"),
     (
         errors.WorkerError,

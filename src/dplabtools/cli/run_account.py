@@ -24,11 +24,12 @@ from dplabtools.records.run_record import (
     SlideRecord,
     SlideStatus,
 )
+from dplabtools.sinks.slide_record import read_records
 
 if TYPE_CHECKING:
     from dplabtools.cli.extraction_run import Written
 
-__all__ = ["Beginning", "library_versions", "manifests_in", "print_record", "run_record"]
+__all__ = ["Beginning", "library_versions", "manifest_ids_in", "print_record", "run_record"]
 
 _LIBRARIES: Final = (
     *("numpy", "pillow", "shapely", "openslide-python", "openslide-bin", "tifffile"),
@@ -50,15 +51,15 @@ class Beginning:
         The command line.
     parameters : mapping of str to object
         All options in effect.
-    manifests : frozenset of Path
-        Those of earlier runs that are in the folder.
+    earlier : frozenset of str
+        Manifests of earlier runs in the folder, which are none of this one.
     """
 
     started: str
     clock: float
     command: tuple[str, ...]
     parameters: Mapping[str, Any]
-    manifests: frozenset[Path]
+    earlier: frozenset[str]
 
 
 def library_versions() -> dict[str, str]:
@@ -117,23 +118,20 @@ def run_record(
     )
 
 
-def manifests_in(out: Path) -> frozenset[Path]:
-    """Return the manifests in an output folder; a slide has one when it is complete."""
-    return frozenset(out.glob("manifests/manifest__*.txt"))
+def manifest_ids_in(out: Path) -> frozenset[str]:
+    """Return the manifests in an output folder."""
+    return frozenset(each.manifest_id for each in read_records(out / "manifests"))
 
 
 def _complete(out: Path, ledger: Ledger, beginning: Beginning) -> dict[str, str]:
     """Return the manifests of slides that were complete before the run was ended."""
-    ids: dict[str, list[str]] = {}
-    for file in sorted(manifests_in(out) - beginning.manifests):
-        _, manifest_id, stem = file.stem.split("__", 2)
-        ids.setdefault(stem, []).append(manifest_id)
-    found: dict[str, str] = {}
-    for each in ledger.inputs:
-        mine = ids.get(Path(each.wsi_file).stem)
-        if mine:
-            found[each.wsi_file] = mine.pop(0)
-    return found
+    ids = {
+        Path(each.wsi_file).absolute(): each.manifest_id
+        for each in read_records(out / "manifests")
+        if each.complete and each.manifest_id not in beginning.earlier
+    }
+    files = {Path(each.wsi_file).absolute(): each.wsi_file for each in ledger.inputs}
+    return {files[file]: number for file, number in ids.items() if file in files}
 
 
 def _slide_record(

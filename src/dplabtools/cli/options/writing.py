@@ -82,6 +82,13 @@ class FileOptions:
             show_default="tile where an mpp is asked for",
         ),
     ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with what an earlier run, with the same options, has left.",
+        ),
+    ] = False
     create_subdirs: Annotated[
         bool,
         typer.Option(
