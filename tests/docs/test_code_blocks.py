@@ -22,6 +22,9 @@ ANNOTATIONS = Path(__file__).parent / "annotations"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(python|sh)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+INSTALLS = ("make ", "pip ", "python3 -m venv ", ".venv/bin/pip ")
+"""How commands begin that are not run here: whoever runs the tests has done so."""
+
 
 def blocks(page: Path, language: str, *, library: str = "") -> str:
     """Return the blocks of a page, one after the other, on the lines that they stand on.
@@ -96,13 +99,15 @@ def test_python_that_needs_a_library_runs(page: Path, library: str) -> None:
     run(blocks(page, "python", library=library), page)
 
 
-def test_commands_of_the_page_run(here: Path) -> None:
-    commands = blocks(ROOT / "docs/how-to/command-line.md", "sh")
+@pytest.mark.parametrize("page", pages("sh"), ids=name_of)
+def test_commands_of_the_page_run(page: Path, here: Path) -> None:
+    lines = blocks(page, "sh").splitlines()
+    commands = [line for line in lines if not line.startswith(INSTALLS)]
     folder = Path(sys.executable).parent
     bash = shutil.which("bash")
     assert bash is not None
     done = subprocess.run(
-        [bash, "-e", "-c", commands],
+        [bash, "-e", "-c", "\n".join(commands)],
         cwd=here,
         env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
@@ -110,7 +115,6 @@ def test_commands_of_the_page_run(here: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(here.glob("patches/*.png"))) > 10
 
 
 def test_links_between_files_lead_somewhere() -> None:
