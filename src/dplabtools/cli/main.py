@@ -9,6 +9,7 @@ import typer
 from dplabtools import __version__
 from dplabtools.cli.demo import demo
 from dplabtools.cli.extract import extract
+from dplabtools.cli.report import report
 
 __all__ = ["main"]
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(no_args_is_help=True)(extract)
+app.command(no_args_is_help=True)(report)
 app.command()(demo)
 
 

@@ -33,6 +33,7 @@ from dplabtools.stages import stage
 __all__ = ["Slide"]
 
 _THUMBNAIL = 800  # pixels, the longer side of one made from a level
+_NEARLY = 0.7  # of the size asked for, from which on a level does for an overview
 
 
 class Slide:
@@ -215,9 +216,47 @@ class Slide:
         embedded = self.reader.associated_image("thumbnail")
         if embedded is not None:
             return embedded
-        level = self.pyramid.level_for(_THUMBNAIL)
+        return self._shrunk(self.pyramid.level_for(_THUMBNAIL), _THUMBNAIL)
+
+    def overview(self, longest: int, *, most_read: int) -> Image.Image | None:
+        """Return the whole slide, exactly, its longer side at most so many pixels.
+
+        Parameters
+        ----------
+        longest : int
+            Longer side, in pixels.
+        most_read : int
+            Pixels that may be read for it. Where every level that is about large enough
+            has more, a coarser one is taken as it is, or the embedded thumbnail.
+
+        Returns
+        -------
+        PIL.Image.Image or None
+            RGB, of the shape of level 0; None if it would take more than that.
+
+        Raises
+        ------
+        SlideReadError
+            If the file is damaged.
+        ClosedSlideError
+            If the slide has been closed.
+        """
+        sizes = self.pyramid.sizes
+        least = _NEARLY * longest
+        enough = [level for level, size in enumerate(sizes) if max(size) >= least]
+        for level in range(max(enough, default=0), len(sizes)):
+            if math.prod(sizes[level]) <= most_read:
+                return self._shrunk(level, longest)
+        embedded = self.reader.associated_image("thumbnail")
+        if embedded is None or not _alike(embedded.size, self.pyramid.size):
+            return None
+        embedded.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        return embedded
+
+    def _shrunk(self, level: int, longest: int) -> Image.Image:
+        """Return a level, its longer side at most so many pixels; it is not enlarged."""
         width, height = self.pyramid.sizes[level]
-        shrink = max(width / _THUMBNAIL, height / _THUMBNAIL, 1.0)
+        shrink = max(width / longest, height / longest, 1.0)
         resizing = Resizing(
             original=(width, height),
             whole=(max(1, round(width / shrink)), max(1, round(height / shrink))),
@@ -282,6 +321,12 @@ class Slide:
             return self.reader.read((x, y), level, size)
 
         return fetch
+
+
+def _alike(size: Size, whole: Size) -> bool:
+    """Tell whether an image has the shape of another, but for a pixel."""
+    scale = max(size) / max(whole)
+    return all(abs(a - b * scale) <= 1 for a, b in zip(size, whole, strict=True))
 
 
 def _checked_mpps(

@@ -1,0 +1,1 @@
+"""A page about a run: what it wrote, where the patches lie, and what failed."""

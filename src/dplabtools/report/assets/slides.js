@@ -1,0 +1,133 @@
+// The table of slides, and the contact sheet of their patches; one filter for both.
+
+const SAMPLES = 72; // patches on the contact sheet, before all of them are asked for
+
+const faultsOf = run.slides.map(() => []);
+for (const fault of run.faults) faultsOf[fault.slide].push(fault);
+
+const COLUMNS = [
+  { title: "Slide", key: (slide) => slide.name.toLowerCase(), cell: (slide, number) => [make("a", { href: `#slide-${number}`, text: slide.name }),
+    make("small", { text: slide.size ? `${whole.format(slide.size[0])} × ${whole.format(slide.size[1])} px${slide.reader ? `, ${slide.reader}` : ""}` : "" })], kind: "name" },
+  { title: "Status", key: (slide) => Object.keys(STATUSES).indexOf(slide.status), cell: (slide) => [make("span", { class: `status ${statusKind(slide.status)}`, text: statusText(slide.status) })] },
+  { title: "Patches", key: (slide) => slide.written, down: true, kind: "number", cell: (slide) => [whole.format(slide.written),
+    slide.placed > slide.written ? make("small", { text: `of ${whole.format(slide.placed)}` }) : null] },
+  { title: "Labels", key: (slide) => Object.keys(slide.counts).length, down: true, kind: "labels", hidden: run.labels.length < 2, cell: (slide) =>
+    [sharesBar(slide.counts), ...Object.entries(slide.counts).map(([name, number]) => make("span", {}, swatch(name), `${labelName(name)} ${whole.format(number)}`))] },
+  { title: "µm/px", key: (slide) => slide.mpp, kind: "number", titled: true, cell: (slide) =>
+    [slide.mpp === null ? "unknown" : String(Number(slide.mpp.toPrecision(4))), slide.mppSource ? make("small", { text: slide.mppSource }) : null] },
+  { title: "Foreground", key: (slide) => slide.coverage, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.coverage === null),
+    cell: (slide) => [slide.coverage === null ? "" : percent(slide.coverage)] },
+  { title: "Seconds", key: (slide) => slide.seconds, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.seconds === null),
+    cell: (slide) => [slide.seconds === null ? "" : slide.seconds.toFixed(1)] },
+  { title: "Problems", key: (slide, number) => faultsOf[number].length, down: true, kind: "problems", hidden: !run.faults.length,
+    cell: (slide, number) => faultsOf[number].slice(0, 2).map((fault) => make("span", { text: fault.error })).concat(
+      faultsOf[number].length > 2 ? [make("small", { text: `and ${faultsOf[number].length - 2} more` })] : []) },
+].filter((column) => !column.hidden);
+
+const rows = run.slides.map((slide, number) => {
+  const picture = slide.thumbnail
+    ? lazyImage(slide.thumbnail, { alt: "", width: 80, height: 60 })
+    : make("span", { class: "nothing", text: "no image" });
+  const row = make("tr", {}, make("td", { class: "picture" }, picture), ...COLUMNS.map((column) => {
+    const cell = make("td", { class: column.kind ?? "" }, ...column.cell(slide, number));
+    if (column.titled) cell.dataset.title = column.title;
+    if (!cell.textContent) cell.classList.add("none");
+    return cell;
+  }));
+  row.addEventListener("click", (event) => {
+    if (!event.target.closest("a") && !String(getSelection())) location.hash = `slide-${number}`;
+  });
+  return row;
+});
+const words = run.slides.map((slide, number) =>
+  [slide.file, slide.status, ...Object.keys(slide.counts), ...faultsOf[number].map((fault) => fault.error)].join("\n").toLowerCase());
+
+let sorting = { column: null, down: false };
+let shown = run.slides.map((_, number) => number);
+
+function showHead() {
+  const heads = COLUMNS.map((column) => {
+    const button = make("button", { type: "button", text: column.title });
+    button.addEventListener("click", () => {
+      sorting = { column, down: sorting.column === column ? !sorting.down : Boolean(column.down) };
+      showRows();
+    });
+    const head = make("th", { scope: "col", class: column.kind ?? "" }, button);
+    column.head = head;
+    return head;
+  });
+  byId("slide-table").tHead.append(make("tr", {}, make("th", { class: "picture" }, make("span", { class: "vh", text: "Picture" })), ...heads));
+}
+
+function compare(a, b) {
+  const one = sorting.column.key(run.slides[a], a);
+  const other = sorting.column.key(run.slides[b], b);
+  if (one === null || other === null) return (one === null) - (other === null); // unknown ones last
+  const order = typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other;
+  return sorting.down ? -order : order;
+}
+
+function showRows() {
+  const text = byId("filter-text").value.trim().toLowerCase();
+  const status = byId("filter-status").value;
+  const label = byId("filter-label").value;
+  shown = run.slides.map((_, number) => number).filter((number) =>
+    words[number].includes(text)
+    && (!status || (status === "!" ? faultsOf[number].length : run.slides[number].status === status))
+    && (!label || run.slides[number].counts[run.labels[label].name] > 0));
+  if (sorting.column) shown.sort((a, b) => compare(a, b) || a - b);
+  for (const column of COLUMNS) {
+    if (column === sorting.column) column.head.setAttribute("aria-sort", sorting.down ? "descending" : "ascending");
+    else column.head.removeAttribute("aria-sort");
+  }
+  byId("slide-table").tBodies[0].replaceChildren(...shown.map((number) => rows[number]));
+  byId("no-slides").hidden = shown.length > 0;
+  byId("slide-count").textContent = shown.length === rows.length ? whole.format(rows.length) : `${whole.format(shown.length)} of ${whole.format(rows.length)}`;
+  showSamples(label);
+}
+
+/** A patch of the contact sheet; it leads to its place on the slide. */
+function sampleItem(sample) {
+  const slide = run.slides[sample.slide];
+  const label = sample.label ? `${sample.label}, ` : "";
+  const share = sample.coverage === null ? "" : `, ${percent(sample.coverage)} foreground`;
+  const images = sample.images.map((image) => lazyImage(image, { alt: "" }));
+  const text = `${label}x ${sample.x}, y ${sample.y} on ${slide.name}${share}`;
+  const item = make("li", { class: images.length > 1 ? "set" : "", style: { "--views": images.length } },
+    make("a", { href: `#slide-${sample.slide}/patch-${sample.at}`, title: text, "aria-label": text },
+      make("span", { class: "images" }, ...images),
+      make("span", { class: "caption" }, sample.label ? swatch(sample.label) : null, sample.label || slide.name)));
+  return item;
+}
+for (const sample of run.samples) sample.item = sampleItem(sample);
+
+let allSamples = false;
+byId("all-samples").addEventListener("click", () => { allSamples = true; showRows(); });
+
+function showSamples(label) {
+  const visible = new Set(shown);
+  const matching = run.samples.filter((sample) => visible.has(sample.slide) && (!label || sample.label === run.labels[label].name));
+  const number = allSamples ? matching.length : Math.min(matching.length, SAMPLES);
+  const samples = Array.from({ length: number }, (_, i) => matching[Math.floor(i * matching.length / number)]);
+  byId("contact-sheet").replaceChildren(...samples.map((sample) => sample.item));
+  byId("sample-count").textContent = number
+    ? `${whole.format(number)} at random, of the slides above; choose one to see where it lies`
+    : "None to show.";
+  byId("all-samples").hidden = number === matching.length;
+  byId("all-samples").textContent = `Show ${whole.format(matching.length)}`;
+}
+
+function showFilters() {
+  const option = (value, text) => make("option", { value, text });
+  byId("filter-status").append(option("", "any"), ...(run.faults.length ? [option("!", "with problems")] : []),
+    ...[...byStatus].map(([status, number]) => option(status, `${status} (${whole.format(number)})`)));
+  byId("filter-label").append(option("", "any"), ...run.labels.map((label, number) => option(number, `${labelName(label.name)} (${whole.format(label.count)})`)));
+  byId("filter-label").parentElement.hidden = run.labels.length < 2;
+  byId("filters").addEventListener("input", showRows);
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  byId("filters").addEventListener("reset", () => setTimeout(showRows));
+}
+
+showHead();
+showFilters();
+showRows();

@@ -1,0 +1,360 @@
+"""What the page says and shows of one slide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from dplabtools._typing import FloatArray, IntArray, Size
+from dplabtools.errors import DplabError
+from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.readers.slide import Slide
+from dplabtools.records.run_record import SlideRecord
+from dplabtools.report.budget import Budget
+from dplabtools.report.faults import Fault, joined
+from dplabtools.report.packing import packed
+from dplabtools.report.patches import WrittenPatches
+from dplabtools.report.pictures import (
+    COLOURS,
+    data_uri,
+    draw_thumbnail,
+    encoded_outline,
+    outline_of,
+)
+from dplabtools.report.run_folder import SlideRun
+from dplabtools.settings import Settings
+
+__all__ = ["COVERAGE_BINS", "SlidePart", "SlideWork"]
+
+COVERAGE_BINS: Final = 20
+_MOST_READ: Final = 150_000_000  # pixels, for the large picture: about two seconds
+_SAMPLE_EDGE: Final = 128  # pixels
+_SAMPLE_BYTES: Final = 9_000
+_PER_MILLE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlidePart:
+    """A slide on the page; everything is ready for JSON.
+
+    Attributes
+    ----------
+    head : dict
+        The row of the table.
+    detail : dict
+        Pictures and patches, which the page unpacks when the slide is opened.
+    samples : list of dict
+        Patches for the contact sheet.
+    coverage : ndarray of int, shape (COVERAGE_BINS,)
+        How many patches have such a share of foreground.
+    faults : tuple of Fault
+        What failed in the run, and what the report could not find.
+    """
+
+    head: dict[str, Any]
+    detail: dict[str, Any]
+    samples: list[dict[str, Any]]
+    coverage: IntArray
+    faults: tuple[Fault, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Opened:
+    """What the slide file itself could tell."""
+
+    size: Size | None = None
+    mpp: float | None = None
+    mpp_source: str = ""
+    library: str = ""
+    scales: list[float] | None = None
+    overview: Image.Image | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideWork:
+    """Looks at one slide of a run after the other.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the run.
+    settings : Settings
+        How slides are read.
+    budget : Budget
+        How much of the page each may have.
+    seed : int
+        Which patches are on the contact sheet.
+    colours : mapping of str to str
+        Colour of each label.
+    """
+
+    folder: Path
+    settings: Settings
+    budget: Budget
+    seed: int
+    colours: Mapping[str, str]
+
+    def describe(self, slide: SlideRun, *, number: int) -> SlidePart:
+        """Look at a slide; what cannot be read is told, and never raised.
+
+        Parameters
+        ----------
+        slide : SlideRun
+            What the run says of it.
+        number : int
+            Where it stands on the page.
+
+        Returns
+        -------
+        SlidePart
+            All that the page has of it.
+        """
+        patches, faults = _read_patches(slide)
+        opened = self._open(slide, patches)
+        rings, mask_faults = _read_outline(slide)
+        samples, sample_faults = self._samples(patches, number=number)
+        faults = (
+            *joined(slide.record.errors),
+            *faults,
+            *opened.faults,
+            *mask_faults,
+            *sample_faults,
+        )
+        head = _head(slide.record, patches, opened, faults=faults)
+        detail, shown = self._columns(patches, samples=[each["row"] for each in samples])
+        for sample in samples:
+            sample["at"] = int(np.searchsorted(shown, sample.pop("row")))
+        detail |= {"scales": opened.scales, "views": [_words(v) for v in patches.views]}
+        if rings:
+            detail["outline"] = encoded_outline(rings, self.budget.outline)
+        if opened.overview is not None:
+            detail["overview"] = data_uri(opened.overview, self.budget.overview)
+            boxes = _boxes(patches, opened)
+            inks = [self.colours.get(label, COLOURS[-1]) for label in patches.labels]
+            thumbnail = draw_thumbnail(
+                opened.overview,
+                rings,
+                boxes=boxes,
+                colours=[inks[code] for code in patches.codes[: len(boxes)].tolist()],
+            )
+            head["thumbnail"] = data_uri(thumbnail, self.budget.thumbnail)
+        known = patches.coverage[~np.isnan(patches.coverage)]
+        bins = np.histogram(known, bins=COVERAGE_BINS, range=(0, 1))[0]
+        return SlidePart(
+            head=head, detail=detail, samples=samples, coverage=bins, faults=faults
+        )
+
+    def _open(self, slide: SlideRun, patches: WrittenPatches) -> _Opened:
+        """Find out what the file can tell; it may be gone, or damaged."""
+        record = slide.record
+        opened = _Opened(size=record.size, scales=_scales(patches, record.mpp, None))
+        settings = self.settings
+        if record.mpp is not None and settings.external_mpp is None:
+            settings = replace(settings, external_mpp=record.mpp)  # if it states none
+        try:
+            with Slide(record.wsi_file, settings=settings) as file:
+                opened.size = file.pyramid.size
+                opened.mpp = file.pyramid.mpp
+                opened.mpp_source = file.reader.scan.source
+                opened.library = file.reader.library
+                opened.scales = _scales(patches, opened.mpp, file)
+                opened.overview = file.overview(self.budget.edge, most_read=_MOST_READ)
+        except (DplabError, OSError) as error:
+            if record.status != "failed":  # else the run has said so already
+                opened.faults.append(_unseen(record, error))
+        return opened
+
+    def _samples(
+        self, patches: WrittenPatches, *, number: int
+    ) -> tuple[list[dict[str, Any]], tuple[Fault, ...]]:
+        """Choose patches for the contact sheet, and read them."""
+        rng = np.random.default_rng([self.seed, number])
+        wanted = int(self.budget.samples + rng.random())
+        count = min(wanted, len(patches))
+        rows = np.sort(rng.choice(len(patches), count, replace=False)).tolist()
+        samples: list[dict[str, Any]] = []
+        missing: dict[str, list[int]] = {}
+        for row in rows:
+            try:
+                images = [self._picture(file) for file in patches.files[row]]
+            except (OSError, ValueError) as error:
+                missing.setdefault(type(error).__name__, []).append(row)
+                continue
+            samples.append(_sample(patches, row, slide=number, images=images))
+        faults = tuple(
+            Fault(
+                error=f"patch files that the manifest lists cannot be read ({name})",
+                remedy="see whether they were moved or removed; extract them again",
+                rows=tuple(numbers),
+            )
+            for name, numbers in missing.items()
+        )
+        return samples, faults
+
+    def _picture(self, file: str) -> str:
+        """Return a patch for the contact sheet."""
+        with Image.open(self.folder / file) as image:
+            image.draft("RGB", (_SAMPLE_EDGE, _SAMPLE_EDGE))
+            small = image.convert("RGB")
+        small.thumbnail((_SAMPLE_EDGE, _SAMPLE_EDGE), Image.Resampling.LANCZOS)
+        return data_uri(small, _SAMPLE_BYTES)
+
+    def _columns(
+        self, patches: WrittenPatches, *, samples: list[int]
+    ) -> tuple[dict[str, Any], IntArray]:
+        """Return the patches as columns, and which rows are among them."""
+        rows = np.arange(len(patches))
+        view = 0
+        while True:
+            columns = {
+                "x": packed(patches.origins[rows, view, 0]),
+                "y": packed(patches.origins[rows, view, 1]),
+                "width": packed(patches.sizes[rows, 0]),
+                "height": packed(patches.sizes[rows, 1]),
+                "code": packed(patches.codes[rows]),
+                "coverage": packed(_per_mille(patches.coverage[rows])),
+            }
+            length = sum(map(len, columns.values()))
+            if length <= self.budget.patches or len(rows) <= len(samples) + 1:
+                break
+            keep = max(1, int(len(rows) * 0.95 * self.budget.patches / length))
+            spread = rows[np.linspace(0, len(rows) - 1, keep).astype(np.int64)]
+            rows = np.union1d(spread, np.array(samples, dtype=np.int64))
+        if len(rows) < len(patches):
+            columns["row"] = packed(rows)
+        return {
+            **columns,
+            "n": len(rows),
+            "of": len(patches),
+            "labels": patches.labels,
+        }, rows
+
+
+def _read_patches(slide: SlideRun) -> tuple[WrittenPatches, tuple[Fault, ...]]:
+    if slide.table is None:
+        return WrittenPatches.none(), ()
+    try:
+        return WrittenPatches.read(slide.table), ()
+    except (OSError, ValueError, KeyError) as error:
+        fault = Fault(
+            error=f"the manifest {slide.table.name} cannot be read: {error}",
+            remedy="extract the slide again",
+        )
+        return WrittenPatches.none(), (fault,)
+
+
+def _sample(
+    patches: WrittenPatches, row: int, *, slide: int, images: list[str]
+) -> dict[str, Any]:
+    """Return a patch of the contact sheet."""
+    share = float(patches.coverage[row])
+    x, y = patches.origins[row, 0].tolist()
+    return {
+        "slide": slide,
+        "row": row,
+        "label": patches.labels[patches.codes[row]],
+        "x": x,
+        "y": y,
+        "coverage": None if np.isnan(share) else share,
+        "images": images,
+    }
+
+
+def _read_outline(slide: SlideRun) -> tuple[list[FloatArray], tuple[Fault, ...]]:
+    if slide.mask is None:
+        return [], ()
+    try:
+        return outline_of(slide.mask), ()
+    except DplabError as error:
+        return [], (Fault(error=f"the mask cannot be read: {error}"),)
+
+
+def _unseen(record: SlideRecord, error: Exception) -> Fault:
+    return Fault(
+        error=f"the slide cannot be shown: {str(error).removeprefix(f'{record.name}: ')}",
+        remedy=f"bring it back to {record.wsi_file}, and make the report again",
+    )
+
+
+def _head(
+    record: SlideRecord,
+    patches: WrittenPatches,
+    opened: _Opened,
+    *,
+    faults: tuple[Fault, ...],
+) -> dict[str, Any]:
+    """Return the row of the table."""
+    written = len(patches)
+    complete = record.status == "complete"
+    known = patches.coverage[~np.isnan(patches.coverage)]
+    return {
+        "name": record.name,
+        "file": record.wsi_file,
+        "status": record.status,
+        # what was placed may count labels that were not asked for
+        "placed": written if complete else record.placed,
+        "written": written,
+        "counts": patches.counts(),
+        "size": opened.size,
+        "mpp": record.mpp or opened.mpp,
+        "mppSource": record.mpp_source or opened.mpp_source,
+        "reader": record.reader or opened.library,
+        "seconds": record.seconds,
+        "coverage": float(known.mean()) if len(known) else None,
+        "faults": len(faults),
+    }
+
+
+def _scales(
+    patches: WrittenPatches, mpp: float | None, slide: Slide | None
+) -> list[float] | None:
+    """Return level 0 pixels per pixel of each view; None where that is not known."""
+    scales: list[float] = []
+    for view, stated in zip(patches.views, patches.mpps, strict=True):
+        scale = _scale(view, stated, mpp=mpp, slide=slide)
+        if scale is None:
+            return None
+        scales.append(scale)
+    return scales
+
+
+def _scale(
+    view: Resolution, stated: float | None, *, mpp: float | None, slide: Slide | None
+) -> float | None:
+    match view:
+        case Level(0):
+            return 1.0
+        case Level(index) if slide is not None and index < len(slide.pyramid.sizes):
+            return slide.pyramid.downsamples[index]
+        case Mpp(value) if mpp is not None:
+            return value / mpp
+        case _:
+            return None if stated is None or mpp is None else stated / mpp
+
+
+def _boxes(patches: WrittenPatches, opened: _Opened) -> FloatArray:
+    """Return x0, y0, x1, y1 of each patch in shares of the slide; none if not known."""
+    if opened.scales is None or opened.size is None or not len(patches):
+        return np.zeros((0, 4))
+    view = int(np.argmin(opened.scales))
+    low = patches.origins[:, view].astype(np.float64)
+    high = low + patches.sizes * opened.scales[view]
+    return np.hstack([low, high]) / (*opened.size, *opened.size)
+
+
+def _per_mille(shares: FloatArray) -> IntArray:
+    """Return shares in thousandths; -1 where they are not known."""
+    values: IntArray = np.where(
+        np.isnan(shares), -1, np.rint(np.nan_to_num(shares) * _PER_MILLE)
+    ).astype(np.int64)
+    return values
+
+
+def _words(view: Resolution) -> str:
+    return f"level {view.index}" if isinstance(view, Level) else f"{view.value:g} µm/px"
