@@ -6,11 +6,12 @@ import coordinates
 import data_flow
 import decode_once
 import growth
+import report
 import ring
 
 
 def main() -> None:
-    for figure in (coordinates, data_flow, decode_once, ring):
+    for figure in (coordinates, data_flow, decode_once, report, ring):
         figure.main()
     if (growth.HERE / "growth.json").exists():  # measured, not drawn out of nothing
         growth.main()
