@@ -8,18 +8,19 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Pixels
+from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.errors import DplabError, SlideReadError
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
+from dplabtools.readers.stored import stored_regions
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
 from dplabtools.stages import drain, stage
@@ -143,6 +144,36 @@ class ChunkReport:
     seconds: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredFirst:
+    """A place that gets stored streams instead of pixels, where there are any."""
+
+    place: Place
+    streams: Mapping[tuple[int, int], bytes]
+
+    @property
+    def takes_jpeg(self) -> bool:
+        return True
+
+    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels | None:
+        return self.place.canvas(item, shape)
+
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
+        self.place.put(
+            item,
+            [
+                self.streams.get((item, view), picture)
+                for view, picture in enumerate(pictures)
+            ],
+        )
+
+    def flush(self) -> None:
+        self.place.flush()
+
+    def commit(self) -> None:
+        self.place.commit()
+
+
 @dataclass(slots=True, kw_only=True)
 class ReadChunk:
     """Reads chunks of patches, and puts them where they go.
@@ -179,7 +210,9 @@ class ReadChunk:
         failed: list[tuple[int, Exception]] = []
         slide = self._slide(chunk.slide)
         for group in groups(chunk.sizes, views=len(chunk.views)):
-            failed += self._deliver_all(slide, chunk, group)
+            rest, left = self._pass_on(slide, chunk, group)
+            if left:
+                failed += self._deliver_all(slide, rest, left)
             chunk.place.flush()
         chunk.place.commit()
         return ChunkReport(
@@ -187,8 +220,31 @@ class ReadChunk:
             seconds=drain(),
         )
 
+    def _pass_on(
+        self, slide: Slide, chunk: Chunk, group: Sequence[int]
+    ) -> tuple[Chunk, Sequence[int]]:
+        """Deliver what is stored as it is wanted; return what is left of the group."""
+        if not chunk.place.takes_jpeg:
+            return chunk, group
+        with stage("read"):
+            part = np.array(group)
+            found = stored_regions(
+                slide, chunk.views, chunk.origins[part], sizes=chunk.sizes[part]
+            )
+        streams = {(group[place], view): data for (place, view), data in found.items()}
+        rest = replace(chunk, place=_StoredFirst(chunk.place, streams))
+        views = range(len(chunk.views))
+        left = [item for item in group if any((item, v) not in streams for v in views)]
+
+        def put(items: Sequence[int]) -> None:
+            for item in items:
+                chunk.place.put(item, [streams[item, view] for view in views])
+
+        self._share(put, sorted(set(group).difference(left)))
+        return rest, left
+
     def _deliver_all(
-        self, slide: Slide, chunk: Chunk, group: range
+        self, slide: Slide, chunk: Chunk, group: Sequence[int]
     ) -> list[tuple[int, Exception]]:
         """Let all threads deliver a group; return the items that failed."""
         if reads_together(slide, chunk.views):
@@ -198,10 +254,11 @@ class ReadChunk:
         return sorted(failed, key=lambda each: each[0])
 
     def _deliver_together(
-        self, slide: Slide, chunk: Chunk, group: range
+        self, slide: Slide, chunk: Chunk, group: Sequence[int]
     ) -> list[tuple[int, Exception]]:
         """Read all patches at once, straight to where they go if that is possible."""
-        sizes = chunk.sizes[group.start : group.stop].tolist()
+        part = np.array(group)
+        sizes = chunk.sizes[part].tolist()
         shapes = [(len(chunk.views), height, width, 3) for width, height in sizes]
         canvases = list(map(chunk.place.canvas, group, shapes))
         outs = self._outs(canvases, shapes)
@@ -209,7 +266,7 @@ class ReadChunk:
             errors = read_regions(
                 slide,
                 chunk.views,
-                chunk.origins[group.start : group.stop],
+                chunk.origins[part],
                 outs=outs,
                 threads=self._threads(),
             )

@@ -21,7 +21,15 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 
-__all__ = ["BatchReader", "Colour", "ScanInfo", "SlideReader", "check_level", "slide_file"]
+__all__ = [
+    "BatchReader",
+    "Colour",
+    "ScanInfo",
+    "SlideReader",
+    "StoredReader",
+    "check_level",
+    "slide_file",
+]
 
 Colour: TypeAlias = tuple[int, int, int]
 """RGB, each from 0 to 255."""
@@ -183,6 +191,42 @@ class BatchReader(SlideReader, Protocol):
         dict of int to SlideReadError
             Error of each region that cannot be read; the content of its array is
             undefined. All others are whole.
+
+        Raises
+        ------
+        LevelOutOfRangeError
+            If there is no such level.
+        ClosedSlideError
+            If the reader has been closed.
+        """
+        ...
+
+
+@runtime_checkable
+class StoredReader(SlideReader, Protocol):
+    """A reader that can hand out stored JPEG tiles, which are then not decoded."""
+
+    def stored_jpegs(
+        self, origins: IntArray, level: int, *, sizes: IntArray
+    ) -> dict[int, bytes]:
+        """Find the regions that are each exactly one stored JPEG tile.
+
+        Parameters
+        ----------
+        origins : ndarray of int64, shape (n, 2)
+            (x, y) of the top-left corners, in level 0 pixels.
+        level : int
+            Level to read from.
+        sizes : ndarray of int64, shape (n, 2)
+            (width, height), in pixels of `level`.
+
+        Returns
+        -------
+        dict of int to bytes
+            A whole JPEG stream for each region that is one; decoded it is what `read`
+            gives. Tiles that are damaged, or stick out of the level, are left out. RGB
+            samples are marked by an Adobe segment right behind the start of the stream;
+            all others are YCbCr.
 
         Raises
         ------

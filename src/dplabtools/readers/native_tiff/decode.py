@@ -19,6 +19,7 @@ __all__ = [
     "JPEG_2000",
     "JPEG_2000_YCBCR",
     "TileCodec",
+    "frame_of",
     "shared_tables",
 ]
 
@@ -101,6 +102,22 @@ class TileCodec:
             imagecodecs.webp_decode(data, hasalpha=False, out=out)
         else:
             self._unpack(data, out)
+
+    def stream(self, data: bytes) -> bytes:
+        """Return a JPEG tile as a complete stream, marked by an Adobe segment if RGB.
+
+        Raises
+        ------
+        ValueError
+            If it has no frame that is understood, or one of another size.
+        """
+        size, body = _jpeg_parts(data)
+        self._check_extent(size)
+        if _jpeg_refusal(data) is not None:
+            msg = "a tile is not what the others are"
+            raise ValueError(msg)
+        adobe = b"" if self.ycbcr else _adobe_segment(ycbcr=False)
+        return b"".join((_SOI, adobe, self.tables, *body))
 
     def refusal(self, data: bytes) -> str | None:
         """Return what a tile has that this codec does not handle, if it tells.
@@ -203,6 +220,17 @@ def _jpeg_parts(data: bytes) -> tuple[Size, list[bytes]]:
         return (width, height), [data[2:]]
     kept = [data[i:j] for m, i, j in segments[:-1] if m != 0xFF and not _is_application(m)]
     return (width, height), [*kept, data[start:]]
+
+
+def frame_of(data: bytes) -> int:
+    """Return where the frame of a JPEG stream begins.
+
+    Raises
+    ------
+    ValueError
+        If this is no JPEG stream.
+    """
+    return _segments(data)[-1][1]
 
 
 def _jpeg_refusal(data: bytes) -> str | None:

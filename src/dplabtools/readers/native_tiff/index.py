@@ -71,6 +71,25 @@ class TiledLevel:
         """Tiles side by side."""
         return -(-self.size[0] // self.codec.tile[0])
 
+    def tiles_at(self, corners: IntArray, sizes: IntArray) -> IntArray:
+        """Return the numbers of the tiles that rectangles are, wholly within the level.
+
+        Parameters
+        ----------
+        corners, sizes : ndarray of int64, shape (n, 2)
+            (x, y) and (width, height), in pixels of the level.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            -1 for a rectangle that is no tile.
+        """
+        places, rest = np.divmod(corners, self.codec.tile)
+        fits = (rest == 0) & (sizes == self.codec.tile)
+        fits &= (corners >= 0) & (corners + sizes <= self.size)
+        numbers = places[:, 1] * self.columns + places[:, 0]
+        return np.where(fits.all(axis=1), numbers, -1)
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TiffIndex:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from dplabtools.readers.native_tiff.index import (
     longest_tile,
     read_index,
 )
+from dplabtools.readers.native_tiff.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque
 
 __all__ = ["NativeTiffReader"]
@@ -144,6 +146,29 @@ class NativeTiffReader:
             futures = [threads.submit(job.run, share, rows) for share in shares]
             results = [future.result() for future in futures]
         return {item: error for errors in results for item, error in errors.items()}
+
+    def stored_jpegs(
+        self, origins: IntArray, level: int, *, sizes: IntArray
+    ) -> dict[int, bytes]:
+        """Find the regions that are each exactly one tile; see `StoredReader`."""
+        check_level(level, count=len(self.sizes), slide=self._name)
+        file, stored = self._opened(), self._index.levels[level]
+        corners = level_origins(origins, self.downsamples[level])
+        numbers = stored.tiles_at(corners, sizes)
+        streams: dict[int, bytes] = {}
+        for item in sorted(
+            np.flatnonzero(numbers >= 0), key=lambda i: stored.offsets[numbers[i]]
+        ):
+            number = int(numbers[item])
+            count = int(stored.counts[number])
+            if not 0 < count <= longest_tile(stored.codec):
+                continue
+            with suppress(OSError, EOFError):  # reading the region will tell
+                data = file.read(count, int(stored.offsets[number]))
+                stream = stored_stream(stored.codec, data)
+                if stream is not None:
+                    streams[int(item)] = stream
+        return streams
 
     def close(self) -> None:
         """Release the file; reads under way are finished first."""
