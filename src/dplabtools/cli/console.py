@@ -23,6 +23,7 @@ __all__ = [
     "print_json",
     "step",
     "table_console",
+    "with_remedy",
 ]
 
 Tell: TypeAlias = Callable[[int, int, str], None]
@@ -56,7 +57,7 @@ def one_line_errors() -> Generator[None]:
         except (errors.DplabError, OSError) as error:
             if isinstance(error, wrong_arguments) and error.slide is None:
                 raise typer.BadParameter(str(error)) from None
-            typer.echo(f"dplabtools: {_with_remedy(error)}", err=True)
+            typer.echo(f"dplabtools: {with_remedy(error)}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             typer.echo("dplabtools: interrupted", err=True)
@@ -135,7 +136,8 @@ class _LogLines:
             sys.stderr.flush()
 
 
-def _with_remedy(error: Exception) -> str:
+def with_remedy(error: Exception) -> str:
+    """Return an error in one line, with what to do about it."""
     from dplabtools.cli.remedies import remedy_of
 
     remedy = remedy_of(error)

@@ -14,7 +14,12 @@ from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, WorkOptions
-from dplabtools.cli.options.slides import ForeignOptions, SlideOptions, SourceOptions
+from dplabtools.cli.options.slides import (
+    AnnotationOptions,
+    ForeignOptions,
+    SlideOptions,
+    SourceOptions,
+)
 from dplabtools.cli.options.writing import FileOptions, OutputOptions
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     output: OutputOptions,
     placing: PlacingOptions,
     files: FileOptions,
+    outlines: AnnotationOptions,
     sources: SourceOptions,
     tissue: TissueOptions,
     foreign: ForeignOptions,
@@ -67,7 +73,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
         inputs = with_files(
             slide_inputs(slides),
             masks=sources.masks,
-            annotations=sources.annotations,
+            annotations=outlines.annotations,
             points=sources.points,
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)

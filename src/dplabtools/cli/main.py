@@ -8,20 +8,25 @@ import typer
 
 from dplabtools import __version__
 from dplabtools.cli.demo import demo
+from dplabtools.cli.doctor import doctor
+from dplabtools.cli.export import export
 from dplabtools.cli.extract import extract
+from dplabtools.cli.info import info
+from dplabtools.cli.locate import locate
+from dplabtools.cli.mask import mask
 from dplabtools.cli.report import report
 
 __all__ = ["main"]
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(no_args_is_help=True)(extract)
-app.command(no_args_is_help=True)(report)
+for each in (info, mask, locate, extract, export, report):
+    app.command(no_args_is_help=True)(each)
+app.command()(doctor)
 app.command()(demo)
 
 

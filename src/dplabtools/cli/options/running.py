@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +58,8 @@ class WorkOptions:
     @property
     def processes(self) -> int:
         """Number of worker processes."""
+        from dplabtools.engine.cores import usable_cores
+
         return self.proc_num_workers or usable_cores()
 
     @property
@@ -91,10 +92,3 @@ class CommandOptions:
         bool,
         typer.Option("--json", help="Print one JSON document instead of tables."),
     ] = False
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,7 +9,15 @@ from typing import Annotated, ClassVar
 
 import typer
 
-__all__ = ["ForeignOptions", "LocationsFormat", "SlideOptions", "SourceOptions"]
+__all__ = [
+    "AnnotationOptions",
+    "ForeignOptions",
+    "LocationsFormat",
+    "SlideOptions",
+    "SourceOptions",
+]
+
+_KNOWN = "Masks, annotations, points"
 
 
 class LocationsFormat(StrEnum):
@@ -32,7 +40,7 @@ class SlideOptions:
     slides: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SLIDE...",
+            metavar="SLIDE",
             help="Slide files, folders of slides (searched with all folders in them), or "
             "quoted patterns such as 'slides/**/*.svs'.",
             show_default=False,
@@ -51,10 +59,27 @@ class SlideOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions:
-    """What is known about each slide."""
+class AnnotationOptions:
+    """What people have drawn on slides."""
 
-    panel: ClassVar[str] = "Masks, annotations, points"
+    panel: ClassVar[str] = _KNOWN
+
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            exists=True,
+            help="Folder of annotations named after the slides (XML of ASAP or Sedeen, "
+            "GeoJSON of QuPath, JSON), or the file of the one slide.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """What else is known about each slide."""
+
+    panel: ClassVar[str] = _KNOWN
 
     masks: Annotated[
         Path | None,
@@ -63,15 +88,6 @@ class SourceOptions:
             exists=True,
             help="Folder of masks named after the slides (png, tif, npy, npz), or the mask "
             "of the one slide. Otherwise tissue is looked for.",
-        ),
-    ] = None
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            exists=True,
-            help="Folder of annotations named after the slides (XML of ASAP or Sedeen, "
-            "GeoJSON of QuPath, JSON), or the file of the one slide.",
         ),
     ] = None
     points: Annotated[

@@ -9,7 +9,13 @@ from typing import Annotated, ClassVar
 
 import typer
 
-__all__ = ["FileOptions", "OutputOptions", "ResamplingMode"]
+__all__ = [
+    "ExchangeFormat",
+    "ExchangeOptions",
+    "FileOptions",
+    "OutputOptions",
+    "ResamplingMode",
+]
 
 
 class ResamplingMode(StrEnum):
@@ -99,3 +105,29 @@ class FileOptions:
     filename_separator: Annotated[
         str, typer.Option(help="Put between the parts of a name.")
     ] = "_"
+
+
+class ExchangeFormat(StrEnum):
+    """Files that places of patches can be saved in."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    GEOJSON = "geojson"
+    TRIDENT = "trident"
+    CLAM = "clam"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeOptions:
+    """In which files to say where patches lie."""
+
+    panel: ClassVar[str] = "Output"
+
+    to: Annotated[
+        ExchangeFormat,
+        typer.Option(
+            "--to",
+            help="csv or parquet: a table; geojson: tiles of QuPath; trident, clam: "
+            "coordinates in HDF5.",
+        ),
+    ] = ExchangeFormat.CSV

@@ -1,0 +1,132 @@
+"""Libraries: those that are needed, the codecs in them, and those that may be added."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from dplabtools import __version__
+from dplabtools.cli.findings import Finding
+
+__all__ = ["look_at_libraries"]
+
+_NEEDED: Final = (
+    ("numpy", "numpy"),
+    ("pillow", "PIL.Image"),
+    ("shapely", "shapely"),
+    ("opencv-python-headless", "cv2"),
+    ("numba", "numba"),
+    ("defusedxml", "defusedxml"),
+    ("tomli-w", "tomli_w"),
+)
+_READERS: Final = (
+    ("openslide", "openslide-python", "openslide"),
+    ("native", "tifffile", "dplabtools.readers.native_tiff.reader"),
+    ("pillow", "pillow", "PIL.Image"),
+)
+_EXTRAS: Final = (
+    ("tiffslide", "tiffslide", "a second reader of TIFF slides"),
+    ("hdf5", "h5py", "coordinates of TRIDENT, CLAM and AtlasPatch, HDF5 files"),
+    ("parquet", "pyarrow", "tables and shards of patches in Parquet"),
+    ("zarr", "zarr", "arrays of patches in Zarr"),
+    ("qupath", "paquo", "projects of QuPath; exported GeoJSON needs none of it"),
+)
+_CODECS: Final = (
+    ("JPEG 2000", "JPEG2K"),
+    ("WebP", "WEBP"),
+    ("deflate", "ZLIB"),
+    ("LZW", "LZW"),
+    ("Zstandard", "ZSTD"),
+)
+_REINSTALL: Final = "pip install --force-reinstall"
+
+
+def look_at_libraries() -> Iterator[Finding]:
+    """Yield what there is to say of libraries."""
+    yield Finding(
+        topic="Versions",
+        name="dplabtools",
+        found=f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
+    )
+    for package, module in _NEEDED:
+        yield _needed("Versions", package, package=package, module=module)
+    for reader, package, module in _READERS:
+        yield _needed("Readers", reader, package=package, module=module)
+    yield from _codecs()
+    for extra, package, what in _EXTRAS:
+        yield _extra(extra, package, what)
+
+
+def _needed(topic: str, name: str, *, package: str, module: str) -> Finding:
+    """Return whether a library that is needed can be used."""
+    try:
+        importlib.import_module(module)
+        found = _version(package)
+    except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
+        return Finding(
+            topic=topic,
+            name=name,
+            found=f"cannot be used: {error}",
+            state="wrong",
+            remedy=f"{_REINSTALL} {package}",
+        )
+    words = found if name == package else f"{package} {found}"
+    if name == "openslide":
+        words += f", OpenSlide {_openslide_version()}"
+    return Finding(topic=topic, name=name, found=words)
+
+
+def _codecs() -> Iterator[Finding]:
+    """Yield whether tiles of each compression can be decoded."""
+    yield _needed("Codecs", "JPEG", package="simplejpeg", module="simplejpeg")
+    try:
+        import imagecodecs
+    except Exception:  # noqa: BLE001 - whatever a broken installation raises
+        yield _needed("Codecs", "others", package="imagecodecs", module="imagecodecs")
+        return
+    found = f"imagecodecs {_version('imagecodecs')}"
+    codecs = {name: getattr(imagecodecs, attribute) for name, attribute in _CODECS}
+    for name, codec in codecs.items():
+        if codec.available:
+            yield Finding(topic="Codecs", name=name, found=found)
+        else:
+            yield Finding(
+                topic="Codecs",
+                name=name,
+                found=f"{found} was built without it: slides stored so are read slowly",
+                state="note",
+                remedy=f"{_REINSTALL} imagecodecs, as a wheel of PyPI",
+            )
+
+
+def _extra(extra: str, package: str, what: str) -> Finding:
+    """Return whether a library that may be added is there."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        return Finding(
+            topic="Extras",
+            name=extra,
+            found=f"{package} is not installed ({error}): {what}",
+            state="note",
+            remedy=f"if wanted: pip install 'dplabtools[{extra}]'",
+        )
+    return Finding(
+        topic="Extras", name=extra, found=f"{package} {_version(package)}: {what}"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _openslide_version() -> str:
+    import openslide
+
+    return openslide.__library_version__

@@ -1,0 +1,113 @@
+"""``dplabtools info``: what slides are, and who reads them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dplabtools.cli.console import FAILED, one_line_errors, print_json, table_console
+from dplabtools.cli.grouping import grouped
+from dplabtools.cli.options.reading import ReadingOptions
+from dplabtools.cli.options.running import CommandOptions
+from dplabtools.cli.options.slides import SlideOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dplabtools.cli.slide_facts import SlideFacts
+    from dplabtools.errors import DplabError
+
+__all__ = ["info"]
+
+
+@grouped
+def info(*, slides: SlideOptions, reading: ReadingOptions, command: CommandOptions) -> None:
+    """Say what slides are.
+
+    Levels, tiles, compression, microns per pixel and where they were found, objective
+    power, which library reads the slide, and why those before it do not.
+
+    Exit code: 0, all could be opened; 1, some could not; 2, the command was not understood.
+    """
+    with one_line_errors():
+        from dplabtools.cli.inputs import slide_inputs
+        from dplabtools.cli.slide_facts import slide_facts
+        from dplabtools.errors import DplabError
+
+        reading.apply()
+        found: list[tuple[str, SlideFacts | DplabError]] = []
+        for each in slide_inputs(slides):
+            try:
+                found.append((each.wsi_file, slide_facts(each.wsi_file)))
+            except DplabError as error:
+                found.append((each.wsi_file, error))
+        if command.json_output:
+            print_json({"slides": [_document(*each) for each in found]})
+        else:
+            for slide, facts in found:
+                _print(slide, facts)
+    if any(isinstance(facts, DplabError) for _, facts in found):
+        raise typer.Exit(FAILED)
+
+
+def _document(slide: str, facts: SlideFacts | DplabError) -> dict[str, Any]:
+    """Return what JSON has of a slide."""
+    from dplabtools.cli.remedies import remedy_of
+    from dplabtools.cli.slide_facts import SlideFacts
+
+    if isinstance(facts, SlideFacts):
+        return asdict(facts)
+    return {"wsi_file": slide, "error": str(facts), "remedy": remedy_of(facts)}
+
+
+def _print(slide: str, facts: SlideFacts | DplabError) -> None:
+    """Print what there is to say of a slide."""
+    from rich.text import Text
+
+    from dplabtools.cli.console import with_remedy
+    from dplabtools.cli.slide_facts import SlideFacts
+
+    console = table_console()
+    if not isinstance(facts, SlideFacts):
+        typer.echo(f"dplabtools: {with_remedy(facts)}", err=True)
+        return
+    power = "unknown power" if facts.power is None else f"{facts.power:g} x"
+    lines = [
+        f"{Path(slide).name}",
+        f"  read by {facts.reader}" + (f", of {facts.vendor}" if facts.vendor else ""),
+        *(f"  not by {each.library}: {each.reason}" for each in facts.refusals),
+        f"  {_mpp(facts)}, {power}",
+    ]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    console.print(_levels(facts))
+
+
+def _mpp(facts: SlideFacts) -> str:
+    if facts.mpp is None:
+        return "states no microns per pixel (--slide-mpp supplies them)"
+    return f"{facts.mpp:g} um/px (from {facts.mpp_source})"
+
+
+def _levels(facts: SlideFacts) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for name in ("level", "size", "downsample", "um/px", "tiles"):
+        table.add_column(name, justify="right")
+    table.add_column("compression")
+    for number, level in enumerate(facts.levels):
+        mpp = "" if facts.mpp is None else f"{facts.mpp * level.downsample:.4g}"
+        tiles = "" if level.tile is None else f"{level.tile[0]} x {level.tile[1]}"
+        table.add_row(
+            f"{number}",
+            f"{level.size[0]:,} x {level.size[1]:,}",
+            f"{level.downsample:g}",
+            mpp,
+            tiles,
+            level.compression,
+        )
+    return table

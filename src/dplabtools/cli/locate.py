@@ -1,0 +1,77 @@
+"""``dplabtools locate``: where patches lie, without their pixels."""
+
+from __future__ import annotations
+
+import typer
+
+from dplabtools.cli.console import FAILED, one_line_errors
+from dplabtools.cli.grouping import grouped
+from dplabtools.cli.options.drawing import PreviewOptions
+from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
+from dplabtools.cli.options.reading import ReadingOptions
+from dplabtools.cli.options.running import CommandOptions, WorkOptions
+from dplabtools.cli.options.slides import (
+    AnnotationOptions,
+    ForeignOptions,
+    SlideOptions,
+    SourceOptions,
+)
+from dplabtools.cli.options.writing import ExchangeOptions, OutputOptions
+
+__all__ = ["locate"]
+
+
+@grouped
+def locate(  # noqa: PLR0913 - each is a group of options
+    context: typer.Context,
+    *,
+    slides: SlideOptions,
+    output: OutputOptions,
+    exchange: ExchangeOptions,
+    placing: PlacingOptions,
+    outlines: AnnotationOptions,
+    sources: SourceOptions,
+    tissue: TissueOptions,
+    foreign: ForeignOptions,
+    preview: PreviewOptions,
+    reading: ReadingOptions,
+    work: WorkOptions,
+    command: CommandOptions,
+) -> None:
+    """Place patches on slides, and save where they lie.
+
+    Writes OUT/<slide>.csv, or the file of another tool (--to), with level 0 coordinates.
+    With --locations it translates the files of one tool to those of another.
+
+    Exit code: 0, all were placed; 1, some slides failed; 2, the command was not understood.
+    """
+    with one_line_errors():
+        from dplabtools.cli.inputs import slide_inputs, with_files
+        from dplabtools.cli.locate_run import LocateRequest, carry_out
+        from dplabtools.cli.placing_run import check_placing
+        from dplabtools.cli.resolution import chosen_resolution
+
+        inputs = with_files(
+            slide_inputs(slides),
+            masks=sources.masks,
+            annotations=outlines.annotations,
+            points=sources.points,
+        )
+        check_placing(placing, inputs, foreign=foreign.locations is not None)
+        reading.apply()
+        failed = carry_out(
+            LocateRequest(
+                inputs=inputs,
+                out=output.out,
+                file_format=exchange.to.value,
+                level_or_mpp=chosen_resolution(context, placing),
+                placing=placing,
+                tissue=tissue,
+                foreign=foreign,
+                preview=preview,
+                work=work,
+            ),
+            json_output=command.json_output,
+        )
+    if failed:
+        raise typer.Exit(FAILED)

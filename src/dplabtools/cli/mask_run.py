@@ -1,0 +1,134 @@
+"""What ``dplabtools mask`` does."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dplabtools import config
+from dplabtools.annotations.opening import read_annotations
+from dplabtools.annotations.polygon import AnnotationPolygon
+from dplabtools.cli.console import step
+from dplabtools.cli.inputs import SlideInput
+from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.masking import files_named_after, tissue_mask
+from dplabtools.cli.options.drawing import OverlayOptions
+from dplabtools.cli.options.placing import TissueOptions
+from dplabtools.cli.options.running import WorkOptions
+from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.errors import DplabError
+from dplabtools.readers.slide import Slide
+from dplabtools.slides.processing import WSIPolygonMask, WSITissueMask
+
+__all__ = ["MaskRequest", "carry_out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskRequest:
+    """Which masks to make.
+
+    Attributes
+    ----------
+    inputs : tuple of SlideInput
+        The slides; those with annotations get masks of these.
+    out : Path
+        Where to.
+    suffix : str
+        Kind of the files.
+    tissue : TissueOptions
+        How to find tissue, and the level of all masks.
+    overlay : OverlayOptions
+        Whether and how to draw them.
+    work : WorkOptions
+        By how many.
+    """
+
+    inputs: tuple[SlideInput, ...]
+    out: Path
+    suffix: str
+    tissue: TissueOptions
+    overlay: OverlayOptions
+    work: WorkOptions
+
+
+def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
+    """Make the masks, print what became of them, and tell whether any failed.
+
+    Raises
+    ------
+    DplabError
+        The first error, unless errors are to be skipped.
+    OSError
+        If the folder cannot be made.
+    """
+    request.out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    names = [each.wsi_file for each in request.inputs]
+    files = files_named_after(names, request.out, request.suffix)
+    shares: dict[str, float] = {}
+
+    def make(each: SlideInput, file: Path) -> float | DplabError:
+        try:
+            return _make(each, file, request)
+        except DplabError as error:
+            return error
+
+    pool = ThreadPoolExecutor(request.work.processes)
+    try:
+        with step("masks") as tell:
+            results = pool.map(make, request.inputs, files)
+            for done, (slide, result) in enumerate(zip(names, results, strict=True), 1):
+                if isinstance(result, DplabError):
+                    ledger.fail(slide, result)
+                else:
+                    shares[slide] = result
+                tell(done, len(names), f"{done:,}/{len(names):,} slides")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    outcomes = [
+        Outcome(
+            wsi_file=slide,
+            file=str(file) if slide in shares else None,
+            words=f"{shares[slide]:.1%} of the slide" if slide in shares else "",
+            failures=tuple(ledger.of_slide(slide)),
+        )
+        for slide, file in zip(names, files, strict=True)
+    ]
+    print_outcomes(outcomes, title="Masks", json_output=json_output)
+    return bool(ledger.failures)
+
+
+def _make(each: SlideInput, file: Path, request: MaskRequest) -> float:
+    """Save a mask, and the picture of it; return the share of the slide that it covers."""
+    if each.annotation is None:
+        made: WSITissueMask | WSIPolygonMask = tissue_mask(each.wsi_file, request.tissue)
+    else:
+        made = _polygon_mask(each.wsi_file, each.annotation, request.tissue)
+    if file.suffix == ".npz":
+        made.save_array(file)
+    else:
+        made.save_png(file)
+    if request.overlay.overlay:
+        picture = file.with_name(f"{file.stem}_overlay.png")
+        made.save_overlay_png(picture, **request.overlay.arguments())
+    return float(made.array.mean())
+
+
+def _polygon_mask(slide: str, annotation: Path, tissue: TissueOptions) -> WSIPolygonMask:
+    """Return the mask of the polygons of a slide, which are in level 0 pixels."""
+    polygons = read_annotations(annotation)
+    with Slide(slide, settings=config.snapshot()) as opened:
+        level = opened.pyramid.level_for(tissue.level_or_minsize)
+        size = np.array(opened.pyramid.sizes[level])
+        scale = size / np.array(opened.pyramid.size)
+    scaled = [
+        AnnotationPolygon(
+            [(x, y) for x, y in np.clip(np.array(each.points) * scale, 0, size).tolist()],
+            each.label,
+        )
+        for each in polygons
+    ]
+    return WSIPolygonMask(wsi_file=slide, level_or_minsize=level, polygon_data=scaled)
