@@ -21,6 +21,7 @@ from dplabtools.cli.options.slides import (
     SourceOptions,
 )
 from dplabtools.cli.options.writing import FileOptions, OutputOptions
+from dplabtools.cli.report import make_report
 
 if TYPE_CHECKING:
     from dplabtools.cli.extraction_run import Request
@@ -51,6 +52,9 @@ def extract(  # noqa: PLR0913 - each is a group of options
             help="Place patches and time a few of them: say how many there are, how many "
             "bytes and how long it will take, and write nothing.",
         ),
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write OUT/report.html, too: a page about it.")
     ] = False,
 ) -> None:
     """Cut the tissue of slides into patches.
@@ -100,10 +104,10 @@ def extract(  # noqa: PLR0913 - each is a group of options
         if dry_run:
             _estimate(request, json_output=command.json_output)
         else:
-            _extract(request, json_output=command.json_output)
+            _extract(request, report=report, json_output=command.json_output)
 
 
-def _extract(request: Request, *, json_output: bool) -> None:
+def _extract(request: Request, *, report: bool, json_output: bool) -> None:
     """Extract, print the summary, and leave with 1 or 130 if not all went well."""
     from dplabtools.cli.extraction_run import carry_out
     from dplabtools.cli.run_account import print_record
@@ -113,6 +117,9 @@ def _extract(request: Request, *, json_output: bool) -> None:
         typer.echo(record.to_json(), nl=False)
     elif not record.interrupted:
         print_record(record, out=request.out)
+    if report and not record.interrupted:
+        page = make_report(request.out)
+        typer.echo(f"The report is {page}", err=json_output)
     if record.interrupted:
         _say_how_to_resume(request, record)
         raise typer.Exit(INTERRUPTED)
