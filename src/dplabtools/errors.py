@@ -30,6 +30,7 @@ The tree of them, with the built-in error each one also is::
     │   │   └── DegeneratePolygonError TypeError
     │   ├── DuplicatePatchesError      ValueError
     │   └── NotEnoughPatchesError      ValueError
+    ├── StoredPatchesError             OSError: patches on disk cannot be read back
     └── ExtractionError                pixels could not be delivered
         ├── ClosedPoolError            ValueError
         ├── OutputError                OSError
@@ -92,6 +93,7 @@ __all__ = [
     "ResumeError",
     "SlideError",
     "SlideReadError",
+    "StoredPatchesError",
     "UnfinishedRunWarning",
     "UnknownColorError",
     "UnlockedFolderWarning",
@@ -258,6 +260,10 @@ class NotEnoughPatchesError(LocationError, ValueError):
             "slide": self.slide,
         }
         return partial(NotEnoughPatchesError, **keywords), ()
+
+
+class StoredPatchesError(DplabError, OSError):
+    """Patches on disk cannot be read back."""
 
 
 class ExtractionError(DplabError):

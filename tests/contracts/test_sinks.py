@@ -1,23 +1,33 @@
 from __future__ import annotations
 
 import csv
+import io
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h5py
 import numpy as np
 import pytest
+import zarr
 from PIL import Image
+from pyarrow import parquet
 
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.sinks.base import Sink
+from dplabtools.sinks.container_sink import ContainerSink
+from dplabtools.sinks.containers import Contained, Container, SlideFiles
 from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.hdf5_files import Hdf5File
 from dplabtools.sinks.image_files import ImageFileSink
+from dplabtools.sinks.image_shards import ImageShards
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.memory import MemorySink
 from dplabtools.sinks.naming import Naming
 from dplabtools.sinks.run_folder import RunTerms
+from dplabtools.sinks.zarr_arrays import ZarrGroup
 from dplabtools.testing.sink import SinkContract
 
 SETS = (Level(1), Mpp(0.7), Level(0))
@@ -102,3 +112,113 @@ class TestImageFilesOfSets(TestImageFiles):
 class TestImageFilesOfSetsNumberedBySlide(TestImageFiles):
     views = SETS
     naming: ClassVar[dict[str, Any]] = {"subdirs": True, "sets": True, "first_set": None}
+
+
+class ContainerContract(SinkContract):
+    """What all containers have in common."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    @pytest.fixture
+    def sink(self) -> Sink:
+        return ContainerSink(
+            str(self.path),
+            container=Container(files_of=self.files_of, chunk_rows=6),
+            heads=[HEAD] * 3,
+            terms=RunTerms(parameters={}),
+            sets=len(self.views) > 1,
+            first_set=7,
+        )
+
+    def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
+        assert isinstance(sink, ContainerSink)
+        rows = [
+            row
+            for manifest_id in sink.manifest_ids
+            for table in self.path.glob(f"manifests/*{manifest_id}*.csv")
+            for row in csv.DictReader(table.read_text("utf-8").splitlines())
+        ]
+        listed = {row["file"] for row in rows}
+        assert {each.split("/")[0] for each in self.traces()} - {"manifests"} == listed
+        step = len(self.views)
+        return [
+            [self.image(row, view) for view, row in enumerate(rows[start : start + step])]
+            for start in range(0, len(rows), step)
+        ]
+
+    def files_of(self, slide: Contained) -> SlideFiles:
+        raise NotImplementedError
+
+    def image(self, row: dict[str, str], view: int) -> Pixels:
+        raise NotImplementedError
+
+    def traces(self) -> list[str]:
+        return sorted(str(each.relative_to(self.path)) for each in self.path.rglob("*"))
+
+
+def png() -> ImageEncoder:
+    return ImageEncoder(image_type="png", options={})
+
+
+class TestWebDataset(ContainerContract):
+    def files_of(self, slide: Contained) -> SlideFiles:
+        return ImageShards(slide=slide, kind="webdataset", encoder=png())
+
+    def image(self, row: dict[str, str], view: int) -> Pixels:
+        with tarfile.open(self.path / row["file"]) as tar:
+            file = tar.extractfile(f"{row['item']}.png")
+            assert file is not None
+            return np.asarray(Image.open(file))
+
+
+class TestWebDatasetOfSets(TestWebDataset):
+    views = SETS
+
+
+class TestParquet(ContainerContract):
+    def files_of(self, slide: Contained) -> SlideFiles:
+        return ImageShards(slide=slide, kind="parquet", encoder=png())
+
+    def image(self, row: dict[str, str], view: int) -> Pixels:
+        table = parquet.read_table(self.path / row["file"])
+        name = "image" if len(self.views) == 1 else f"image_{view}"
+        data = table[name][int(row["item"])].as_py()["bytes"]
+        return np.asarray(Image.open(io.BytesIO(data)))
+
+
+class TestParquetOfSets(TestParquet):
+    views = SETS
+
+
+class TestHdf5(ContainerContract):
+    one_size = True
+
+    def files_of(self, slide: Contained) -> SlideFiles:
+        return Hdf5File(slide=slide)
+
+    def image(self, row: dict[str, str], view: int) -> Pixels:
+        with h5py.File(self.path / row["file"]) as file:
+            pixels: Pixels = file["imgs"][int(row["item"])]
+        return pixels if len(self.views) == 1 else pixels[view]
+
+
+class TestHdf5OfSets(TestHdf5):
+    views = SETS
+
+
+class TestZarr(ContainerContract):
+    one_size = True
+
+    def files_of(self, slide: Contained) -> SlideFiles:
+        return ZarrGroup(slide=slide, level=1)
+
+    def image(self, row: dict[str, str], view: int) -> Pixels:
+        group: Any = zarr.open_group(self.path / row["file"], mode="r")
+        pixels: Pixels = group["imgs"][int(row["item"])]
+        return pixels if len(self.views) == 1 else pixels[view]
+
+
+class TestZarrOfSets(TestZarr):
+    views = SETS

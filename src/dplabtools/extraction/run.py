@@ -147,7 +147,12 @@ class Extraction:
                 else runs(plan, wanted, count=count)
             )
             for part in parts:
-                yield Chunk.of(plan, part, place=sink.place(plan, part))
+                place = sink.place(plan, part)
+                if place is None:
+                    account.delivered[plan.slide][part] = True
+                    clock.advance(patches=len(part))
+                else:
+                    yield Chunk.of(plan, part, place=place)
 
     def _rows(self, plan: SlidePlan, sink: Sink, account: Account) -> IntArray:
         """Return the rows of a slide to read; what is there already counts as delivered."""

@@ -8,9 +8,11 @@ from typing import Any, Final
 import numpy as np
 
 from dplabtools._typing import FloatArray
-from dplabtools.errors import MissingLibraryError, ResolutionError
+from dplabtools.errors import ResolutionError
 from dplabtools.geometry.resolution import Level, Mpp, Resolution, parse_level_or_mpp
 from dplabtools.interchange.base import Found, Question, Writing, written_aside
+from dplabtools.optional import optional
+from dplabtools.records.foreign_attributes import clam_attributes, trident_attributes
 from dplabtools.records.patch_table import PatchTable
 
 __all__ = ["read_atlaspatch", "read_clam", "read_trident", "write_clam", "write_trident"]
@@ -97,21 +99,10 @@ def write_trident(writing: Writing) -> None:
     OutputError
         If the file cannot be written.
     """
-    pyramid, downsample, edge = writing.pyramid, writing.footprint(), writing.edge()
-    power = pyramid.power
-    attributes = {
-        "patch_size": edge,
-        "patch_size_level0": round(edge * downsample),
-        "level0_magnification": _none_as_text(power),
-        "target_magnification": _none_as_text(
-            None if power is None else power / downsample
-        ),
-        "overlap": 0,
-        "level0_width": pyramid.size[0],
-        "level0_height": pyramid.size[1],
-        "savetodir": str(writing.file.parent),
-    }
-    _write(writing, attributes)
+    attributes = trident_attributes(
+        writing.pyramid, edge=writing.edge(), downsample=writing.footprint()
+    )
+    _write(writing, {**attributes, "savetodir": str(writing.file.parent)})
 
 
 def write_clam(writing: Writing) -> None:
@@ -128,16 +119,10 @@ def write_clam(writing: Writing) -> None:
     OutputError
         If the file cannot be written.
     """
-    level, pyramid = _true_level(writing), writing.pyramid
-    attributes = {
-        "patch_size": writing.edge(),
-        "patch_level": level,
-        "downsample": (pyramid.downsamples[level],) * 2,
-        "downsampled_level_dim": pyramid.sizes[level],
-        "level_dim": pyramid.sizes[level],
-        "save_path": str(writing.file.parent),
-    }
-    _write(writing, attributes)
+    attributes = clam_attributes(
+        writing.pyramid, edge=writing.edge(), level=_true_level(writing)
+    )
+    _write(writing, {**attributes, "save_path": str(writing.file.parent)})
 
 
 def _read(question: Question, *, columns: int) -> tuple[FloatArray, dict[str, Any]]:
@@ -272,23 +257,6 @@ def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
         dataset.attrs[_OWN] = writing.table.resolution.number
 
 
-def _none_as_text(value: float | None) -> float | int | str:
-    if value is None:
-        return "None"
-    return int(value) if value == int(value) else value
-
-
 def _h5py() -> Any:  # noqa: ANN401 - a module without types
-    """Return the library, if it is installed.
-
-    Raises
-    ------
-    MissingLibraryError
-        If it is not.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        msg = "HDF5 files take h5py: pip install 'dplabtools[hdf5]'"
-        raise MissingLibraryError(msg) from error
-    return h5py
+    """Return the library, or raise `MissingLibraryError`."""
+    return optional("h5py", what="HDF5 files", extra="hdf5")

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from dplabtools._typing import FloatArray, IntArray
-from dplabtools.errors import MissingLibraryError
 from dplabtools.interchange.base import Found, Question, Writing, written_aside
+from dplabtools.optional import optional
 from dplabtools.records.patch_table import PatchTable
 
 __all__ = ["read_csv", "read_parquet", "write_csv", "write_parquet"]
@@ -180,17 +180,9 @@ def _number(value: object) -> float:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    """Return the library, if it is installed.
-
-    Raises
-    ------
-    MissingLibraryError
-        If it is not.
-    """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        msg = "Parquet files take pyarrow: pip install 'dplabtools[parquet]'"
-        raise MissingLibraryError(msg) from error
-    return pa, parquet
+    """Return two modules of it, or raise `MissingLibraryError`."""
+    what, extra = "Parquet files", "parquet"
+    return (
+        optional("pyarrow", what=what, extra=extra),
+        optional("pyarrow.parquet", what=what, extra=extra),
+    )

@@ -148,6 +148,10 @@ class PatchTable:
         names[:] = self.labels
         return names[self.codes]
 
+    def share(self, row: int) -> float | None:
+        """Return the share of foreground of a patch as it is written to files."""
+        return None if self.coverage is None else round(float(self.coverage[row]), 6)
+
     def select(self, labels: Collection[str]) -> PatchTable:
         """Return a table of the patches that have one of these labels, and their labels."""
         kept = [code for code, label in enumerate(self.labels) if label in labels]

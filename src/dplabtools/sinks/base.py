@@ -99,8 +99,8 @@ class Sink(Protocol):
         Returns
         -------
         int or None
-            Exactly so many, but for the last chunk of the slide, however large that is: it
-            is read group by group. None if any number will do.
+            So many, fewer in the last chunk of the slide, however large that is: it is
+            read group by group. None if any number will do.
         """
         ...
 
@@ -108,8 +108,8 @@ class Sink(Protocol):
         """Return the rows of a slide to read; the others are there already."""
         ...
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> Place:
-        """Return where a chunk of rows of a slide goes."""
+    def place(self, plan: SlidePlan, rows: IntArray) -> Place | None:
+        """Return where a chunk of rows of a slide goes; None if it is there already."""
         ...
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
-from dplabtools.errors import DuplicatePatchesError, OutputError
+from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.distinct import check_distinct
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
 from dplabtools.sinks.naming import Naming
@@ -196,7 +197,7 @@ class ImageFileSink:
             first = numbers.get(plan.slide, 1)
             manifest_id = self.manifest_ids[plan.slide]
             paths = self._naming.paths(plan, manifest_id, first_set=first)
-            _check_distinct(plan, paths)
+            check_distinct(plan)
             whole = np.zeros(len(plan), dtype=np.bool_)
             slide = _SlideFiles(plan, first, paths, whole)
             self._slides[plan.slide] = slide
@@ -361,23 +362,3 @@ def _size_of(file: Path) -> int:
 def _remove_if_empty(folder: Path) -> None:
     with suppress(OSError):
         folder.rmdir()
-
-
-def _check_distinct(plan: SlidePlan, paths: Sequence[tuple[str, ...]]) -> None:
-    """Raise if a patch is there twice: its files would have the same name, but for sets."""
-    if len(set(plan.views)) < len(plan.views):
-        views = [view.number for view in plan.views]
-        msg = f"levels_or_mpps {views} names a resolution twice"
-        raise DuplicatePatchesError(msg, slide=plan.table.slide_name)
-    patches = np.column_stack([plan.table.origins, plan.table.codes])
-    different, first, counts = np.unique(
-        patches, axis=0, return_index=True, return_counts=True
-    )
-    if len(different) < len(plan):
-        row = int(first[counts > 1].min())
-        (x, y), _, label = plan.table.rows()[row]
-        msg = (
-            f"the patch at ({x}, {y}) with label {label!r} is there twice, the first time "
-            f"as {paths[row][0]}; drop one"
-        )
-        raise DuplicatePatchesError(msg, slide=plan.table.slide_name)

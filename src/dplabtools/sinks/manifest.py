@@ -27,6 +27,7 @@ _CSV_COLUMNS = (
     "height",
     "level_or_mpp",
     "mpp",
+    "coverage",
 )
 
 
@@ -127,10 +128,11 @@ def one_line(value: object) -> str:
 
 def manifest_csv(
     plan: SlidePlan,
-    paths: Sequence[tuple[str, ...]],
+    paths: Sequence[tuple[str, ...]] | Mapping[int, tuple[str, ...]],
     *,
     rows: Iterable[int],
     sets: Sequence[int] | None,
+    items: Mapping[int, tuple[str, ...]] | None = None,
 ) -> str:
     """Return the manifest of a slide as a table.
 
@@ -138,31 +140,40 @@ def manifest_csv(
     ----------
     plan : SlidePlan
         The slide.
-    paths : sequence of tuple of str
-        Files of each row, relative to the output folder.
+    paths : sequence or mapping of tuple of str
+        Files of each row that was saved, relative to the output folder.
     rows : iterable of int
         Rows that were saved.
     sets : sequence of int or None
         Number of the set of each row, if there are sets.
+    items : mapping of int to tuple of str, optional
+        Where in its file each image of a row is.
 
     Returns
     -------
     str
         CSV with the columns file, set, label, x, y (level 0 pixels), width, height (pixels
-        of the image), level_or_mpp (as asked for) and mpp (empty if unknown).
+        of the image), level_or_mpp (as asked for), mpp and coverage (empty if unknown), and
+        item, if there are items.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
+    writer.writerow(_CSV_COLUMNS if items is None else (*_CSV_COLUMNS, "item"))
     mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
     for row in rows:
         label = plan.table.labels[int(plan.table.codes[row])]
         width, height = plan.table.sizes[row].tolist()
         number = "" if sets is None else sets[row]
+        share = plan.table.share(row)
         for view, resolution in enumerate(plan.views):
             x, y = plan.origins[row, view].tolist()
             place = (paths[row][view], number, label, x, y, width, height)
+            known = (resolution.number, _text(mpps[view]), _text(share))
             writer.writerow(
-                (*place, resolution.number, "" if mpps[view] is None else mpps[view])
+                (*place, *known) if items is None else (*place, *known, items[row][view])
             )
     return out.getvalue()
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else str(value)

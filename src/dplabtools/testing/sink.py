@@ -118,8 +118,9 @@ class SinkContract:
         """A chunk is read again when its worker died."""
         plan = self._plan(0, 2)
         sink.prepare([plan])
-        self._put(sink, plan, [0, 1])
-        self._put(sink, plan, [0, 1])
+        place = sink.place(plan, np.array([0, 1]))
+        for _ in range(2):
+            self._fill(_sent(sink, place), plan, [0, 1])
         sink.finish(plan, np.ones(2, dtype=np.bool_))
         sink.close()
         self._check(sink, [(0, 0), (0, 1)])
@@ -128,11 +129,13 @@ class SinkContract:
         """Some of its groups were stored, others delivered; then all come again."""
         plan = self._plan(0, 5)
         sink.prepare([plan])
-        place = _sent(sink, plan, [4, 2, 0, 1, 3])
-        self._deliver(place, plan, {0: 4, 1: 2})
-        place.flush()
-        self._deliver(place, plan, {2: 0})
-        self._put(sink, plan, [4, 2, 0, 1, 3])
+        rows = [4, 2, 0, 1, 3]
+        place = sink.place(plan, np.array(rows))
+        first = _sent(sink, place)
+        self._deliver(first, plan, {0: 4, 1: 2})
+        first.flush()
+        self._deliver(first, plan, {2: 0})
+        self._fill(_sent(sink, place), plan, rows)
         sink.finish(plan, np.ones(5, dtype=np.bool_))
         sink.close()
         self._check(sink, [(0, row) for row in range(5)])
@@ -141,7 +144,7 @@ class SinkContract:
         """It is never put; those of its group, and later groups, are there."""
         plan = self._plan(0, 6)
         sink.prepare([plan])
-        place = _sent(sink, plan, [0, 1, 2, 3, 4, 5])
+        place = _sent(sink, sink.place(plan, np.arange(6)))
         for group in ({0: 0, 2: 2}, {}, {4: 4, 5: 5}):
             self._deliver(place, plan, group)
             place.flush()
@@ -200,8 +203,14 @@ class SinkContract:
     def _put(
         self, sink: Sink, plan: SlidePlan, rows: list[int], *, commit: bool = True
     ) -> None:
+        """Deliver a chunk of rows."""
+        place = _sent(sink, sink.place(plan, np.array(rows)))
+        self._fill(place, plan, rows, commit=commit)
+
+    def _fill(
+        self, place: Place, plan: SlidePlan, rows: list[int], *, commit: bool = True
+    ) -> None:
         """Deliver a chunk of rows, in groups of two."""
-        place = _sent(sink, plan, rows)
         for start in range(0, len(rows), 2):
             pair = rows[start : start + 2]
             self._deliver(place, plan, dict(enumerate(pair, start)))
@@ -223,7 +232,7 @@ class SinkContract:
 
     def _write(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
         """Deliver rows to the memory of the place, if it lends it."""
-        place = _sent(sink, plan, rows)
+        place = _sent(sink, sink.place(plan, np.array(rows)))
         for item, row in enumerate(rows):
             pictures = np.stack(self._pictures(plan.slide, row))
             canvas = place.canvas(item, pictures.shape)
@@ -254,13 +263,14 @@ class SinkContract:
         sink.abort()
 
 
-def _sent(sink: Sink, plan: SlidePlan, rows: list[int]) -> Place:
+def _sent(sink: Sink, place: Place | None) -> Place:
     """Return the place of a chunk, as a worker receives it."""
+    assert place is not None  # there was nothing before
     for segment in sink.segments:
         Segment.attach(segment.key, os.dup(segment.descriptor))
-    place: Place = pickle.loads(pickle.dumps(sink.place(plan, np.array(rows))))  # noqa: S301
+    received: Place = pickle.loads(pickle.dumps(place))  # noqa: S301
     Segment.keep_only(())
-    return place
+    return received
 
 
 def _only(count: int, rows: list[int]) -> BoolArray:

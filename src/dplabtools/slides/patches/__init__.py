@@ -44,6 +44,7 @@ from dplabtools.slides.patches._polygon_region import (
     PolygonRegionPoissonDiskPatches,
     PolygonRegionRandomPatches,
 )
+from dplabtools.slides.patches._stored import StoredPatch, StoredPatches, open_patches
 from dplabtools.slides.patches._stream_pool import StreamPatchExtractorPool
 from dplabtools.slides.patches._whole_image import (
     WholeImageCustomPatches,
@@ -70,6 +71,8 @@ __all__ = [
     "PolygonRegionPoissonDiskPatchesPool",
     "PolygonRegionRandomPatches",
     "PolygonRegionRandomPatchesPool",
+    "StoredPatch",
+    "StoredPatches",
     "StreamPatchExtractorPool",
     "WholeImageCustomPatches",
     "WholeImageCustomPatchesPool",
@@ -87,6 +90,7 @@ __all__ = [
     "WholeImagePoissonDiskPatchesPool",
     "WholeImageRandomPatches",
     "WholeImageRandomPatchesPool",
+    "open_patches",
     "read_locations",
     "save_locations",
 ]

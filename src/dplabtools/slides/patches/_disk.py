@@ -6,19 +6,27 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.settings import Settings
+from dplabtools.sinks.container_sink import ContainerSink
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.naming import Naming
 from dplabtools.sinks.run_folder import RunTerms
-from dplabtools.slides.patches._request import Selection
+from dplabtools.slides.patches._containers import (
+    CONTAINERS,
+    ContainerKind,
+    ContainerOptions,
+)
+from dplabtools.slides.patches._request import Selection, check_choice
 
-__all__ = ["DiskOptions"]
+__all__ = ["DiskOptions", "DiskSink"]
+
+DiskSink: TypeAlias = ImageFileSink | ContainerSink
 
 _UNDECIDING = {  # where patches go, by whom, and what is only checked
     *("output_dir", "mp_chunksize", "num_workers", "pool_mode"),
@@ -35,8 +43,8 @@ class DiskOptions:
     ----------
     output_dir : str or path-like
         Has to exist.
-    image_type : str
-        Extension without the dot.
+    image_type : str or None
+        Extension without the dot; None for containers of pixels.
     filename_comment, filename_separator : str
         Put into and between the parts of a name.
     create_subdirs : bool
@@ -47,6 +55,8 @@ class DiskOptions:
         Go on with what an earlier run has left.
     shared : bool
         Let others that share the folder write to it at the same time.
+    container : {None, "webdataset", "hdf5", "zarr", "parquet"}
+        What holds the patches; None: image files.
 
     Raises
     ------
@@ -59,18 +69,18 @@ class DiskOptions:
     """
 
     output_dir: StrPath
-    image_type: str
+    image_type: str | None
     filename_comment: str
     filename_separator: str
     create_subdirs: bool
     save_options: Mapping[str, Any]
     resume: bool = False
     shared: bool = False
+    container: ContainerKind | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, what in (
             ("output_dir", self.output_dir, (str, os.PathLike), "a path"),
-            ("image_type", self.image_type, str, "text"),
             ("filename_comment", self.filename_comment, str, "text"),
             ("filename_separator", self.filename_separator, str, "text"),
             ("save_options", self.save_options, Mapping, "a mapping"),
@@ -79,15 +89,36 @@ class DiskOptions:
             if not isinstance(value, kind):
                 msg = f"{name} must be {what}, not {value!r}"
                 raise ParameterTypeError(msg)
+        if self.container is not None:
+            check_choice(self.container, CONTAINERS, name="container")
+            self._check_names()
+        if self.container not in {"hdf5", "zarr"} and not isinstance(self.image_type, str):
+            msg = f"image_type must be text, not {self.image_type!r}"
+            raise ParameterTypeError(msg)
         if not Path(self.output_dir).is_dir():
             msg = (
                 f"output_dir {str(self.output_dir)!r} is not an existing folder; create it"
             )
             raise OutputError(msg)
 
+    def _check_names(self) -> None:
+        """Raise if names of image files are asked for, where there are none."""
+        for name, value, default in (
+            ("create_subdirs", self.create_subdirs, False),
+            ("filename_comment", self.filename_comment, ""),
+            ("filename_separator", self.filename_separator, "_"),
+        ):
+            if value != default:
+                msg = (
+                    f'{name} is about image files, and container="{self.container}" makes '
+                    f"none; leave it out"
+                )
+                raise ParameterError(msg)
+
     def params(self) -> dict[str, object]:
         """Return the parameters as the manifest lists them."""
         return {
+            **({} if self.container is None else {"container": self.container}),
             "create_subdirs": self.create_subdirs,
             "filename_comment": self.filename_comment,
             "filename_separator": self.filename_separator,
@@ -105,7 +136,7 @@ class DiskOptions:
         sets: bool = False,
         first_set: int | None = None,
         empty_labels: bool = False,
-    ) -> ImageFileSink:
+    ) -> DiskSink:
         """Return where the patches of these location objects go.
 
         Raises
@@ -130,25 +161,39 @@ class DiskOptions:
             )
             for each in selections
         ]
+        terms = RunTerms(
+            parameters=self._deciding(params, settings),
+            resume=self.resume,
+            shared=self.shared,
+        )
+        if self.container is not None:
+            options = ContainerOptions(
+                kind=self.container,
+                image_type=self.image_type,
+                save_options=self.save_options,
+            )
+            return ContainerSink(
+                str(self.output_dir),
+                container=options.container(),
+                heads=heads,
+                sets=sets,
+                first_set=first_set,
+                terms=terms,
+            )
+        image_type = self.image_type or ""
         return ImageFileSink(
             str(self.output_dir),
             naming=Naming(
-                image_type=self.image_type,
+                image_type=image_type,
                 comment=self.filename_comment,
                 separator=self.filename_separator,
                 subdirs=self.create_subdirs,
                 sets=sets,
                 first_set=first_set,
             ),
-            encoder=ImageEncoder(
-                image_type=self.image_type, options=dict(self.save_options)
-            ),
+            encoder=ImageEncoder(image_type=image_type, options=dict(self.save_options)),
             heads=heads,
-            terms=RunTerms(
-                parameters=self._deciding(params, settings),
-                resume=self.resume,
-                shared=self.shared,
-            ),
+            terms=terms,
             empty_labels=empty_labels,
         )
 

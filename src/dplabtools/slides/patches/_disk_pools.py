@@ -8,6 +8,7 @@ from typing import Any
 from dplabtools._typing import StrPath
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.slides.patches._containers import ContainerKind
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views
@@ -60,7 +61,8 @@ class DiskPatchExtractorPool(_DiskPool):
     output_dir : str or path-like
         Folder to write to; has to exist.
     image_type : str
-        Extension without the dot, which also says the format: ``png``, ``jpg``, ...
+        Extension without the dot, which also says the format: ``png``, ``jpg``, ... To be
+        left out where the container holds pixels: for ``"hdf5"`` and ``"zarr"``.
     patches_pool : iterable of location objects
         A pool of locations, or any list of location objects and `PatchesMock`.
     proc_num_workers : int
@@ -73,6 +75,8 @@ class DiskPatchExtractorPool(_DiskPool):
         Put between the parts of a name.
     create_subdirs : bool, default False
         One folder for each label.
+    container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
+        What holds the patches; None: an image file for each.
     save_options : mapping, optional
         Given to the encoder: ``quality``, ``subsampling``, ``compress_level``, ...
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
@@ -115,13 +119,14 @@ class DiskPatchExtractorPool(_DiskPool):
         self,
         *,
         output_dir: StrPath,
-        image_type: str,
+        image_type: str | None = None,
         patches_pool: Iterable[LocationLike],
         proc_num_workers: int,
         thread_num_workers: int,
         filename_comment: str = "",
         filename_separator: str = "_",
         create_subdirs: bool = False,
+        container: ContainerKind | None = None,
         save_options: Mapping[str, Any] | None = None,
         proc_mp_chunksize: int = 1,
         thread_mp_chunksize: int = 1,
@@ -154,6 +159,7 @@ class DiskPatchExtractorPool(_DiskPool):
             create_subdirs=create_subdirs,
             save_options=save_options or {},
             resume=resume,
+            container=container,
         )
         super().__init__(options, disk)
 
@@ -173,7 +179,8 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
     output_dir : str or path-like
         Folder to write to; has to exist.
     image_type : str
-        Extension without the dot, which also says the format.
+        Extension without the dot, which also says the format. To be left out where the
+        container holds pixels: for ``"hdf5"`` and ``"zarr"``.
     patches_pool : iterable of location objects
         A pool of locations, or any list of location objects and `PatchesMock`.
     proc_num_workers : int
@@ -189,6 +196,8 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         Put between the parts of a name.
     create_subdirs : bool, default False
         One folder for each label.
+    container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
+        What holds the patches; None: an image file for each.
     save_options : mapping, optional
         Given to the encoder.
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
@@ -228,7 +237,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         *,
         levels_or_mpps: Sequence[Number],
         output_dir: StrPath,
-        image_type: str,
+        image_type: str | None = None,
         patches_pool: Iterable[LocationLike],
         proc_num_workers: int,
         thread_num_workers: int,
@@ -236,6 +245,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         filename_comment: str = "",
         filename_separator: str = "_",
         create_subdirs: bool = False,
+        container: ContainerKind | None = None,
         save_options: Mapping[str, Any] | None = None,
         proc_mp_chunksize: int = 1,
         thread_mp_chunksize: int = 1,
@@ -268,6 +278,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
             create_subdirs=create_subdirs,
             save_options=save_options or {},
             resume=resume,
+            container=container,
         )
         if global_counter is not None:
             parse_count(global_counter, name="global_counter", least=0)

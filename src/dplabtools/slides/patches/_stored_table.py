@@ -1,0 +1,112 @@
+"""What is known of stored patches, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dplabtools._typing import FloatArray, IntArray
+from dplabtools.records.patch_table import Shares
+from dplabtools.stored.part import Part
+
+__all__ = ["StoredTable"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoredTable:
+    """Patches on disk, in columns; ``dict(table)`` gives them by name, as for pandas.
+
+    Attributes
+    ----------
+    wsi_file : ndarray of object, shape (n,)
+        Path of the slide.
+    set_number : ndarray of int64, shape (n,)
+        Number of the set; -1 for patches that are in none.
+    label : ndarray of object, shape (n,)
+        Label.
+    x, y : ndarray of int64, shape (n,)
+        Top-left corner, in level 0 pixels.
+    width, height : ndarray of int64, shape (n,)
+        Size of the image.
+    level_or_mpp : ndarray of object, shape (n,)
+        Resolution: an int is a level, a float microns per pixel.
+    mpp : ndarray of float64, shape (n,)
+        Microns per pixel; NaN where they are not known.
+    coverage : ndarray of float32, shape (n,)
+        Share of foreground; NaN where it is not known.
+    """
+
+    wsi_file: npt.NDArray[np.object_]
+    set_number: IntArray
+    label: npt.NDArray[np.object_]
+    x: IntArray
+    y: IntArray
+    width: IntArray
+    height: IntArray
+    level_or_mpp: npt.NDArray[np.object_]
+    mpp: FloatArray
+    coverage: Shares
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> StoredTable:
+        """Join the columns of all parts."""
+        every = [_columns(part) for part in parts]
+        none = _nothing()
+        return cls(
+            **{
+                name: np.concatenate([empty, *(columns[name] for columns in every)])
+                for name, empty in none.items()
+            }
+        )
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return tuple(column.name for column in fields(self))
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        if name not in self.keys():
+            raise KeyError(name)
+        column: npt.NDArray[Any] = getattr(self, name)
+        return column
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        return f"<StoredTable: {len(self)} patches>"
+
+
+def _columns(part: Part) -> dict[str, npt.NDArray[Any]]:
+    count = len(part)
+    names = np.empty(len(part.labels), dtype=np.object_)
+    names[:] = part.labels
+    mpp = part.views.mpps[0] if part.views.mpps else None
+    resolutions = np.empty(count, dtype=np.object_)
+    resolutions[:] = part.views.levels_or_mpps[0] if count else 0
+    files = np.empty(count, dtype=np.object_)
+    files[:] = part.wsi_file
+    return {
+        "wsi_file": files,
+        "set_number": np.full(count, -1) if part.sets is None else part.sets,
+        "label": names[part.codes],
+        "x": part.origins[:, 0, 0],
+        "y": part.origins[:, 0, 1],
+        "width": part.sizes[:, 0],
+        "height": part.sizes[:, 1],
+        "level_or_mpp": resolutions,
+        "mpp": np.full(count, np.nan if mpp is None else mpp),
+        "coverage": part.coverage,
+    }
+
+
+def _nothing() -> dict[str, npt.NDArray[Any]]:
+    """Return empty columns of the right types."""
+    texts = dict.fromkeys(("wsi_file", "label", "level_or_mpp"), np.object_)
+    shares = {"mpp": np.float64, "coverage": np.float32}
+    types: dict[str, Any] = {**texts, **shares}
+    names = [column.name for column in fields(StoredTable)]
+    return {name: np.zeros(0, dtype=types.get(name, np.int64)) for name in names}

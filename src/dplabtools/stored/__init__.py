@@ -1,0 +1,1 @@
+"""Patches that were written, read back: from image files and from containers."""

@@ -1,0 +1,127 @@
+"""The stored patches of one slide."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.errors import DplabError, StoredPatchesError
+from dplabtools.records.patch_table import Shares
+
+__all__ = ["Images", "Part", "Views", "coded", "names_array", "parse_number", "reading"]
+
+
+class Images(Protocol):
+    """The images of a part; holds nothing open, so it may be pickled, and forked."""
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image: patch after patch, view after view."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """Resolutions that each patch of a part is stored at.
+
+    Attributes
+    ----------
+    levels_or_mpps : tuple of int or float
+        An int is a level, a float microns per pixel.
+    mpps : tuple of float or None
+        Microns per pixel, as far as they are known.
+    """
+
+    levels_or_mpps: tuple[int | float, ...]
+    mpps: tuple[float | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.levels_or_mpps)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Part:
+    """The stored patches of one slide, or of a file of them.
+
+    Attributes
+    ----------
+    wsi_file : str
+        Path or name of the slide.
+    views : Views
+        Resolutions of each patch.
+    labels : tuple of str
+        Labels that occur.
+    codes : ndarray of int, shape (n,)
+        Index into `labels` of each patch.
+    origins : ndarray of int64, shape (n, views, 2)
+        (x, y) in level 0 pixels.
+    sizes : ndarray of int64, shape (n, 2)
+        (width, height) of the images.
+    coverage : ndarray of float32, shape (n,)
+        Share of foreground; NaN where it is not known.
+    sets : ndarray of int64, shape (n,), or None
+        Number of each set, if they have numbers.
+    images : Images
+        The pixels.
+    """
+
+    wsi_file: str
+    views: Views
+    labels: tuple[str, ...]
+    codes: IntArray
+    origins: IntArray
+    sizes: IntArray
+    coverage: Shares
+    sets: IntArray | None
+    images: Images
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def coded(values: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
+    """Return the different values in order, and the index of each.
+
+    Columns of text take much less memory like this, and none that counts its references:
+    forked processes go on sharing it.
+    """
+    names = tuple(sorted(set(values)))
+    code = {name: index for index, name in enumerate(names)}
+    return names, np.array([code[value] for value in values], dtype=np.int64)
+
+
+def names_array(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Return many different texts as one piece of memory."""
+    return np.array([value.encode() for value in values], dtype=np.bytes_)
+
+
+def parse_number(text: str) -> int | float:
+    """Return a level or an mpp as it was written: an int, or a float."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Say what it is that cannot be read.
+
+    Raises
+    ------
+    StoredPatchesError
+        Whatever a library comes up with.
+    """
+    try:
+        yield
+    except DplabError:
+        raise
+    except Exception as error:
+        msg = f"{path} cannot be read: {type(error).__name__}: {error}"
+        raise StoredPatchesError(msg) from error
