@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from dplabtools.errors import ParameterTypeError
 
@@ -56,7 +56,8 @@ class Progress:
 
 
 ProgressArgument: TypeAlias = bool | Callable[[Progress], object]
-"""False: silent; True: a line on standard error; or whatever shall be told."""
+"""False: silent; True: a line on standard error, or a bar in a notebook; or whatever shall
+be told."""
 
 
 def reporter(progress: ProgressArgument) -> Callable[[Progress], object] | None:
@@ -82,7 +83,51 @@ def reporter(progress: ProgressArgument) -> Callable[[Progress], object] | None:
     if not isinstance(progress, bool):
         msg = f"progress must be True, False or a callable, not {progress!r}"
         raise ParameterTypeError(msg)
-    return _Line(sys.stderr) if progress else None
+    if not progress:
+        return None
+    return _NotebookBar() if _in_notebook() else _Line(sys.stderr)
+
+
+def _in_notebook() -> bool:
+    """Tell whether a kernel shows what is displayed; nobody is asked to install one."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
+
+
+class _NotebookBar:
+    """A bar below the cell of a notebook, which moves on in place."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        from IPython.display import display  # there is a kernel, so there is this
+
+        moment = _Moment(progress)
+        if self._handle is None:
+            show: Any = display
+            self._handle = show(moment, display_id=True)
+        else:
+            self._handle.update(moment)
+
+
+class _Moment:
+    """A moment of a run, as a notebook shows it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return str(self._progress)
+
+    def _repr_html_(self) -> str:
+        now = self._progress
+        return (
+            f'<progress value="{now.done}" max="{max(now.total, 1)}" '
+            f'style="width:16em;vertical-align:middle"></progress> '
+            f'<span style="font-variant-numeric:tabular-nums">{now}</span>'
+        )
 
 
 class _Line:

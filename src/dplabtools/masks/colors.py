@@ -8,9 +8,16 @@ from PIL import ImageColor
 
 from dplabtools.errors import UnknownColorError
 
-__all__ = ["Rgb", "parse_color"]
+__all__ = ["LABEL_COLOURS", "Rgb", "parse_color"]
 
 Rgb: TypeAlias = tuple[int, int, int]
+
+LABEL_COLOURS: Final = (
+    *("#0072b2", "#d55e00", "#009e73", "#000000"),
+    *("#e69f00", "#56b4e9", "#cc79a7", "#f0e442"),
+)
+"""Colours of labels: the palette of Okabe and Ito, which the colour-blind tell apart; those
+first that stand out from stained tissue and from glass."""
 
 # The names of matplotlib that are not CSS names.
 _EXTRA: Final = {

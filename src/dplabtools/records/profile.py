@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dplabtools.notebook import facts_card, never_raises, rows_table
+
 __all__ = ["Profile"]
 
 _MUCH = 0.5  # share of the time from which on it is worth a word
@@ -80,6 +82,23 @@ class Profile:
             f"All {cores} cores are busy; most of it is {longest} "
             f"({stages[longest] / spent:.0%}). {_REMEDIES.get(longest, '')}".rstrip()
         )
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        stages = self.stages()
+        spent = sum(stages.values()) or 1.0
+        rows = [
+            (name, f"{value:.2f}", f"{value / spent:.0%}") for name, value in stages.items()
+        ]
+        facts = {
+            "seconds": f"{self.total:.2f}",
+            "planning": f"{self.plan:.2f}" if self.plan else "",
+            "the caller's": f"{self.caller:.2f}" if self.caller else "",
+            "workers": len(self.workers),
+            "advice": self.advice,
+        }
+        below = rows_table(("stage", "seconds of all workers", "share"), rows)
+        return facts_card("Profile", facts, below=below if rows else "")
 
     def __str__(self) -> str:
         stages = ", ".join(f"{name} {value:.2f} s" for name, value in self.stages().items())

@@ -13,19 +13,15 @@ from PIL import Image
 from dplabtools._typing import FloatArray, IntArray, Size
 from dplabtools.errors import DplabError
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.locations.thumbnail import draw_thumbnail
+from dplabtools.notebook import data_uri
 from dplabtools.readers.slide import Slide
 from dplabtools.records.run_record import SlideRecord
 from dplabtools.report.budget import Budget
 from dplabtools.report.faults import Fault, joined
+from dplabtools.report.outlines import encoded_outline, outline_of
 from dplabtools.report.packing import packed
 from dplabtools.report.patches import WrittenPatches
-from dplabtools.report.pictures import (
-    COLOURS,
-    data_uri,
-    draw_thumbnail,
-    encoded_outline,
-    outline_of,
-)
 from dplabtools.report.run_folder import SlideRun
 from dplabtools.settings import Settings
 
@@ -33,6 +29,7 @@ __all__ = ["COVERAGE_BINS", "SlidePart", "SlideWork"]
 
 COVERAGE_BINS: Final = 20
 _MOST_READ: Final = 150_000_000  # pixels, for the large picture: about two seconds
+_THUMBNAIL: Final = 160  # pixels, twice what is shown: screens have two to a point
 _SAMPLE_EDGE: Final = 128  # pixels
 _SAMPLE_BYTES: Final = 9_000
 _PER_MILLE: Final = 1000
@@ -90,15 +87,15 @@ class SlideWork:
         How much of the page each may have.
     seed : int
         Which patches are on the contact sheet.
-    colours : mapping of str to str
-        Colour of each label.
+    colours : mapping of str to int
+        Number of the colour of each label.
     """
 
     folder: Path
     settings: Settings
     budget: Budget
     seed: int
-    colours: Mapping[str, str]
+    colours: Mapping[str, int]
 
     def describe(self, slide: SlideRun, *, number: int) -> SlidePart:
         """Look at a slide; what cannot be read is told, and never raised.
@@ -136,12 +133,15 @@ class SlideWork:
         if opened.overview is not None:
             detail["overview"] = data_uri(opened.overview, self.budget.overview)
             boxes = _boxes(patches, opened)
-            inks = [self.colours.get(label, COLOURS[-1]) for label in patches.labels]
+            colours = np.array(
+                [self.colours.get(label, 0) for label in patches.labels], np.int64
+            )
             thumbnail = draw_thumbnail(
                 opened.overview,
-                rings,
+                edge=_THUMBNAIL,
                 boxes=boxes,
-                colours=[inks[code] for code in patches.codes[: len(boxes)].tolist()],
+                colours=colours[patches.codes[: len(boxes)]],
+                rings=rings,
             )
             head["thumbnail"] = data_uri(thumbnail, self.budget.thumbnail)
         known = patches.coverage[~np.isnan(patches.coverage)]

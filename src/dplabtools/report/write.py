@@ -18,9 +18,9 @@ import numpy as np
 from dplabtools import __version__
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError
+from dplabtools.masks.colors import LABEL_COLOURS
 from dplabtools.report.budget import Budget
 from dplabtools.report.page import render_page
-from dplabtools.report.pictures import COLOURS
 from dplabtools.report.run_folder import Run, SlideRun, read_run
 from dplabtools.report.slide_part import SlidePart, SlideWork
 from dplabtools.settings import Settings
@@ -72,7 +72,7 @@ def write_report(
         settings=settings or Settings(),
         budget=Budget.for_slides(len(run.slides)),
         seed=seed,
-        colours={name: COLOURS[i % len(COLOURS)] for i, name in enumerate(run.labels())},
+        colours={name: number for number, name in enumerate(run.labels())},
     )
     parts = _describe_all(work, run.slides, tell)
     data = _data(run, parts, seed=seed)
@@ -113,7 +113,7 @@ def _data(run: Run, parts: Sequence[SlidePart], *, seed: int) -> dict[str, Any]:
         "made": time.strftime("%Y-%m-%d %H:%M"),
         **_account(run),
         "labels": [{"name": name, "count": counts[name]} for name in names],
-        "colours": COLOURS,
+        "colours": LABEL_COLOURS,
         "views": sorted(views),
         "slides": [part.head for part in parts],
         "samples": [sample for part in parts for sample in part.samples],

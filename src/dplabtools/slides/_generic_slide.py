@@ -17,8 +17,10 @@ from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, ParameterError
 from dplabtools.geometry.pyramid import Pyramid, Source
 from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
+from dplabtools.notebook import never_raises
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._arguments import checked_pair, checked_size
+from dplabtools.slides._slide_html import slide_html
 from dplabtools.slides._slide_settings import SlideSettings
 
 __all__ = ["GenericSlide"]
@@ -324,6 +326,10 @@ class GenericSlide(SlideSettings):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        return slide_html(self._file, None if self._closed else self._opened())
 
     def __str__(self) -> str:
         return str([type(self).__name__, self.lib_name, self._file])

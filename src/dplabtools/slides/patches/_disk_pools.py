@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dplabtools._typing import StrPath
@@ -39,12 +40,16 @@ class _DiskPool(ExtractorPool):
             first_set=first_set,
         )
         super().__init__(run.into(sink), views=run.views)
+        self._folder = Path(disk.output_dir)
         self._manifest_ids = sink.manifest_ids
 
     @property
     def manifest_ids(self) -> list[str]:
         """For each slide as given, the eight characters in the names of its files."""
         return list(self._manifest_ids)
+
+    def _facts(self) -> dict[str, object]:
+        return {"folder": self._folder, "slides": len(self._manifest_ids)}
 
 
 class DiskPatchExtractorPool(_DiskPool):

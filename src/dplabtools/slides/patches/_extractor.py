@@ -6,7 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.notebook import never_raises
 from dplabtools.records.patch_table import PatchRow
+from dplabtools.slides.patches._html import location_html
 from dplabtools.slides.patches._request import (
     LabelFilter,
     LocationLike,
@@ -58,3 +60,7 @@ class Extractor:
     def patch_count(self) -> int:
         """Number of images."""
         return len(self._table) * self._view_count
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        return location_html(type(self).__name__, self._table)

@@ -26,6 +26,7 @@ from dplabtools.locations.locate import (
 from dplabtools.locations.regions import RegionSource
 from dplabtools.locations.samplers import Sampler
 from dplabtools.masks.files import foreground_of
+from dplabtools.notebook import never_raises
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
 from dplabtools.settings import Settings
@@ -35,6 +36,7 @@ from dplabtools.slides.patches._given import (
     describe_given_mask,
     read_mask,
 )
+from dplabtools.slides.patches._html import location_html
 from dplabtools.slides.patches._preview import Ink, draw_preview
 
 if TYPE_CHECKING:
@@ -210,6 +212,10 @@ class Located:
     def class_name(self) -> str:
         """Name of the class."""
         return type(self).__name__
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        return location_html(self.class_name, self.table)
 
     def save_preview_image(  # noqa: PLR0917 - the documented interface
         self,

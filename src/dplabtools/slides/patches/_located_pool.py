@@ -20,9 +20,11 @@ from dplabtools.engine.base import Outcome, run
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.extraction.progress import Progress, ProgressArgument, reporter
+from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.slides.patches._html import pool_html
 from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._mock import PatchesMock
 from dplabtools.slides.patches._request import check_choice, parse_count
@@ -155,6 +157,11 @@ class LocatedPool(Sequence[PatchesMock]):
     def errors(self) -> list[Failure]:
         """Slides that failed, and why; empty with ``on_error="raise"``."""
         return list(self._errors)
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        tables = [patches.table for patches in self._patches]
+        return pool_html(type(self).__name__, tables, self._errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self
+
+from PIL import Image
 
 from dplabtools._typing import Pixels
 from dplabtools.errors import ClosedPoolError
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.geometry.resolution import Number, Resolution
 from dplabtools.sinks.memory import MemorySink
+from dplabtools.slides.patches._html import counts_text
 from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import LocationLike, parse_views
 from dplabtools.slides.patches._results import (
@@ -50,6 +54,18 @@ class _MemPool(ExtractorPool):
         ``"ok"``, in the same order: all of them, unless errors were skipped.
         """
         return self._table
+
+    def _facts(self) -> dict[str, object]:
+        if self._result is None:
+            return {"state": "closed"}
+        labels = dict(sorted(Counter(self._result.labels).items()))
+        return {
+            "labels": counts_text(labels),
+            "memory": f"{self._result.data.nbytes / 2**20:,.0f} MB",
+        }
+
+    def _pictures(self) -> list[Image.Image]:
+        return [] if self._result is None else self._result.some_pictures()
 
     def close(self) -> None:
         """Let go of the patches; arrays and images that the caller holds stay valid.
@@ -99,8 +115,8 @@ class MemPatchExtractorPool(_MemPool):
         ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
         fails is recorded in `errors`, and everything else is delivered.
     progress : bool or callable, default False
-        True writes a line to standard error; a callable is given a
-        `dplabtools.extraction.progress.Progress` several times a second.
+        True writes a line to standard error, or moves a bar in a notebook; a callable is
+        given a `dplabtools.extraction.progress.Progress` several times a second.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
         is replaced, and the chunk read once more.

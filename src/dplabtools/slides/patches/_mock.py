@@ -11,7 +11,9 @@ import numpy as np
 from dplabtools._typing import StrPath
 from dplabtools.errors import DuplicatePatchesError, InvalidLocationError
 from dplabtools.geometry.resolution import Number, parse_level_or_mpp
+from dplabtools.notebook import never_raises
 from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
+from dplabtools.slides.patches._html import location_html
 
 __all__ = ["PatchesMock", "check_locations"]
 
@@ -152,6 +154,10 @@ class PatchesMock:
     def class_name(self) -> str:
         """Name of the class that placed the patches."""
         return self._class_name
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        return location_html(self._class_name, self._table)
 
 
 def check_locations(table: PatchTable) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, SupportsFloat
 
+from PIL import Image
+
 from dplabtools.engine.base import Engine
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
@@ -14,9 +16,11 @@ from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.profile import Profile
 from dplabtools.sinks.base import Sink
+from dplabtools.slides.patches._html import result_html
 from dplabtools.slides.patches._request import (
     LabelFilter,
     LocationLike,
@@ -146,6 +150,26 @@ class ExtractorPool:
     def patch_count(self) -> int:
         """Number of images produced."""
         return self._delivered * self._views
+
+    def _facts(self) -> dict[str, object]:
+        """Return what is shown of the result, beside numbers and errors."""
+        return {}
+
+    def _pictures(self) -> list[Image.Image]:
+        """Return some of the patches, small."""
+        return []
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        facts = {
+            "images": self.patch_count,
+            "errors": len(self._errors) or "none",
+            **self._facts(),
+            "seconds": f"{self._profile.total:.1f}",
+            "advice": self._profile.advice,
+        }
+        name = type(self).__name__
+        return result_html(name, facts, pictures=self._pictures(), errors=self._errors)
 
 
 def _parse_timeout(seconds: float) -> float:

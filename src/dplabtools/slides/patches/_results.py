@@ -14,8 +14,10 @@ from PIL import Image
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.account import Account
+from dplabtools.notebook import facts_card, never_raises, rows_table
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.sinks.memory import MemorySink
+from dplabtools.slides.patches._html import STRIP_EDGE, strip
 
 __all__ = ["LabelledImage", "MemoryResult", "PatchList", "PatchSetList", "ResultTable"]
 
@@ -24,6 +26,7 @@ LabelledImage: TypeAlias = tuple[Image.Image, str]
 ElementT = TypeVar("ElementT")
 _DELIVERED = "ok"
 _FAILED = "failed"
+_ROWS_SHOWN = 5  # of a table, in a notebook
 
 
 class ResultRow(NamedTuple):
@@ -122,6 +125,12 @@ class ResultTable:
     def __len__(self) -> int:
         return len(self.slide)
 
+    @never_raises
+    def _repr_html_(self) -> str:
+        rows = [self[row] for row in range(min(len(self), _ROWS_SHOWN))]
+        cells = [[f"{x:.3g}" if isinstance(x, float) else x for x in row] for row in rows]
+        return facts_card(repr(self).strip("<>"), {}, below=rows_table(self.keys(), cells))
+
     def __repr__(self) -> str:
         delivered = int((self.status == _DELIVERED).sum())
         return f"<ResultTable: {len(self)} patches, {delivered} delivered>"
@@ -193,6 +202,13 @@ class MemoryResult:
         end = begin + self.views * width * height * 3
         return self.data[begin:end].reshape(self.views, height, width, 3)
 
+    def some_pictures(self) -> list[Image.Image]:
+        """Return small images of a few patches, evenly spread."""
+        images = [Image.fromarray(self.pixels(row)[0]) for row in strip(len(self.offsets))]
+        for image in images:
+            image.thumbnail((STRIP_EDGE, STRIP_EDGE))
+        return images
+
     def array(self) -> Pixels:
         """Return all pixels, shape (n, views, height, width, 3); no copy.
 
@@ -244,6 +260,11 @@ class _Elements(Sequence[ElementT], Generic[ElementT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} elements>"
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        pictures = self._result.some_pictures()
+        return facts_card(type(self).__name__, {"elements": len(self)}, pictures=pictures)
 
 
 class PatchImage(Image.Image):

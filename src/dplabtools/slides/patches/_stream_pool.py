@@ -13,9 +13,11 @@ from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.geometry.resolution import Number
+from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
 from dplabtools.records.profile import Profile
+from dplabtools.slides.patches._html import result_html
 from dplabtools.slides.patches._pool_run import OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import (
     LocationLike,
@@ -191,6 +193,17 @@ class StreamPatchExtractorPool:
                 del batch
                 account.profile.caller += time.monotonic() - handed
                 account.profile.total = time.monotonic() - started
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        facts = {
+            "patches": self.patch_count,
+            "batches": f"{len(self):,} of up to {self._options.batch_size:,}",
+            "slides": len(self._run.tables),
+            "errors": len(self._errors) or "",
+            "last time": self._profile.advice if self._profile.total else "",
+        }
+        return result_html(type(self).__name__, facts, errors=self._errors)
 
     def _keep(self, account: Account) -> None:
         self._errors = account.errors()
