@@ -1,4 +1,4 @@
-"""Every code block of the documentation runs, page by page.
+"""Every page of the documentation runs, its blocks one after the other.
 
 A block that begins with ```` ```python torch ```` needs that library, which the project
 does not: it runs where the library is installed.
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,33 +27,29 @@ INSTALLS = ("make ", "pip ", "python3 -m venv ", ".venv/bin/pip ")
 """How commands begin that are not run here: whoever runs the tests has done so."""
 
 
-def blocks(page: Path, language: str, *, library: str = "") -> str:
-    """Return the blocks of a page, one after the other, on the lines that they stand on.
+@dataclass(frozen=True)
+class Block:
+    """A block of code that is run."""
 
-    Those that need a library are among them if it is `library`.
-    """
+    language: str
+    library: str
+    code: str  # on the lines of the page that it stands on
+
+
+def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    lines = [""] * (text.count("\n") + 1)
-    for block in BLOCK.finditer(text):
-        if block[1] == language and block[2] in {None, library}:
-            first = text.count("\n", 0, block.start(3))
-            code = block[3].splitlines()
-            lines[first : first + len(code)] = code
-    return "\n".join(lines)
-
-
-def pages(language: str) -> list[Path]:
-    return [page for page in PAGES if blocks(page, language).strip()]
+    return [
+        Block(
+            found[1], found[2] or "", "\n" * text.count("\n", 0, found.start(3)) + found[3]
+        )
+        for found in BLOCK.finditer(text)
+    ]
 
 
 def pages_with_libraries() -> list[tuple[Path, str]]:
     """Return pages, each with a library that some of its blocks need."""
-    return [
-        (page, library)
-        for page in PAGES
-        for library in {block[2] for block in BLOCK.finditer(page.read_text("utf-8"))}
-        if library
-    ]
+    pairs = [(page, block.library) for page in PAGES for block in blocks(page)]
+    return sorted({(page, library) for page, library in pairs if library})
 
 
 def name_of(page: Path) -> str:
@@ -82,39 +79,43 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(code: str, page: Path) -> None:
-    exec(compile(code, str(page), "exec"), {"__name__": "__main__"})  # noqa: S102 - it is what the tests are for
+def run(page: Path, *, library: str = "") -> None:
+    """Run a page from its beginning to its end, as a reader would."""
+    names = {"__name__": "__main__"}
+    for block in blocks(page):
+        if block.language == "sh":
+            run_commands(block.code)
+        elif block.library in {"", library}:
+            code = compile(block.code, str(page), "exec")
+            exec(code, names)  # noqa: S102 - it is what the tests are for
 
 
-@pytest.mark.parametrize("page", pages("python"), ids=name_of)
-@pytest.mark.usefixtures("here")
-def test_python_of_the_page_runs(page: Path) -> None:
-    run(blocks(page, "python"), page)
-
-
-@pytest.mark.parametrize(("page", "library"), pages_with_libraries(), ids=str)
-@pytest.mark.usefixtures("here")
-def test_python_that_needs_a_library_runs(page: Path, library: str) -> None:
-    pytest.importorskip(library)
-    run(blocks(page, "python", library=library), page)
-
-
-@pytest.mark.parametrize("page", pages("sh"), ids=name_of)
-def test_commands_of_the_page_run(page: Path, here: Path) -> None:
-    lines = blocks(page, "sh").splitlines()
-    commands = [line for line in lines if not line.startswith(INSTALLS)]
+def run_commands(block: str) -> None:
+    lines = [line for line in block.splitlines() if not line.startswith(INSTALLS)]
     folder = Path(sys.executable).parent
     bash = shutil.which("bash")
     assert bash is not None
     done = subprocess.run(
-        [bash, "-e", "-c", "\n".join(commands)],
-        cwd=here,
+        [bash, "-e", "-c", "\n".join(lines)],
         env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+@pytest.mark.usefixtures("here")
+def test_the_page_runs(page: Path) -> None:
+    run(page)
+
+
+@pytest.mark.parametrize(("page", "library"), pages_with_libraries(), ids=str)
+@pytest.mark.usefixtures("here")
+def test_the_page_runs_with_a_library(page: Path, library: str) -> None:
+    pytest.importorskip(library)
+    run(page, library=library)
 
 
 def test_links_between_files_lead_somewhere() -> None:
