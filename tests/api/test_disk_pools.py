@@ -387,14 +387,14 @@ def test_the_folder_has_to_exist(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_the_folder_has_to_be_writable(lossless_slide: Path, out: Path) -> None:
     out.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot be written to"):
+    with pytest.raises(OutputError, match="cannot be written"):
         pool(out, mock(lossless_slide))
     assert everything(out) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")
 def test_not_even_root_writes_everywhere(lossless_slide: Path) -> None:
-    with pytest.raises(OutputError, match=r"^/proc cannot be written to"):
+    with pytest.raises(OutputError, match=r"^/proc cannot be written"):
         pool("/proc", mock(lossless_slide))
 
 
@@ -413,7 +413,7 @@ def test_a_folder_that_is_a_file(lossless_slide: Path, out: Path) -> None:
 
 
 def test_a_label_that_is_too_long_for_a_name(lossless_slide: Path, out: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"lossless.svs: the file name .* is too long"):
         pool(out, mock(lossless_slide, [*ROWS, ((9, 9), (8, 8), "x" * 300)]))
     assert everything(out) == []
 

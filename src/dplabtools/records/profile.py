@@ -109,5 +109,5 @@ class Profile:
 
 _REMEDIES = {
     "resample": "With set_level_zero_resampling(False) there is less to resample.",
-    "write": 'A faster encoding helps: image_type="jpg", or save_options.',
+    "encode": 'A faster encoding helps: image_type="jpg", or save_options.',
 }

@@ -2,12 +2,97 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from dplabtools.errors import OutputError
 
-__all__ = ["sync_folder", "write_durably"]
+__all__ = [
+    "longest_name",
+    "output_error",
+    "sync_file_system",
+    "sync_folder",
+    "write_durably",
+]
+
+_LONGEST_NAME: Final = 255  # bytes, where the file system does not tell
+_FULL = "make room on the disk, or write to another one"
+_FORBIDDEN = "find out who may write there"
+_GONE = "a folder is gone: it has to stay where it is until the run is done"
+_REMEDIES: Final[Mapping[int | None, str]] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.ENAMETOOLONG: "shorten the label, filename_comment or the name of the slide",
+    errno.ENOENT: _GONE,
+    errno.ENOTDIR: _GONE,
+}
+
+
+def output_error(
+    error: OSError, path: str | Path, *, slide: str | None = None
+) -> OutputError:
+    """Return an error that names the file and says what to do.
+
+    Parameters
+    ----------
+    error : OSError
+        What came of an attempt to write.
+    path : str or Path
+        The file.
+    slide : str, optional
+        Name of the slide it belongs to.
+    """
+    remedy = _REMEDIES.get(error.errno)
+    advice = "" if remedy is None else f"; {remedy}"
+    msg = f"{path} cannot be written: {error.strerror or error}{advice}"
+    return OutputError(msg, slide=slide)
+
+
+def longest_name(folder: Path) -> int:
+    """Return how many bytes the name of a file in a folder may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return _LONGEST_NAME
+
+
+def sync_file_system(folder: Path) -> None:
+    """Wait until everything written to the file system of a folder is on the disk.
+
+    One call for thousands of files takes a fraction of the time of one for each.
+
+    Raises
+    ------
+    OutputError
+        If something written there, by whomever, did not get there.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if not _syncfs(descriptor):
+                os.sync()
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise output_error(error, folder) from error
+
+
+def _syncfs(descriptor: int) -> bool:
+    """Sync one file system; return False if the system has no such call: Linux has."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        return False
+    if call(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return True
 
 
 def write_durably(path: Path, data: bytes, *, aside: Path) -> None:
@@ -35,8 +120,7 @@ def write_durably(path: Path, data: bytes, *, aside: Path) -> None:
         aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        msg = f"{path} cannot be written: {error}"
-        raise OutputError(msg) from error
+        raise output_error(error, path) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dplabtools.errors import FolderInUseError, OutputError, UnlockedFolderWarning
+from dplabtools.sinks.durable import output_error
 
 __all__ = ["FolderLock"]
 
@@ -81,8 +82,7 @@ class FolderLock:
         try:
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            msg = f"{self._path.parent} cannot be written to: {error}"
-            raise OutputError(msg) from error
+            raise output_error(error, self._path.parent) from error
 
     def _lock(self, descriptor: int) -> bool:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,82 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Picture
+from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.distinct import check_distinct
+from dplabtools.sinks.durable import longest_name
 from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.image_place import ImagePlace
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
 from dplabtools.sinks.naming import Naming
 from dplabtools.sinks.run_folder import RunFolder, RunTerms, remove
 from dplabtools.sinks.slide_record import SlideRecord
-from dplabtools.stages import stage
 
 __all__ = ["ImageFileSink"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Files:
-    """Places of a chunk's patches in a folder."""
-
-    root: str
-    staging: str
-    paths: tuple[tuple[str, ...], ...]
-    encoders: tuple[ImageEncoder, ...]  # one for each resolution
-
-    @property
-    def takes_jpeg(self) -> bool:
-        """Whether stored JPEG streams become files as they are."""
-        return self.encoders[0].takes_jpeg
-
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
-        """Return None: files are encoded from whole patches."""
-
-    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
-        """Write the files of a patch aside; they get their names when all are whole."""
-        with stage("write"):
-            written = [
-                self._write(number, picture) for number, picture in enumerate(pictures)
-            ]
-            for aside, path in zip(written, self.paths[item], strict=True):
-                _rename(aside, Path(self.root, path))
-
-    def flush(self) -> None:
-        """Do nothing: each file is written at once."""
-
-    def commit(self) -> None:
-        """Do nothing: each file has its name."""
-
-    def _write(self, number: int, picture: Picture) -> Path:
-        """Write one file aside, in a folder of this process alone."""
-        aside = Path(self.staging, str(os.getpid()), f"{threading.get_ident()}-{number}")
-        data = self.encoders[number].encode(picture)
-        try:
-            try:
-                aside.write_bytes(data)
-            except FileNotFoundError:
-                # Only its own folder: when the run was killed and is resumed, the staging
-                # folder is gone, and this worker must not write any more.
-                aside.parent.mkdir(exist_ok=True)
-                aside.write_bytes(data)
-        except OSError as error:
-            msg = f"a patch cannot be written to {self.root}: {error}"
-            raise OutputError(msg) from error
-        return aside
-
-
-def _rename(aside: Path, path: Path) -> None:
-    """Give a whole file its name; folders appear with their first file."""
-    try:
-        try:
-            aside.replace(path)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.replace(path)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error}"
-        raise OutputError(msg) from error
 
 
 @dataclass(slots=True, eq=False)
@@ -198,6 +135,7 @@ class ImageFileSink:
             manifest_id = self.manifest_ids[plan.slide]
             paths = self._naming.paths(plan, manifest_id, first_set=first)
             check_distinct(plan)
+            self._check_lengths(plan, paths)
             whole = np.zeros(len(plan), dtype=np.bool_)
             slide = _SlideFiles(plan, first, paths, whole)
             self._slides[plan.slide] = slide
@@ -207,6 +145,19 @@ class ImageFileSink:
         self._make_folders()
         for number, record in self._run.found.items():
             self._look(self._slides[number], record)
+
+    def _check_lengths(self, plan: SlidePlan, paths: Sequence[tuple[str, ...]]) -> None:
+        """Raise if a name is longer than the file system allows."""
+        most = longest_name(self._folder)
+        for path in (path for row in paths for path in row):
+            for name in path.split("/") if len(path) * 4 > most else ():
+                if len(os.fsencode(name)) > most:
+                    msg = (
+                        f"the file name {path!r} is too long for {self._folder} (more than "
+                        f"{most} bytes); shorten the label, filename_comment or the name "
+                        f"of the slide"
+                    )
+                    raise OutputError(msg, slide=plan.table.slide_name)
 
     def _look(self, slide: _SlideFiles, record: SlideRecord) -> None:
         """Find the files that an earlier run has written, and that are as it left them."""
@@ -270,12 +221,13 @@ class ImageFileSink:
     def chunk_rows(self, plan: SlidePlan) -> None:
         """Return None: any number of patches will do."""
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> _Files:
+    def place(self, plan: SlidePlan, rows: IntArray) -> ImagePlace:
         """Return where a chunk of rows of a slide goes."""
         slide = self._slides[plan.slide]
         if not slide.begun:
             self._begin(slide)
-        return _Files(
+        return ImagePlace(
+            slide=plan.table.slide_name,
             root=str(self._folder),
             staging=str(self._run.staging),
             paths=tuple(slide.paths[row] for row in rows.tolist()),

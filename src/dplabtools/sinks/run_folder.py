@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dplabtools.errors import OutputError, UnfinishedRunWarning
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.durable import write_durably
+from dplabtools.sinks.durable import output_error, sync_file_system, write_durably
 from dplabtools.sinks.fingerprint import Fingerprint
 from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.sinks.manifest import ManifestHead, one_line
@@ -206,8 +206,7 @@ class RunFolder:
             msg = f"{folder} has to be a folder, and is none"
             raise OutputError(msg) from error
         except OSError as error:
-            msg = f"{self.path} cannot be written to: {error}"
-            raise OutputError(msg) from error
+            raise output_error(error, self.path) from error
         self._new_folders.append(folder)
 
     def expect(self, folder: Path) -> None:
@@ -266,6 +265,7 @@ class RunFolder:
             If they cannot be written.
         """
         path = self.manifest_path(slide)
+        sync_file_system(self.path)  # a manifest vouches for the files that it names
         for suffix, content in ((".csv", table), (".txt", text)):
             self._write(path.with_suffix(suffix), content.encode())
         record = replace(
