@@ -47,11 +47,11 @@ def write_report(
     ----------
     run_dir : str or path-like
         Output folder of a disk pool, or of ``dplabtools extract``.
-    settings : Settings, optional
-        How slides are read; by default as if no knob was turned.
-    seed : int
+    settings : Settings, default None
+        How slides are read; None: as if no knob was turned.
+    seed : int, default 0
         Which patches are on the contact sheet.
-    tell : callable, optional
+    tell : callable, default None
         Is told after each slide how many are done, and how many there are.
 
     Returns

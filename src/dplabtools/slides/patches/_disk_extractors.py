@@ -91,13 +91,13 @@ class DiskPatchExtractor(_DiskExtractor):
         One folder for each label, also for labels that no patch has.
     pool_mode : bool, default False
         Make folders only for labels that occur.
-    save_options : mapping, optional
+    save_options : mapping, default None
         Given to the encoder.
     mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
 
     Raises
@@ -173,13 +173,13 @@ class MultiResDiskPatchExtractor(_DiskExtractor):
         One folder for each label, also for labels that no patch has.
     pool_mode : bool, default False
         Make folders only for labels that occur.
-    save_options : mapping, optional
+    save_options : mapping, default None
         Given to the encoder.
     mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
 
     Raises

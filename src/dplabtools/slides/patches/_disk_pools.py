@@ -65,7 +65,7 @@ class DiskPatchExtractorPool(_DiskPool):
     ----------
     output_dir : str or path-like
         Folder to write to; has to exist.
-    image_type : str
+    image_type : str, default None
         Extension without the dot, which also says the format: ``png``, ``jpg``, ... To be
         left out where the container holds pixels: for ``"hdf5"`` and ``"zarr"``.
     patches_pool : iterable of location objects
@@ -82,15 +82,15 @@ class DiskPatchExtractorPool(_DiskPool):
         One folder for each label.
     container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
         What holds the patches; None: an image file for each.
-    save_options : mapping, optional
+    save_options : mapping, default None
         Given to the encoder: ``quality``, ``subsampling``, ``compress_level``, ...
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
-    on_error : {"raise", "skip"}
+    on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends everything, or is recorded in `errors`. Errors of the
         output folder are always raised.
     progress : bool or callable, default False
@@ -183,7 +183,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         Resolutions of each set: an int is a level, a float microns per pixel.
     output_dir : str or path-like
         Folder to write to; has to exist.
-    image_type : str
+    image_type : str, default None
         Extension without the dot, which also says the format. To be left out where the
         container holds pixels: for ``"hdf5"`` and ``"zarr"``.
     patches_pool : iterable of location objects
@@ -203,15 +203,15 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         One folder for each label.
     container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
         What holds the patches; None: an image file for each.
-    save_options : mapping, optional
+    save_options : mapping, default None
         Given to the encoder.
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str
+    included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.
-    on_error : {"raise", "skip"}
+    on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends everything, or is recorded in `errors`. Errors of the
         output folder are always raised.
     progress : bool or callable, default False
