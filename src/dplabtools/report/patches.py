@@ -1,124 +1,200 @@
-"""The patches of a slide, as its manifest lists them."""
+"""The patches of one slide, as the page has them."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
-from dplabtools._typing import FloatArray, IntArray
-from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools._typing import FloatArray, IntArray, Pixels, Size
+from dplabtools.errors import StoredPatchesError
+from dplabtools.geometry.resolution import Level, Mpp, Number, parse_level_or_mpp
+from dplabtools.notebook import data_uri
+from dplabtools.readers.slide import Slide
+from dplabtools.records.patch_table import Shares
+from dplabtools.report.faults import Fault
+from dplabtools.report.packing import packed
+from dplabtools.report.run_folder import SlideRun
+from dplabtools.stored.part import Part, Views
 
-__all__ = ["WrittenPatches"]
+__all__ = [
+    "boxes_on",
+    "label_counts",
+    "patch_columns",
+    "patch_sample",
+    "patch_scales",
+    "read_patches",
+    "view_words",
+]
+
+_SAMPLE_EDGE: Final = 128  # pixels
+_SAMPLE_BYTES: Final = 9_000
+_PER_MILLE: Final = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class WrittenPatches:
-    """Columns of the patches that were written of one slide; sets are one row each.
+class _NoImages:
+    """The images of a slide without patches."""
 
-    Attributes
-    ----------
-    files : list of tuple of str
-        For each row a file for each view, relative to the run folder.
-    views : tuple of Resolution
-        Resolutions of a set; of plain patches there is one.
-    mpps : tuple of float or None
-        Microns per pixel of each view.
-    origins : ndarray of int, shape (n, views, 2)
-        (x, y) of the top-left corners, level 0 pixels.
-    sizes : ndarray of int, shape (n, 2)
-        (width, height) in pixels of the image.
-    codes : ndarray of int, shape (n,)
-        Which of the labels each has.
-    labels : tuple of str
-        Sorted.
-    coverage : ndarray of float64, shape (n,)
-        Share of foreground; NaN where it is not known.
+    def read(self, index: int, /) -> Pixels:
+        """Raise, as there is none."""
+        raise IndexError(index)
+
+
+def _nothing(wsi_file: str) -> Part:
+    return Part(
+        wsi_file=wsi_file,
+        views=Views(levels_or_mpps=(), mpps=()),
+        labels=(),
+        codes=np.zeros(0, np.int64),
+        origins=np.zeros((0, 1, 2), np.int64),
+        sizes=np.zeros((0, 2), np.int64),
+        coverage=np.zeros(0, np.float32),
+        sets=None,
+        images=_NoImages(),
+    )
+
+
+def read_patches(slide: SlideRun) -> tuple[Part, tuple[Fault, ...]]:
+    """Return the patches that are written of a slide, and what is wrong with their list."""
+    nothing = _nothing(slide.record.wsi_file)
+    if slide.manifest is None:
+        return nothing, ()
+    try:
+        return slide.manifest.part(), ()
+    except StoredPatchesError as error:
+        return nothing, (Fault(error=str(error), remedy="extract the slide again"),)
+
+
+def _pictures(patches: Part, row: int) -> list[str]:
+    """Return the images of a patch for the contact sheet, one for each view."""
+    count = len(patches.views)
+    pictures = (
+        Image.fromarray(patches.images.read(row * count + view)) for view in range(count)
+    )
+    return [_small(picture) for picture in pictures]
+
+
+def _small(picture: Image.Image) -> str:
+    picture.thumbnail((_SAMPLE_EDGE, _SAMPLE_EDGE), Image.Resampling.LANCZOS)
+    return data_uri(picture, _SAMPLE_BYTES)
+
+
+def patch_sample(patches: Part, row: int, *, slide: int) -> dict[str, Any]:
+    """Read a patch for the contact sheet.
+
+    Raises
+    ------
+    DplabError, OSError, ValueError
+        If it cannot be read.
     """
-
-    files: list[tuple[str, ...]]
-    views: tuple[Resolution, ...]
-    mpps: tuple[float | None, ...]
-    origins: IntArray
-    sizes: IntArray
-    codes: IntArray
-    labels: tuple[str, ...]
-    coverage: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    @classmethod
-    def none(cls) -> Self:
-        """Return columns without a row."""
-        return cls(
-            files=[],
-            views=(),
-            mpps=(),
-            origins=np.zeros((0, 1, 2), np.int64),
-            sizes=np.zeros((0, 2), np.int64),
-            codes=np.zeros(0, np.int64),
-            labels=(),
-            coverage=np.zeros(0),
-        )
-
-    @classmethod
-    def read(cls, table: Path) -> Self:
-        """Read the manifest of a slide.
-
-        Raises
-        ------
-        OSError, UnicodeDecodeError
-            If the file cannot be read.
-        KeyError, ValueError
-            If it is no manifest.
-        """
-        with table.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            rows = [row for row in reader if row]
-        if not rows:
-            return cls.none()
-        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-        views = _views(columns)
-        first = slice(None, None, len(views))
-        labels = tuple(sorted(set(columns["label"])))
-        code = {label: number for number, label in enumerate(labels)}
-        places = np.array([columns["x"], columns["y"]], dtype=np.int64).T
-        sizes = np.array([columns["width"], columns["height"]], dtype=np.int64).T
-        shares = columns.get("coverage", ("",) * len(rows))[first]
-        files = columns["file"]
-        return cls(
-            files=[
-                files[row : row + len(views)] for row in range(0, len(rows), len(views))
-            ],
-            views=views,
-            mpps=tuple(float(mpp) if mpp else None for mpp in columns["mpp"][: len(views)]),
-            origins=places.reshape(-1, len(views), 2),
-            sizes=sizes[first],
-            codes=np.array([code[label] for label in columns["label"][first]], np.int64),
-            labels=labels,
-            coverage=np.array([float(share) if share else np.nan for share in shares]),
-        )
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of patches of each label."""
-        counts = np.bincount(self.codes, minlength=len(self.labels)).tolist()
-        return dict(zip(self.labels, counts, strict=True))
+    share = float(patches.coverage[row])
+    x, y = patches.origins[row, 0].tolist()
+    return {
+        "slide": slide,
+        "row": row,
+        "label": patches.labels[patches.codes[row]],
+        "x": x,
+        "y": y,
+        "coverage": None if np.isnan(share) else share,
+        "images": _pictures(patches, row),
+    }
 
 
-def _views(columns: dict[str, tuple[str, ...]]) -> tuple[Resolution, ...]:
-    """Return the resolutions of a set, or the one of plain patches."""
-    sets, resolutions = columns["set"], columns["level_or_mpp"]
-    count = 1
-    if sets[0]:
-        count = next((row for row, each in enumerate(sets) if each != sets[0]), len(sets))
-    return tuple(map(_resolution, resolutions[:count]))
+def patch_columns(
+    patches: Part, *, samples: list[int], limit: int
+) -> tuple[dict[str, Any], IntArray]:
+    """Return the patches as columns, and which rows are among them.
+
+    Parameters
+    ----------
+    patches : Part
+        The patches of a slide.
+    samples : list of int
+        Rows that have to be among them.
+    limit : int
+        Characters; where that is too little, evenly spread rows are kept.
+
+    Returns
+    -------
+    dict, ndarray of int64
+        Columns, packed, of the first image where there are sets; and the rows, in order.
+    """
+    rows = np.arange(len(patches))
+    while True:
+        columns = {
+            "x": packed(patches.origins[rows, 0, 0]),
+            "y": packed(patches.origins[rows, 0, 1]),
+            "width": packed(patches.sizes[rows, 0]),
+            "height": packed(patches.sizes[rows, 1]),
+            "code": packed(patches.codes[rows]),
+            "coverage": packed(_per_mille(patches.coverage[rows])),
+        }
+        length = sum(map(len, columns.values()))
+        if length <= limit or len(rows) <= len(samples) + 1:
+            break
+        keep = max(1, int(len(rows) * 0.95 * limit / length))
+        spread = rows[np.linspace(0, len(rows) - 1, keep).astype(np.int64)]
+        rows = np.union1d(spread, np.array(samples, dtype=np.int64))
+    if len(rows) < len(patches):
+        columns["row"] = packed(rows)
+    numbers = {"n": len(rows), "of": len(patches)}
+    return {**columns, **numbers, "labels": patches.labels}, rows
 
 
-def _resolution(text: str) -> Resolution:
-    """Return a resolution as a manifest states it."""
-    return Level(int(text)) if text.isdecimal() else Mpp(float(text))
+def patch_scales(
+    patches: Part, mpp: float | None, slide: Slide | None
+) -> list[float] | None:
+    """Return level 0 pixels per pixel of each view; None where that is not known."""
+    views = patches.views
+    scales: list[float] = []
+    for number, stated in zip(views.levels_or_mpps, views.mpps, strict=True):
+        scale = _scale(number, stated, mpp=mpp, slide=slide)
+        if scale is None:
+            return None
+        scales.append(scale)
+    return scales
+
+
+def _scale(
+    number: Number, stated: float | None, *, mpp: float | None, slide: Slide | None
+) -> float | None:
+    match parse_level_or_mpp(number):
+        case Level(0):
+            return 1.0
+        case Level(index) if slide is not None and index < len(slide.pyramid.sizes):
+            return slide.pyramid.downsamples[index]
+        case Mpp(value) if mpp is not None:
+            return value / mpp
+        case _:
+            return None if stated is None or mpp is None else stated / mpp
+
+
+def boxes_on(patches: Part, size: Size, scales: list[float]) -> FloatArray:
+    """Return x0, y0, x1, y1 of each patch in shares of a slide, shape (n, 4)."""
+    view = int(np.argmin(scales))
+    low = patches.origins[:, view].astype(np.float64)
+    high = low + patches.sizes * scales[view]
+    return np.hstack([low, high]) / (*size, *size)
+
+
+def _per_mille(shares: Shares) -> IntArray:
+    """Return shares in thousandths; -1 where they are not known."""
+    values: IntArray = np.where(
+        np.isnan(shares), -1, np.rint(np.nan_to_num(shares) * _PER_MILLE)
+    ).astype(np.int64)
+    return values
+
+
+def view_words(patches: Part) -> list[str]:
+    """Return the resolutions of the patches in words."""
+    return [
+        f"level {number}" if isinstance(number, int) else f"{number:g} µm/px"
+        for number in patches.views.levels_or_mpps
+    ]
+
+
+def label_counts(patches: Part) -> dict[str, int]:
+    """Return the number of patches of each label."""
+    counts = np.bincount(patches.codes, minlength=len(patches.labels)).tolist()
+    return dict(zip(patches.labels, counts, strict=True))

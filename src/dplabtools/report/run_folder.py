@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from dplabtools.errors import OutputError
-from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord, SlideStatus
+from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord
+from dplabtools.sinks.slide_record import SlideRecord as StoredRecord
+from dplabtools.sinks.slide_record import read_records
+from dplabtools.stored.manifests import Manifest, find_manifests
 
 __all__ = ["Run", "SlideRun", "read_run"]
 
 _INDENT: Final = " " * 24  # of the second column of a manifest
+_LOST: Final = "not every patch was written; why is known to the run only"
+_REMEDY: Final = 'extract the slide again; with on_error="raise" the first error is shown'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +29,14 @@ class SlideRun:
     ----------
     record : SlideRecord
         What became of it; made of the manifest, where the run itself does not tell.
-    table : Path or None
-        CSV manifest of its patches; None if nothing was written.
+    manifest : Manifest or None
+        Of its patches; None if nothing was written.
     mask : Path or None
         Its mask, if it is there.
     """
 
     record: SlideRecord
-    table: Path | None = None
+    manifest: Manifest | None = None
     mask: Path | None = None
 
 
@@ -80,103 +85,107 @@ def read_run(folder: Path) -> Run:
         If it is no folder of a run.
     ParameterError
         If ``run.json`` is something else.
+    ResumeError, StoredPatchesError
+        If the record of a slide cannot be read.
     """
     record = RunRecord.load(folder)
-    manifests = _manifests(folder / "manifests")
-    if record is None and not manifests:
+    begun = {each.manifest_id: each for each in read_records(folder / "manifests")}
+    tables = {_manifest_id(each.table): each for each in find_manifests(folder)}
+    if record is None and not begun and not tables:
         msg = (
             f"{folder} is not the folder of a run: it has neither manifests nor run.json; "
             f"name the folder that was given as output_dir, or to --out"
         )
         raise OutputError(msg)
+    texts = {name: _read_text(each.table) for name, each in tables.items()}
     told = () if record is None else record.slides
-    tables = {each.manifest_id: each.table for each in manifests}
-    slides = [
-        SlideRun(
-            record=slide,
-            table=tables.pop(slide.manifest_id or "", None),
-            mask=_mask(slide, folder),
-        )
-        for slide in told
+    slides = [(slide, tables.get(slide.manifest_id or "")) for slide in told]
+    known = {slide.manifest_id for slide in told}  # others are of earlier runs
+    slides += [
+        (_record(table, begun.get(name), texts[name]), table)
+        for name, table in tables.items()
+        if name not in known
     ]
     slides += [
-        SlideRun(record=each.record, table=each.table, mask=_mask(each.record, folder))
-        for each in manifests
-        if each.manifest_id in tables  # of an earlier run, or there is no record
+        (_unfinished(each), None)
+        for name, each in begun.items()
+        if name not in known and name not in tables
     ]
-    params = _shared(manifests) if record is None else record.parameters
-    return Run(folder=folder, record=record, slides=tuple(slides), params=params)
+    return Run(
+        folder=folder,
+        record=record,
+        slides=tuple(
+            SlideRun(record=slide, manifest=table, mask=_mask(slide, folder))
+            for slide, table in slides
+        ),
+        params=_shared(texts.values()) if record is None else record.parameters,
+    )
+
+
+def _manifest_id(file: Path) -> str:
+    return f"{file.stem}__".split("__")[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Manifest:
-    """A manifest, but for its list of files."""
+class _Text:
+    """The text of a manifest, but for its list of files."""
 
-    manifest_id: str
-    table: Path
-    record: SlideRecord
+    stated: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
 
 
-def _manifests(folder: Path) -> list[_Manifest]:
-    """Return the manifests, oldest first."""
-    files = sorted(folder.glob("manifest__*.txt"), key=lambda each: each.stat().st_mtime)
-    return [_read_manifest(file) for file in files]
-
-
-def _read_manifest(file: Path) -> _Manifest:
+def _read_text(table: Path) -> _Text:
     """Read the head of a manifest, and whether it ends as a complete one does."""
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = table.with_suffix(".txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return _Text()
     head, _, tail = text.partition("\nSaved patches:")
-    lines = head.splitlines()
     params: dict[str, str] = {}
-    for line in lines:
+    stated: dict[str, str] = {}
+    for line in head.splitlines():
         if line.startswith(_INDENT):
             name, _, value = line.strip().partition(": ")
             params[name] = value
-    stated = {
-        line[: len(_INDENT)].strip(): line[len(_INDENT) :]
-        for line in lines
-        if not line.startswith(" ")
-    }
+        else:
+            stated[line[: len(_INDENT)].strip()] = line[len(_INDENT) :]
     for name in ("Patch class", "Extractor class"):
         params[name] = stated.get(f"{name}:", "")
-    _, manifest_id, stem = f"{file.stem}____".split("__", 2)
-    count = stated.get("Patch count:", "")
-    record = _record(
-        params.get("wsi_file") or stem.removesuffix("____"),
-        asked=int(count) if count.isdecimal() else 0,
-        labels=_counts(stated.get("Patch labels:", "")),
-        complete="\nDisk file count:" in tail,
-        written=tail.count(f"\n{_INDENT}"),
-    )
-    return _Manifest(
-        manifest_id=manifest_id,
-        table=file.with_suffix(".csv"),
-        record=record,
-        params=params,
-    )
+    return _Text(stated=stated, params=params, complete="\nDisk file count:" in tail)
 
 
-def _record(
-    wsi_file: str, *, asked: int, labels: Mapping[str, int], complete: bool, written: int
-) -> SlideRecord:
-    """Return what a manifest tells of a slide."""
-    status: SlideStatus = "partial"
+def _record(table: Manifest, begun: StoredRecord | None, text: _Text) -> SlideRecord:
+    """Return what the manifests of a slide tell of it."""
+    count = text.stated.get("Patch count:", "")
+    placed = int(count) if count.isdecimal() else 0
     errors: tuple[ErrorRecord, ...] = ()
-    if complete:
-        status = "complete" if written else "empty"
-    else:
-        status = "partial" if written else "failed"
-        remedy = 'extract it again; with on_error="raise" the first error is shown'
-        errors = (ErrorRecord(row=None, error="not all patches exist", remedy=remedy),)
+    if begun is not None:
+        placed = begun.fingerprint.patches["count"]
+        errors = tuple(
+            ErrorRecord(row=row, error=_LOST, remedy=_REMEDY) for row in begun.missing
+        )
+    elif not text.complete:
+        errors = (ErrorRecord(row=None, error=_LOST, remedy=_REMEDY),)
+    wsi_file = text.params.get("wsi_file") or table.wsi_file
     return SlideRecord(
-        wsi_file=wsi_file,
-        status=status,
-        placed=asked,
-        written=written,
-        labels=labels,
+        wsi_file=wsi_file if begun is None else begun.wsi_file,
+        status="partial" if errors else "complete" if placed else "empty",
+        placed=placed,
+        labels=_counts(text.stated.get("Patch labels:", "")),
         errors=errors,
+    )
+
+
+def _unfinished(begun: StoredRecord) -> SlideRecord:
+    """Return what is known of a slide that was begun."""
+    error = "the run ended before the slide was finished"
+    remedy = "run it again with resume=True, or --resume"
+    return SlideRecord(
+        wsi_file=begun.wsi_file,
+        status="interrupted",
+        placed=begun.fingerprint.patches["count"],
+        errors=(ErrorRecord(row=None, error=error, remedy=remedy),),
     )
 
 
@@ -199,7 +208,7 @@ def _mask(slide: SlideRecord, folder: Path) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def _shared(manifests: Sequence[_Manifest]) -> dict[str, str]:
+def _shared(texts: Iterable[_Text]) -> dict[str, str]:
     """Return the parameters that all manifests agree on, by name."""
-    shared = set.intersection(*(set(each.params.items()) for each in manifests))
-    return dict(sorted(shared))
+    every = [set(text.params.items()) for text in texts]
+    return dict(sorted(set.intersection(*every))) if every else {}

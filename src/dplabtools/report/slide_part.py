@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +11,6 @@ from PIL import Image
 
 from dplabtools._typing import FloatArray, IntArray, Size
 from dplabtools.errors import DplabError
-from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.locations.thumbnail import draw_thumbnail
 from dplabtools.notebook import data_uri
 from dplabtools.readers.slide import Slide
@@ -20,10 +18,18 @@ from dplabtools.records.run_record import SlideRecord
 from dplabtools.report.budget import Budget
 from dplabtools.report.faults import Fault, joined
 from dplabtools.report.outlines import encoded_outline, outline_of
-from dplabtools.report.packing import packed
-from dplabtools.report.patches import WrittenPatches
+from dplabtools.report.patches import (
+    boxes_on,
+    label_counts,
+    patch_columns,
+    patch_sample,
+    patch_scales,
+    read_patches,
+    view_words,
+)
 from dplabtools.report.run_folder import SlideRun
 from dplabtools.settings import Settings
+from dplabtools.stored.part import Part
 
 __all__ = ["COVERAGE_BINS", "SlidePart", "SlideWork"]
 
@@ -79,8 +85,6 @@ class SlideWork:
 
     Attributes
     ----------
-    folder : Path
-        Of the run.
     settings : Settings
         How slides are read.
     budget : Budget
@@ -91,7 +95,6 @@ class SlideWork:
         Number of the colour of each label.
     """
 
-    folder: Path
     settings: Settings
     budget: Budget
     seed: int
@@ -112,7 +115,7 @@ class SlideWork:
         SlidePart
             All that the page has of it.
         """
-        patches, faults = _read_patches(slide)
+        patches, faults = read_patches(slide)
         opened = self._open(slide, patches)
         rings, mask_faults = _read_outline(slide)
         samples, sample_faults = self._samples(patches, number=number)
@@ -124,15 +127,21 @@ class SlideWork:
             *sample_faults,
         )
         head = _head(slide.record, patches, opened, faults=faults)
-        detail, shown = self._columns(patches, samples=[each["row"] for each in samples])
+        detail, shown = patch_columns(
+            patches,
+            samples=[each["row"] for each in samples],
+            limit=self.budget.patches,
+        )
         for sample in samples:
             sample["at"] = int(np.searchsorted(shown, sample.pop("row")))
-        detail |= {"scales": opened.scales, "views": [_words(v) for v in patches.views]}
+        detail |= {"scales": opened.scales, "views": view_words(patches)}
         if rings:
             detail["outline"] = encoded_outline(rings, self.budget.outline)
         if opened.overview is not None:
             detail["overview"] = data_uri(opened.overview, self.budget.overview)
-            boxes = _boxes(patches, opened)
+            boxes = np.zeros((0, 4))
+            if opened.size and opened.scales:
+                boxes = boxes_on(patches, opened.size, opened.scales)
             colours = np.array(
                 [self.colours.get(label, 0) for label in patches.labels], np.int64
             )
@@ -150,10 +159,10 @@ class SlideWork:
             head=head, detail=detail, samples=samples, coverage=bins, faults=faults
         )
 
-    def _open(self, slide: SlideRun, patches: WrittenPatches) -> _Opened:
+    def _open(self, slide: SlideRun, patches: Part) -> _Opened:
         """Find out what the file can tell; it may be gone, or damaged."""
         record = slide.record
-        opened = _Opened(size=record.size, scales=_scales(patches, record.mpp, None))
+        opened = _Opened(size=record.size, scales=patch_scales(patches, record.mpp, None))
         settings = self.settings
         if record.mpp is not None and settings.external_mpp is None:
             settings = replace(settings, external_mpp=record.mpp)  # if it states none
@@ -163,7 +172,7 @@ class SlideWork:
                 opened.mpp = file.pyramid.mpp
                 opened.mpp_source = file.reader.scan.source
                 opened.library = file.reader.library
-                opened.scales = _scales(patches, opened.mpp, file)
+                opened.scales = patch_scales(patches, opened.mpp, file)
                 opened.overview = file.overview(self.budget.edge, most_read=_MOST_READ)
         except (DplabError, OSError) as error:
             if record.status != "failed":  # else the run has said so already
@@ -171,7 +180,7 @@ class SlideWork:
         return opened
 
     def _samples(
-        self, patches: WrittenPatches, *, number: int
+        self, patches: Part, *, number: int
     ) -> tuple[list[dict[str, Any]], tuple[Fault, ...]]:
         """Choose patches for the contact sheet, and read them."""
         rng = np.random.default_rng([self.seed, number])
@@ -182,11 +191,9 @@ class SlideWork:
         missing: dict[str, list[int]] = {}
         for row in rows:
             try:
-                images = [self._picture(file) for file in patches.files[row]]
-            except (OSError, ValueError) as error:
+                samples.append(patch_sample(patches, row, slide=number))
+            except (DplabError, OSError, ValueError) as error:
                 missing.setdefault(type(error).__name__, []).append(row)
-                continue
-            samples.append(_sample(patches, row, slide=number, images=images))
         faults = tuple(
             Fault(
                 error=f"patch files that the manifest lists cannot be read ({name})",
@@ -196,74 +203,6 @@ class SlideWork:
             for name, numbers in missing.items()
         )
         return samples, faults
-
-    def _picture(self, file: str) -> str:
-        """Return a patch for the contact sheet."""
-        with Image.open(self.folder / file) as image:
-            image.draft("RGB", (_SAMPLE_EDGE, _SAMPLE_EDGE))
-            small = image.convert("RGB")
-        small.thumbnail((_SAMPLE_EDGE, _SAMPLE_EDGE), Image.Resampling.LANCZOS)
-        return data_uri(small, _SAMPLE_BYTES)
-
-    def _columns(
-        self, patches: WrittenPatches, *, samples: list[int]
-    ) -> tuple[dict[str, Any], IntArray]:
-        """Return the patches as columns, and which rows are among them."""
-        rows = np.arange(len(patches))
-        view = 0
-        while True:
-            columns = {
-                "x": packed(patches.origins[rows, view, 0]),
-                "y": packed(patches.origins[rows, view, 1]),
-                "width": packed(patches.sizes[rows, 0]),
-                "height": packed(patches.sizes[rows, 1]),
-                "code": packed(patches.codes[rows]),
-                "coverage": packed(_per_mille(patches.coverage[rows])),
-            }
-            length = sum(map(len, columns.values()))
-            if length <= self.budget.patches or len(rows) <= len(samples) + 1:
-                break
-            keep = max(1, int(len(rows) * 0.95 * self.budget.patches / length))
-            spread = rows[np.linspace(0, len(rows) - 1, keep).astype(np.int64)]
-            rows = np.union1d(spread, np.array(samples, dtype=np.int64))
-        if len(rows) < len(patches):
-            columns["row"] = packed(rows)
-        return {
-            **columns,
-            "n": len(rows),
-            "of": len(patches),
-            "labels": patches.labels,
-        }, rows
-
-
-def _read_patches(slide: SlideRun) -> tuple[WrittenPatches, tuple[Fault, ...]]:
-    if slide.table is None:
-        return WrittenPatches.none(), ()
-    try:
-        return WrittenPatches.read(slide.table), ()
-    except (OSError, ValueError, KeyError) as error:
-        fault = Fault(
-            error=f"the manifest {slide.table.name} cannot be read: {error}",
-            remedy="extract the slide again",
-        )
-        return WrittenPatches.none(), (fault,)
-
-
-def _sample(
-    patches: WrittenPatches, row: int, *, slide: int, images: list[str]
-) -> dict[str, Any]:
-    """Return a patch of the contact sheet."""
-    share = float(patches.coverage[row])
-    x, y = patches.origins[row, 0].tolist()
-    return {
-        "slide": slide,
-        "row": row,
-        "label": patches.labels[patches.codes[row]],
-        "x": x,
-        "y": y,
-        "coverage": None if np.isnan(share) else share,
-        "images": images,
-    }
 
 
 def _read_outline(slide: SlideRun) -> tuple[list[FloatArray], tuple[Fault, ...]]:
@@ -284,7 +223,7 @@ def _unseen(record: SlideRecord, error: Exception) -> Fault:
 
 def _head(
     record: SlideRecord,
-    patches: WrittenPatches,
+    patches: Part,
     opened: _Opened,
     *,
     faults: tuple[Fault, ...],
@@ -300,7 +239,7 @@ def _head(
         # what was placed may count labels that were not asked for
         "placed": written if complete else record.placed,
         "written": written,
-        "counts": patches.counts(),
+        "counts": label_counts(patches),
         "size": opened.size,
         "mpp": record.mpp or opened.mpp,
         "mppSource": record.mpp_source or opened.mpp_source,
@@ -309,52 +248,3 @@ def _head(
         "coverage": float(known.mean()) if len(known) else None,
         "faults": len(faults),
     }
-
-
-def _scales(
-    patches: WrittenPatches, mpp: float | None, slide: Slide | None
-) -> list[float] | None:
-    """Return level 0 pixels per pixel of each view; None where that is not known."""
-    scales: list[float] = []
-    for view, stated in zip(patches.views, patches.mpps, strict=True):
-        scale = _scale(view, stated, mpp=mpp, slide=slide)
-        if scale is None:
-            return None
-        scales.append(scale)
-    return scales
-
-
-def _scale(
-    view: Resolution, stated: float | None, *, mpp: float | None, slide: Slide | None
-) -> float | None:
-    match view:
-        case Level(0):
-            return 1.0
-        case Level(index) if slide is not None and index < len(slide.pyramid.sizes):
-            return slide.pyramid.downsamples[index]
-        case Mpp(value) if mpp is not None:
-            return value / mpp
-        case _:
-            return None if stated is None or mpp is None else stated / mpp
-
-
-def _boxes(patches: WrittenPatches, opened: _Opened) -> FloatArray:
-    """Return x0, y0, x1, y1 of each patch in shares of the slide; none if not known."""
-    if opened.scales is None or opened.size is None or not len(patches):
-        return np.zeros((0, 4))
-    view = int(np.argmin(opened.scales))
-    low = patches.origins[:, view].astype(np.float64)
-    high = low + patches.sizes * opened.scales[view]
-    return np.hstack([low, high]) / (*opened.size, *opened.size)
-
-
-def _per_mille(shares: FloatArray) -> IntArray:
-    """Return shares in thousandths; -1 where they are not known."""
-    values: IntArray = np.where(
-        np.isnan(shares), -1, np.rint(np.nan_to_num(shares) * _PER_MILLE)
-    ).astype(np.int64)
-    return values
-
-
-def _words(view: Resolution) -> str:
-    return f"level {view.index}" if isinstance(view, Level) else f"{view.value:g} µm/px"

@@ -68,7 +68,6 @@ def write_report(
     """
     run = read_run(Path(run_dir))
     work = SlideWork(
-        folder=run.folder,
         settings=settings or Settings(),
         budget=Budget.for_slides(len(run.slides)),
         seed=seed,

@@ -7,7 +7,7 @@ import re
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -141,13 +141,68 @@ def test_images_of_a_set_are_shown_together(slide: Path, tmp_path: Path) -> None
     assert unpacked(detail["x"]) == [168]  # where the wider image begins
 
 
-def test_an_unfinished_slide_is_told_of(run_dir: Path) -> None:
-    (text,) = run_dir.glob("manifests/*.txt")
+def test_a_slide_that_was_begun_only_is_told_of(run_dir: Path, slide: Path) -> None:
+    (record,) = run_dir.glob("manifests/*.json")
+    record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
+    for suffix in (".csv", ".txt"):
+        record.with_suffix(suffix).unlink()
+    data = contents(write_report(run_dir))
+    (row,) = data["slides"]
+    assert (row["status"], row["placed"], row["written"]) == ("interrupted", 3, 0)
+    assert row["file"] == str(slide)
+    assert "resume" in data["faults"][0]["remedy"]
+
+
+def test_patches_that_failed_are_told_of(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    rows = [*PATCHES, ((5000, 0), (64, 64), "beside")]
+    DiskPatchExtractorPool(
+        output_dir=out,
+        image_type="png",
+        patches_pool=[PatchesMock(patch_data=rows, wsi_file=slide, level_or_mpp=0)],
+        proc_num_workers=1,
+        thread_num_workers=1,
+        on_error="skip",
+    )
+    data = contents(write_report(out))
+    (row,) = data["slides"]
+    assert (row["status"], row["placed"], row["written"]) == ("partial", 4, 3)
+    assert [fault["rows"] for fault in data["faults"]] == [[3]]
+
+
+def test_manifests_without_a_record_are_believed(run_dir: Path) -> None:
+    (record,) = run_dir.glob("manifests/*.json")
+    record.unlink()
+    assert contents(write_report(run_dir))["slides"][0]["status"] == "complete"
+    text = record.with_suffix(".txt")
     lines = text.read_text().splitlines()
-    text.write_text("\n".join(lines[:-2]) + "\n")  # without a file, and the count
+    text.write_text("\n".join(lines[:-1]) + "\n")  # without the count of files
     data = contents(write_report(run_dir))
     assert data["slides"][0]["status"] == "partial"
-    assert "not all patches" in data["faults"][0]["error"]
+    assert "not every patch" in data["faults"][0]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("container", ["webdataset", "hdf5", "zarr", "parquet"])
+def test_patches_of_containers_are_shown(
+    container: Literal["webdataset", "hdf5", "zarr", "parquet"], slide: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    DiskPatchExtractorPool(
+        output_dir=out,
+        image_type=None if container in {"hdf5", "zarr"} else "jpg",
+        container=container,
+        patches_pool=[PatchesMock(patch_data=PATCHES, wsi_file=slide, level_or_mpp=0)],
+        proc_num_workers=1,
+        thread_num_workers=1,
+    )
+    data = contents(write_report(out))
+    assert not data["faults"]
+    assert [(each["x"], each["label"]) for each in data["samples"]] == [
+        *((0, "tumour"), (100, "stroma"), (300, "tumour"))
+    ]
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
