@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import hypothesis
 import pytest
@@ -12,6 +15,8 @@ import tifffile
 
 from dplabtools import config
 from dplabtools.testing.make_slide import make_slide
+
+Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
@@ -51,6 +56,38 @@ def damaged_slide(made_slide: Path, tmp_path_factory: pytest.TempPathFactory) ->
     data[start : start + count] = bytes(count)
     file.write_bytes(data)
     return file
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Runs the command in a process: run("info", "a.svs", folder=there)."""
+
+    def run(
+        *arguments: str | Path, folder: Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        code = "from dplabtools.cli.main import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    """A folder with two slides, one without mpp, and one that is none."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    make_slide(folder / "a.svs", size=(1024, 768), seed=1, compression="deflate")
+    make_slide(folder / "b.svs", size=(1024, 768), seed=2, mpp=None)
+    (folder / "broken.svs").write_bytes(b"not a slide")
+    return folder
 
 
 @pytest.fixture(autouse=True)

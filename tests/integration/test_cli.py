@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import psutil
@@ -24,15 +25,9 @@ from dplabtools.records.run_record import RunRecord
 from dplabtools.slides import GenericSlide
 from dplabtools.testing.make_slide import make_slide
 
+Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
 QUICK = ("--patch-size", "128", "--foreground-ratio", "0.5", "--workers", "1")
-
-
-def run(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 def pixels(file: Path) -> Pixels:
@@ -52,19 +47,8 @@ def summary(text: str) -> dict[str, list[str]]:
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
 
 
-@pytest.fixture
-def slides(tmp_path: Path) -> Path:
-    """A folder with two slides, and one that is none."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    make_slide(folder / "a.svs", size=(1024, 768), seed=1, compression="deflate")
-    make_slide(folder / "b.svs", size=(1024, 768), seed=2, mpp=None)
-    (folder / "broken.svs").write_bytes(b"not a slide")
-    return folder
-
-
 def test_extracts_patches_with_manifests_and_a_summary(
-    slides: Path, tmp_path: Path
+    run: Run, slides: Path, tmp_path: Path
 ) -> None:
     done = run(
         "extract", slides / "a.svs", slides / "b.svs", "--out", "o", *QUICK, folder=tmp_path
@@ -87,7 +71,7 @@ def test_extracts_patches_with_manifests_and_a_summary(
 
 
 def test_broken_slides_are_listed_and_the_others_extracted(
-    slides: Path, tmp_path: Path
+    run: Run, slides: Path, tmp_path: Path
 ) -> None:
     files = sorted(slides.glob("*.svs"))
     done = run("extract", *files, "gone.svs", "--out", "o", *QUICK, folder=tmp_path)
@@ -100,7 +84,9 @@ def test_broken_slides_are_listed_and_the_others_extracted(
     assert "Traceback" not in done.stderr
 
 
-def test_the_first_error_ends_it_where_wanted(slides: Path, tmp_path: Path) -> None:
+def test_the_first_error_ends_it_where_wanted(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
     files = slides / "broken.svs", slides / "a.svs"
     done = run(
         "extract", *files, "--out", "o", "--on-error", "raise", *QUICK, folder=tmp_path
@@ -112,7 +98,7 @@ def test_the_first_error_ends_it_where_wanted(slides: Path, tmp_path: Path) -> N
 
 
 def test_mpp_needs_that_of_the_slide_which_can_be_supplied(
-    slides: Path, tmp_path: Path
+    run: Run, slides: Path, tmp_path: Path
 ) -> None:
     arguments = ("extract", slides / "b.svs", "--mpp", "1", "--out", "o", *QUICK)
     done = run(*arguments, folder=tmp_path)
@@ -126,7 +112,7 @@ def test_mpp_needs_that_of_the_slide_which_can_be_supplied(
     assert shapes == {(128, 128, 3)}
 
 
-def test_jpg_takes_a_quality(slides: Path, tmp_path: Path) -> None:
+def test_jpg_takes_a_quality(run: Run, slides: Path, tmp_path: Path) -> None:
     sizes: list[int] = []
     for quality in ("50", "95"):
         out = tmp_path / quality
@@ -136,7 +122,9 @@ def test_jpg_takes_a_quality(slides: Path, tmp_path: Path) -> None:
     assert sizes[1] > 2 * sizes[0] > 0
 
 
-def test_slides_of_one_name_keep_their_own_masks(slides: Path, tmp_path: Path) -> None:
+def test_slides_of_one_name_keep_their_own_masks(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     make_slide(other / "a.svs", size=(768, 1024), seed=5)
@@ -148,7 +136,7 @@ def test_slides_of_one_name_keep_their_own_masks(slides: Path, tmp_path: Path) -
     assert len(list(tmp_path.glob("o/manifests/*.csv"))) == 2
 
 
-def test_a_blank_slide_is_no_failure(tmp_path: Path) -> None:
+def test_a_blank_slide_is_no_failure(run: Run, tmp_path: Path) -> None:
     glass = np.full((1024, 1024, 3), 240, np.uint8)
     tifffile.imwrite(tmp_path / "[blank].tif", glass, tile=(256, 256), photometric="rgb")
     done = run("extract", "[blank].tif", "--out", "o", *QUICK, folder=tmp_path)
@@ -175,7 +163,7 @@ def test_a_blank_slide_is_no_failure(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_understood_exits_with_2(
-    arguments: tuple[str, ...], tmp_path: Path
+    run: Run, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     done = run(*arguments, folder=tmp_path)
@@ -184,7 +172,7 @@ def test_what_is_not_understood_exits_with_2(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_log_gets_plain_lines(slides: Path, tmp_path: Path) -> None:
+def test_a_log_gets_plain_lines(run: Run, slides: Path, tmp_path: Path) -> None:
     done = run("extract", slides / "a.svs", "--out", "o", *QUICK, folder=tmp_path)
     assert "\x1b" not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
@@ -244,6 +232,7 @@ def test_a_reader_that_leaves_early_breaks_nothing(slides: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_interrupting_ends_promptly_and_what_is_left_is_gone_on_with(
+    run: Run,
     tmp_path: Path,
 ) -> None:
     for seed in range(3):
@@ -296,7 +285,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_tells_its_version(tmp_path: Path) -> None:
+def test_tells_its_version(run: Run, tmp_path: Path) -> None:
     done = run("--version", folder=tmp_path)
     assert done.stdout == f"dplabtools {dplabtools.__version__}\n"
     assert done.returncode == 0

@@ -154,11 +154,11 @@ def _open_files() -> Finding:
 
 def _small_run() -> Finding:
     """Make a slide, and have a worker write patches of it."""
-    from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
-    from dplabtools.testing.make_slide import make_slide
-
     begun = time.perf_counter()
     try:
+        from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
+        from dplabtools.testing.make_slide import make_slide
+
         with tempfile.TemporaryDirectory(prefix="dplabtools-") as folder:
             slide = make_slide(Path(folder, "made.svs"), size=(512, 512), seed=1)
             patches = PatchesMock(

@@ -70,7 +70,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.extraction_run import Request
         from dplabtools.cli.inputs import slide_inputs, with_files
-        from dplabtools.cli.placing_run import check_placing, with_seed
+        from dplabtools.cli.placing_run import Foreign, check_placing, with_seed
         from dplabtools.cli.resolution import chosen_resolution
 
         level_or_mpp = chosen_resolution(context, placing)
@@ -95,7 +95,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
             level_or_mpp=level_or_mpp,
             placing=placing,
             tissue=tissue,
-            foreign=foreign,
+            foreign=Foreign.of(context, foreign, placing),
             files=files,
             work=work,
             parameters=effective_options(context, settled),

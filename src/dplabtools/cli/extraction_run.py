@@ -16,9 +16,8 @@ from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.masking import make_masks
 from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
-from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.options.writing import FileOptions
-from dplabtools.cli.placing_run import Placing, place, read_placed
+from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.cli.run_account import Beginning, manifest_ids_in, run_record
 from dplabtools.extraction.progress import Progress
@@ -49,7 +48,9 @@ class Request:
         Folder to write to.
     level_or_mpp : int or float or None
         Level (int) or microns per pixel (float); None if nobody says.
-    placing, tissue, foreign, files, work : option groups
+    foreign : Foreign or None
+        Patches that another tool has placed.
+    placing, tissue, files, work : option groups
         The rest.
     parameters : mapping of str to object
         All options in effect, for the record.
@@ -62,7 +63,7 @@ class Request:
     level_or_mpp: int | float | None
     placing: PlacingOptions
     tissue: TissueOptions
-    foreign: ForeignOptions
+    foreign: Foreign | None
     files: FileOptions
     work: WorkOptions
     parameters: Mapping[str, Any]
@@ -71,8 +72,7 @@ class Request:
     @property
     def filters_patches(self) -> bool:
         """Whether label options choose among patches, not among polygons."""
-        foreign = self.foreign.locations is not None
-        return foreign or self.placing.region is Region.WHOLE_IMAGE
+        return self.foreign is not None or self.placing.region is Region.WHOLE_IMAGE
 
     def wants(self, label: str) -> bool:
         """Tell whether patches of a label are extracted."""
@@ -169,13 +169,8 @@ def place_all(
         workers=request.work.processes,
         keep=keep_masks,
     )
-    if request.foreign.locations is not None:
-        read_placed(
-            ledger,
-            request.foreign,
-            request.placing,
-            level_or_mpp=request.level_or_mpp,
-        )
+    if request.foreign is not None:
+        read_placed(ledger, request.foreign)
     else:
         level_or_mpp = 0 if request.level_or_mpp is None else request.level_or_mpp
         placing = Placing(
@@ -255,7 +250,7 @@ def _resampling_mode(request: Request) -> str | None:
     """Return how to resample; as is said, else only where there may be something to."""
     if request.files.resampling_mode is not None:
         return request.files.resampling_mode.value
-    foreign = request.foreign.locations is not None
+    foreign = request.foreign is not None
     asked = (*request.views, request.level_or_mpp)
     return "tile" if foreign or any(isinstance(each, float) for each in asked) else None
 

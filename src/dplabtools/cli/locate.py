@@ -48,7 +48,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locate_run import LocateRequest, carry_out
-        from dplabtools.cli.placing_run import check_placing
+        from dplabtools.cli.placing_run import Foreign, check_placing
         from dplabtools.cli.resolution import chosen_resolution
 
         inputs = with_files(
@@ -67,7 +67,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
                 level_or_mpp=chosen_resolution(context, placing),
                 placing=placing,
                 tissue=tissue,
-                foreign=foreign,
+                foreign=Foreign.of(context, foreign, placing),
                 preview=preview,
                 work=work,
             ),

@@ -11,9 +11,8 @@ from dplabtools.cli.masking import files_named_after, make_masks
 from dplabtools.cli.options.drawing import PreviewOptions
 from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
-from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
-from dplabtools.cli.placing_run import Placing, place, read_placed
+from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
 from dplabtools.errors import DplabError
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.slides.patches import save_locations
@@ -35,7 +34,9 @@ class LocateRequest:
         Kind of the files.
     level_or_mpp : int or float or None
         Resolution of the patches.
-    placing, tissue, foreign, preview, work : option groups
+    foreign : Foreign or None
+        Patches that another tool has placed.
+    placing, tissue, preview, work : option groups
         The rest.
     """
 
@@ -45,7 +46,7 @@ class LocateRequest:
     level_or_mpp: int | float | None
     placing: PlacingOptions
     tissue: TissueOptions
-    foreign: ForeignOptions
+    foreign: Foreign | None
     preview: PreviewOptions
     work: WorkOptions
 
@@ -62,13 +63,8 @@ def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
     """
     request.out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
-    if request.foreign.locations is not None:
-        read_placed(
-            ledger,
-            request.foreign,
-            request.placing,
-            level_or_mpp=request.level_or_mpp,
-        )
+    if request.foreign is not None:
+        read_placed(ledger, request.foreign)
     else:
         _place(ledger, request)
     save_all(ledger, request.out, file_format=request.file_format, json_output=json_output)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import typer
 
@@ -20,7 +20,7 @@ from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.options.placing import PlacingOptions, Region, Sampler
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.slides import ForeignOptions
-from dplabtools.cli.resolution import parse_resolution
+from dplabtools.cli.resolution import chosen_resolution, is_given, parse_resolution
 from dplabtools.errors import (
     DplabError,
     DplabWarning,
@@ -32,7 +32,7 @@ from dplabtools.interchange.formats import FORMATS
 from dplabtools.slides import patches as classes
 from dplabtools.slides.patches import read_locations
 
-__all__ = ["Placing", "check_placing", "place", "read_placed", "with_seed"]
+__all__ = ["Foreign", "Placing", "check_placing", "place", "read_placed", "with_seed"]
 
 _POOLS: Final[Mapping[tuple[Region, Sampler], Callable[..., Any]]] = {
     (Region.WHOLE_IMAGE, Sampler.GRID): classes.WholeImageGridPatchesPool,
@@ -100,6 +100,43 @@ class Placing:
         }
         given = {name: value for name, value in own.items() if value is not None}
         return {**arguments, **given}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """Patches that another tool has placed.
+
+    Attributes
+    ----------
+    options : ForeignOptions
+        Where they are.
+    level_or_mpp : int or float or None
+        Their resolution, where the files do not say it.
+    patch_size : int or None
+        Their size, where the files do not say it.
+    label : str
+        Of those that have none.
+    """
+
+    options: ForeignOptions
+    level_or_mpp: int | float | None
+    patch_size: int | None
+    label: str
+
+    @classmethod
+    def of(
+        cls, context: typer.Context, options: ForeignOptions, placing: PlacingOptions
+    ) -> Self | None:
+        """Return what the options say; None if no patches are placed elsewhere."""
+        if options.locations is None:
+            return None
+        given = is_given(context, "patch_size")
+        return cls(
+            options=options,
+            level_or_mpp=chosen_resolution(context, placing),
+            patch_size=placing.patch_size if given else None,
+            label=placing.weak_label or "",
+        )
 
 
 def check_placing(
@@ -210,48 +247,37 @@ def place(ledger: Ledger, placing: Placing) -> None:
     ledger.patches.update({each.wsi_file: each for each in pool})
 
 
-def read_placed(
-    ledger: Ledger,
-    foreign: ForeignOptions,
-    placing: PlacingOptions,
-    *,
-    level_or_mpp: float | None,
-) -> None:
+def read_placed(ledger: Ledger, foreign: Foreign) -> None:
     """Read the patches that another tool has placed, and enter them.
 
     Parameters
     ----------
     ledger : Ledger
         The slides.
-    foreign : ForeignOptions
+    foreign : Foreign
         Where the patches are.
-    placing : PlacingOptions
-        Their size and label.
-    level_or_mpp : int or float or None
-        Their resolution, where the files do not say it.
     """
-    if foreign.locations_format is None:
+    options = foreign.options
+    if options.locations_format is None:
         msg = "--locations needs --locations-format"
         raise typer.BadParameter(msg)
-    name = foreign.locations_format.value
-    takes = (*FORMATS[name].needs, *FORMATS[name].takes)
-    frame = None if foreign.frame is None else parse_resolution(foreign.frame)
+    name = options.locations_format.value
+    frame = None if options.frame is None else parse_resolution(options.frame)
     count = len(ledger.inputs)
+    suffixes = (FORMATS[name].suffix,)
     with step("locations") as tell:
-        for done, each in enumerate(ledger.inputs, 1):
-            file = file_for(
-                each.wsi_file, foreign.locations, (FORMATS[name].suffix,), count=count
-            )
+        for done, each in enumerate(ledger.left(), 1):
+            file = file_for(each.wsi_file, options.locations, suffixes, count=count)
             try:
                 ledger.patches[each.wsi_file] = read_locations(
                     file=file or Path(),
                     file_format=name,
                     wsi_file=each.wsi_file,
-                    level_or_mpp=level_or_mpp,
-                    patch_size=placing.patch_size if "patch_size" in takes else None,
+                    level_or_mpp=foreign.level_or_mpp,
+                    patch_size=foreign.patch_size,
                     frame=frame,
-                    label=each.label or placing.weak_label or "",
-                    check_location=foreign.check_location,
+                    label=each.label or foreign.label,
+                    check_location=options.check_location,
                 )
             except DplabError as error:
                 ledger.fail(each.wsi_file, error)

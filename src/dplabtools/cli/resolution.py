@@ -8,7 +8,7 @@ import typer
 
 from dplabtools.cli.options.placing import PlacingOptions
 
-__all__ = ["chosen_resolution", "parse_resolution", "parse_resolutions"]
+__all__ = ["chosen_resolution", "is_given", "parse_resolution", "parse_resolutions"]
 
 _NAMES = ("level_or_mpp", "mpp", "level")
 
@@ -74,6 +74,12 @@ def parse_resolutions(texts: Sequence[str]) -> tuple[int | float, ...]:
     """Return levels and mpps, separated by commas or given singly."""
     words = (word.strip() for text in texts for word in text.split(","))
     return tuple(parse_resolution(word) for word in words if word)
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Tell whether an option is given, on the command line or in a file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:
