@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-import simplejpeg
+import imagecodecs
 
 from dplabtools._typing import Pixels
 from dplabtools.sinks.formats.tags import Tags
@@ -32,7 +32,7 @@ _ICC_PART = 65535 - 2 - 14  # bytes of a profile that a segment holds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jpeg:
-    """Encodes JPEG files.
+    """Encodes JPEG files; they are those of Pillow, byte by byte, but for tags.
 
     Attributes
     ----------
@@ -60,13 +60,11 @@ class Jpeg:
 
     def encode(self, pixels: Pixels, tags: Tags, /) -> bytes:
         """Return a JPEG file."""
-        data = simplejpeg.encode_jpeg(
-            pixels,
-            quality=self.quality,
-            colorspace="RGB",
-            colorsubsampling=_SUBSAMPLINGS[self.subsampling],
+        # simplejpeg would be as fast, but has a faster and coarser transform.
+        data = imagecodecs.jpeg8_encode(
+            pixels, level=self.quality, subsampling=_SUBSAMPLINGS[self.subsampling]
         )
-        return tagged(data, tags)
+        return tagged(bytes(data), tags)
 
 
 def tagged(data: bytes, tags: Tags) -> bytes:
