@@ -165,7 +165,7 @@ def test_a_file_of_options_gives_way_to_the_command_line(
     [
         ("patch-sise = 128", "no option 'patch-sise'; the nearest is 'patch-size'"),
         ('patch-size = "large"', "--patch-size"),
-        ('sampler = "gird"', "--sampler"),
+        ('sampler = "grids"', "--sampler"),
         ("patch-size = ", "cannot be read"),
         ("out = 1979-05-27", "out cannot be"),
     ],

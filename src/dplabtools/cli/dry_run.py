@@ -106,7 +106,7 @@ def estimate(request: Request) -> Estimate:
         written = write_files(request, sample, ledger, out=out)
         files = [file for file in out.rglob("*") if _is_patch(file)]
         nbytes = sum(file.stat().st_size for file in files)
-    sampled = len(files) // max(1, len(request.views))
+    sampled = written.patches
     share = sum(counts.values()) / sampled if sampled else 0.0
     work = sum(written.seconds.values())
     return Estimate(

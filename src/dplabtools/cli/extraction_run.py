@@ -102,10 +102,13 @@ class Written:
         By path of the slide.
     seconds : dict of str to float
         How long workers were at it, by path of the slide.
+    patches : int
+        How many there are; of sets, how many sets.
     """
 
     manifest_ids: dict[str, str]
     seconds: dict[str, float]
+    patches: int
 
 
 def carry_out(request: Request) -> RunRecord:
@@ -130,7 +133,9 @@ def carry_out(request: Request) -> RunRecord:
     OSError
         If the output folder cannot be made.
     """
-    ImageEncoder(image_type=request.files.image_type, options=save_options(request.files))
+    options, encoding = save_options(request.files), request.files.encoding
+    if encoding is not None:
+        ImageEncoder(image_type=encoding, options=options)
     beginning = Beginning(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         clock=time.perf_counter(),
@@ -214,6 +219,7 @@ def write_files(
     return Written(
         manifest_ids=dict(zip(names, pool.manifest_ids, strict=True)),
         seconds=dict(zip(names, pool.slide_seconds, strict=True)),
+        patches=pool.patch_count // max(1, len(request.views)),
     )
 
 
@@ -222,7 +228,8 @@ def _arguments(request: Request) -> dict[str, Any]:
     files, work, placing = request.files, request.work, request.placing
     by_label = request.filters_patches
     return {
-        "image_type": files.image_type,
+        "container": None if files.container is None else files.container.value,
+        "image_type": files.encoding,
         "proc_num_workers": work.processes,
         "thread_num_workers": work.thread_num_workers,
         "filename_comment": files.filename_comment,
@@ -264,7 +271,7 @@ def save_options(files: FileOptions) -> dict[str, Any]:
         If an option is no ``KEY=VALUE``.
     """
     given = dict(map(_save_option, files.save_option))
-    if files.image_type.lower() in _JPEG:
+    if (files.encoding or "").lower() in _JPEG:
         return {"quality": files.quality or _QUALITY, **given}
     return given
 

@@ -44,6 +44,8 @@ ANOTHER_DEFAULT: Final = {
     ("read_locations", "patch_size"),
     ("DiskPatchExtractorPool", "resampling_mode"),  # tile where need be
     ("MultiResDiskPatchExtractorPool", "resampling_mode"),
+    ("DiskPatchExtractorPool", "image_type"),  # png where images are
+    ("MultiResDiskPatchExtractorPool", "image_type"),
 }
 
 
@@ -118,7 +120,7 @@ def shown_default(option: Any) -> object:
 
 def same(one: object, other: object) -> bool:
     """Tell whether two defaults are the same, in whatever form."""
-    nothing: tuple[object, ...] = (None, (), [], "")
+    nothing: tuple[object, ...] = (None, (), [], "", "an image file for each")
     if one in nothing and other in nothing:
         return True
     if isinstance(one, int | float) and not isinstance(one, bool):

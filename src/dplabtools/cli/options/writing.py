@@ -18,6 +18,18 @@ __all__ = [
 ]
 
 
+class Container(StrEnum):
+    """What holds patches, if not a file for each."""
+
+    WEBDATASET = "webdataset"
+    HDF5 = "hdf5"
+    ZARR = "zarr"
+    PARQUET = "parquet"
+
+
+_OF_PIXELS = (Container.HDF5, Container.ZARR)
+
+
 class ResamplingMode(StrEnum):
     """How pixels at an mpp that no level has are made."""
 
@@ -50,9 +62,22 @@ class FileOptions:
 
     panel: ClassVar[str] = "Files of patches"
 
+    container: Annotated[
+        Container | None,
+        typer.Option(
+            metavar="KIND",
+            help="webdataset, hdf5, zarr or parquet: what holds the patches.",
+            show_default="an image file for each",
+        ),
+    ] = None
     image_type: Annotated[
-        str, typer.Option(metavar="EXTENSION", help="Kind of the images: png, jpg, ...")
-    ] = "png"
+        str | None,
+        typer.Option(
+            metavar="EXTENSION",
+            help="Kind of the images: png, jpg, ...; hdf5 and zarr hold pixels instead.",
+            show_default="png",
+        ),
+    ] = None
     quality: Annotated[
         int | None,
         typer.Option(min=1, max=100, help="Quality of jpg.", show_default="90"),
@@ -105,6 +130,11 @@ class FileOptions:
     filename_separator: Annotated[
         str, typer.Option(help="Put between the parts of a name.")
     ] = "_"
+
+    @property
+    def encoding(self) -> str | None:
+        """Extension of the images; None where pixels are held."""
+        return self.image_type or (None if self.container in _OF_PIXELS else "png")
 
 
 class ExchangeFormat(StrEnum):
