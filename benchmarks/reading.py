@@ -10,6 +10,7 @@ installed for the interpreter PYTHON are left out.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,13 +27,15 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from dplabtools._typing import IntArray, Pixels
+from dplabtools._typing import IntArray
 from dplabtools.engine.slabs import Segment
 from dplabtools.extraction.plan import Reading, blocks, plan_slide
 from dplabtools.extraction.source import Chunk, ReadChunk, SlideSpec
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.native_tiff.assemble import plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
+from dplabtools.readers.native_tiff.decode import TileCodec
 from dplabtools.readers.native_tiff.index import read_index
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
@@ -105,23 +109,52 @@ def our_loop(
     return read
 
 
-def decoding(slide: str, corners: IntArray) -> Callable[[], None]:
-    """Return what decodes each tile that these patches take once, and no more."""
+def spots_of(slide: str, corners: IntArray) -> tuple[TileCodec, list[tuple[int, int]]]:
+    """Return length and place of each tile that these patches take, once."""
     level = read_index(slide).levels[0]
     sizes = np.full((len(corners), 2), SIDE)
     tiles = plan_tiles(level, corners, sizes).tiles
-    spots = list(
-        zip(level.counts[tiles].tolist(), level.offsets[tiles].tolist(), strict=True)
-    )
-    width, height = level.codec.tile
-    out: Pixels = np.empty((height, width, 3), dtype=np.uint8)
+    counts, offsets = level.counts[tiles].tolist(), level.offsets[tiles].tolist()
+    return level.codec, list(zip(counts, offsets, strict=True))
+
+
+def decoding(slide: str, corners: IntArray) -> Callable[[], None]:
+    """Return what decodes each tile that these patches take once, and no more."""
+    codec, spots = spots_of(slide, corners)
+    out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
     descriptor = os.open(slide, os.O_RDONLY)
 
     def decode() -> None:
         for count, offset in spots:
-            level.codec.decode(os.pread(descriptor, count, offset), out)
+            codec.decode(os.pread(descriptor, count, offset), out)
 
     return decode
+
+
+def bare(slide: str, corners: IntArray) -> Callable[[], float | None]:
+    """Return what does so by libjpeg-turbo alone, without reading, if it is installed."""
+    try:
+        turbo = ctypes.CDLL("libturbojpeg.so.0")
+    except OSError:
+        return lambda: None
+    codec, spots = spots_of(slide, corners)
+    with Path(slide).open("rb") as file:
+        streams = [codec.complete(os.pread(file.fileno(), *spot)) for spot in spots]
+    out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
+    turbo.tjInitDecompress.restype = ctypes.c_void_p
+    decompress = turbo.tjDecompress2
+    decompress.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p),
+        *([ctypes.c_int] * 5),
+    ]
+    handle = turbo.tjInitDecompress()
+
+    def decode() -> None:
+        (height, width, _), address = out.shape, out.ctypes.data
+        for stream in streams:
+            decompress(handle, stream, len(stream), address, *(width, 0, height, 0, 0))
+
+    return partial(seconds, decode)
 
 
 def pillow_loop(slide: str, corners: IntArray, factor: float) -> Callable[[], None]:
@@ -173,11 +206,12 @@ def peer(library: str, slide: str, corners: IntArray, *, python: str) -> float |
 def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) -> None:
     """Print how reading at level 0 compares."""
     for pattern, corners in patterns(extent):
-        ours, bare = our_loop(slide, corners), decoding(slide, corners)
-        ours(), bare()
+        ours, decode = our_loop(slide, corners), decoding(slide, corners)
+        ours(), decode()
         tasks: dict[str, _Task] = {
             "dplabtools": partial(seconds, ours),
-            "decode": partial(seconds, bare),
+            "decode": partial(seconds, decode),
+            "libjpeg-turbo": bare(slide, corners),
         }
         for library in ("openslide", "cucim", "pyvips"):
             tasks[library] = partial(peer, library, slide, corners, python=python)
@@ -219,6 +253,8 @@ def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> No
 
 
 def main() -> None:
+    for function in (COPYING, RESIZING):  # as in workers of a long run
+        import_module(function.module)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slides", nargs="*", default=[])
     parser.add_argument("--peers", default=sys.executable)

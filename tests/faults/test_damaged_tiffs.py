@@ -18,6 +18,7 @@ from dplabtools import config
 from dplabtools._typing import Pixels
 from dplabtools.errors import SlideReadError, UnsupportedSlideError
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.records.canvas import Canvas
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.make_slide import make_slide
 
@@ -122,15 +123,17 @@ def test_a_damaged_tile_costs_what_touches_it(
         NativeTiffReader(copy, background=WHITE) as reader,
     ):
         corners = np.array([(x, y) for y in range(0, 480, 40) for x in range(0, 480, 40)])
-        outs = [np.empty((32, 32, 3), np.uint8) for _ in corners]
-        errors = reader.read_into(corners, 0, outs)
+        canvas = Canvas.allocated(np.full((len(corners), 2), 32))
+        errors = reader.read_into(corners, 0, canvas)
         for item, (x, y) in enumerate(corners.tolist()):
             touches = 192 - 32 < x < 256 and 128 - 32 < y < 192
             assert (item in errors) == touches
             if touches:
                 assert str(errors[item]).startswith("damaged.svs: the file is damaged")
             else:
-                np.testing.assert_array_equal(outs[item], whole.read((x, y), 0, (32, 32)))
+                np.testing.assert_array_equal(
+                    canvas.picture(item), whole.read((x, y), 0, (32, 32))
+                )
         with pytest.raises(SlideReadError):
             reader.read((200, 130), 0, (8, 8))
         assert reader.read((200, 130), 1, (8, 8)).shape == (8, 8, 3)

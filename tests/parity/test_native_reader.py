@@ -23,6 +23,7 @@ from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
+from dplabtools.records.canvas import Canvas
 from dplabtools.settings import Settings
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -140,10 +141,14 @@ def together(
     asked_for: list[tuple[int, int, int, int]],
     threads: ThreadPoolExecutor | None = None,
 ) -> tuple[list[Pixels], dict[int, Exception]]:
-    outs = [np.empty((len(views), h, w, 3), np.uint8) for _, _, w, h in asked_for]
+    sizes = np.array([area[2:] for area in asked_for], dtype=np.int64).reshape(-1, 2)
+    canvas = Canvas.allocated(np.repeat(sizes, len(views), axis=0))
     corners: IntArray = np.array([area[:2] for area in asked_for], dtype=np.int64)
     origins = np.repeat(corners.reshape(-1, 1, 2), len(views), axis=1)
-    errors = read_regions(slide, views, origins, outs=outs, threads=threads)
+    errors = read_regions(slide, views, origins, canvas=canvas, threads=threads)
+    pictures = [canvas.picture(number) for number in range(len(canvas))]
+    count = len(views)
+    outs = [np.stack(pictures[item * count :][:count]) for item in range(len(asked_for))]
     return outs, errors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 
 import numpy as np
@@ -14,12 +15,19 @@ from PIL import Image
 from dplabtools._typing import Pixels
 from dplabtools.errors import UnknownFilterError
 from dplabtools.readers import resampling
-from dplabtools.readers.resampling import check_filter, resized
+from dplabtools.readers.compiled import RESIZING, CompiledFunction
+from dplabtools.readers.resampling import check_filter, resize
 
-pytest.importorskip("numba")
+pytest.importorskip(RESIZING.module)  # which also means that it is used
 
 FILTERS = [filter_.name for filter_ in Image.Resampling]
 lengths = st.integers(1, 150)
+
+
+def resized(pixels: Pixels, size: tuple[int, int], name: str) -> Pixels:
+    out = np.empty((size[1], size[0], 3), np.uint8)
+    resize(pixels, out, name)
+    return out
 
 
 def noise(width: int, height: int) -> Pixels:
@@ -38,9 +46,7 @@ def noise(width: int, height: int) -> Pixels:
 def test_it_is_pillow(name: str, before: tuple[int, int], after: tuple[int, int]) -> None:
     pixels = noise(*before)
     expected = np.asarray(Image.fromarray(pixels).resize(after, Image.Resampling[name]))
-    found = resized(pixels, after, name)
-    assert found.flags.c_contiguous
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(resized(pixels, after, name), expected)
 
 
 @pytest.mark.parametrize("factor", [1.7, 2.0, 3.3, 7.9])
@@ -54,10 +60,18 @@ def test_it_is_pillow_at_the_size_of_patches(factor: float) -> None:
 def test_pixels_in_use_elsewhere_are_not_touched() -> None:
     pixels = noise(80, 60)
     before = pixels.copy()
-    same = resized(pixels, (80, 60), "LANCZOS")
     smaller = resized(pixels, (40, 30), "LANCZOS")
-    smaller[:] = same[:] = 7
+    expected = smaller.copy()
+    resized(255 - pixels, (40, 30), "LANCZOS")  # in the same working memory
     np.testing.assert_array_equal(pixels, before)
+    np.testing.assert_array_equal(smaller, expected)
+
+
+def test_parts_of_larger_pictures_are_resized() -> None:
+    pixels = noise(90, 70)
+    part = pixels[5:65, 10:80]
+    expected = Image.fromarray(part).resize((33, 20), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(resized(part, (33, 20), "LANCZOS"), expected)
 
 
 def test_area_is_the_mean_of_what_a_pixel_covers() -> None:
@@ -81,10 +95,22 @@ def test_without_the_compiler_pillow_does_it(
     caplog.set_level(logging.INFO, "dplabtools")
     pixels = noise(90, 64)
     expected = resized(pixels, (41, 30), "LANCZOS")
-    monkeypatch.setitem(sys.modules, "dplabtools.readers.fast_resizing", None)
-    resampling._fast_kernel.cache_clear()
-    try:
-        np.testing.assert_array_equal(resized(pixels, (41, 30), "LANCZOS"), expected)
-        assert "pip install numba" in caplog.text
-    finally:
-        resampling._fast_kernel.cache_clear()
+    monkeypatch.setitem(sys.modules, RESIZING.module, None)
+    monkeypatch.setattr(
+        resampling, "RESIZING", CompiledFunction(RESIZING.module, "resize_fast", after=0)
+    )
+    np.testing.assert_array_equal(resized(pixels, (41, 30), "LANCZOS"), expected)
+    assert "slower without compiled functions" in caplog.text
+
+
+def test_small_work_is_done_without_the_compiler() -> None:
+    """Importing it takes longer than that."""
+    code = (
+        "import sys, numpy as np; from dplabtools.readers.resampling import resize;"
+        "out = np.empty((9, 9, 3), np.uint8); [resize(np.zeros((20, 20, 3), np.uint8), out,"
+        "'LANCZOS') for _ in range(%d)]; print('numba' in sys.modules)"
+    )
+    for count, answer in ((RESIZING.after, "False"), (RESIZING.after + 1, "True")):
+        run = [sys.executable, "-c", code % count]
+        told = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+        assert told.strip() == answer

@@ -89,6 +89,10 @@ class Segment:
         for key in set(cls._attached).difference(keys):
             del cls._attached[key]
 
+    def memory(self) -> npt.NDArray[np.uint8]:
+        """Return all of the memory; see `array`."""
+        return self.array((0 if self._buffer is None else len(self._buffer),))
+
     def array(
         self, shape: tuple[int, ...], *, dtype: npt.DTypeLike = np.uint8, offset: int = 0
     ) -> npt.NDArray[Any]:

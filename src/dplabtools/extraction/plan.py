@@ -156,10 +156,10 @@ def blocks(
     ------
     ndarray of int
         Rows that lie together, up to 256, fewer where patches are large or the run small.
+        Neighbouring chunks follow each other.
     """
-    if len(rows):
-        count = chunk_rows(plan, rows, total=total, workers=workers)
-        yield from runs(plan, rows, count=count)
+    most = chunk_rows(plan, rows, total=total, workers=workers)
+    yield from _squares(plan, rows, most=most, exactly=False)
 
 
 def runs(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
@@ -179,14 +179,47 @@ def runs(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
     ndarray of int
         Rows that lie together, and those of each `groups` closer still.
     """
-    if not len(rows):
-        return
-    extent = np.maximum(plan.table.sizes[rows] * plan.pyramid.downsample(plan.views[0]), 1)
-    side = max(1, round(min(count, _CHUNK_ROWS) ** 0.5))
-    cells = np.floor(plan.table.origins[rows] / (extent * side)).astype(np.int64)
-    order = np.lexsort((rows, cells[:, 0], cells[:, 1]))
-    for start in range(0, len(rows), count):
-        yield rows[order[start : start + count]]
+    held = _held(plan.table.sizes[rows], views=len(plan.views))
+    for run in _squares(plan, rows, most=count, exactly=True):
+        yield np.concatenate(list(_squares(plan, run, most=held, exactly=True)))
+
+
+def _squares(
+    plan: SlidePlan, rows: IntArray, *, most: int, exactly: bool
+) -> Iterator[IntArray]:
+    """Cut rows in halves, and these again, until none has more than so many rows.
+
+    With `exactly`, all but the last have as many as that.
+    """
+    waiting = [rows] if len(rows) else []
+    while waiting:
+        part = waiting.pop()
+        if len(part) <= most:
+            yield np.sort(part)
+        else:
+            corners = plan.table.origins[part]
+            waiting += reversed(_halves(part, corners, most=most, exactly=exactly))
+
+
+def _halves(
+    rows: IntArray, corners: IntArray, *, most: int, exactly: bool
+) -> tuple[IntArray, IntArray]:
+    """Cut rows in two across their longer side, between columns of a grid if it is one.
+
+    Together the halves make no more chunks of at most `most` rows than need be.
+    """
+    across = int(np.ptp(corners[:, 1]) >= np.ptp(corners[:, 0]))
+    order = np.lexsort((rows, corners[:, 1 - across], corners[:, across]))
+    chunks = -(-len(rows) // most)
+    first = chunks // 2
+    place = round(len(rows) * first / chunks)
+    steps = np.flatnonzero(np.diff(corners[order, across])) + 1
+    steps = steps[(steps <= first * most) & (len(rows) - steps <= (chunks - first) * most)]
+    if exactly:
+        place = first * most
+    elif len(steps):
+        place = int(steps[np.abs(steps - place).argmin()])
+    return rows[order[:place]], rows[order[place:]]
 
 
 def chunk_rows(plan: SlidePlan, rows: IntArray, *, total: int, workers: int) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +18,8 @@ from dplabtools.geometry.resolution import Resolution
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.stored import stored_regions
+from dplabtools.readers.workspace import release, workspace
+from dplabtools.records.canvas import Canvas
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
 from dplabtools.stages import drain, stage
@@ -155,8 +154,8 @@ class _StoredFirst:
     def takes_jpeg(self) -> bool:
         return True
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels | None:
-        return self.place.canvas(item, shape)
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas | None:
+        return self.place.canvas(items, sizes, views=views)
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         self.place.put(
@@ -196,7 +195,6 @@ class ReadChunk:
     skip_errors: bool
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _pool: ThreadPoolExecutor | None = None
-    _scratch: dict[int, Pixels] = field(default_factory=dict)
 
     def __call__(self, chunk: Chunk) -> ChunkReport:
         """Deliver the patches of a chunk.
@@ -257,55 +255,32 @@ class ReadChunk:
         self, slide: Slide, chunk: Chunk, group: Sequence[int]
     ) -> list[tuple[int, Exception]]:
         """Read all patches at once, straight to where they go if that is possible."""
-        part = np.array(group)
-        sizes = chunk.sizes[part].tolist()
-        shapes = [(len(chunk.views), height, width, 3) for width, height in sizes]
-        canvases = list(map(chunk.place.canvas, group, shapes))
-        outs = self._outs(canvases, shapes)
+        items, views = np.array(group), len(chunk.views)
+        sizes = chunk.sizes[items]
+        canvas = chunk.place.canvas(items, sizes, views=views)
+        loose = canvas is None
+        if canvas is None:
+            memory = workspace("patches", int(sizes.prod(axis=1).sum()) * 3 * views)
+            canvas = Canvas.allocated(np.repeat(sizes, views, axis=0), memory=memory)
         with stage("read"):
             errors = read_regions(
                 slide,
                 chunk.views,
-                chunk.origins[part],
-                outs=outs,
+                chunk.origins[items],
+                canvas=canvas,
                 threads=self._threads(),
             )
         if errors and not self.skip_errors:
             raise errors[min(errors)]
-        loose = [
-            place
-            for place, canvas in enumerate(canvases)
-            if canvas is None and place not in errors
-        ]
 
         def put(places: Sequence[int]) -> None:
             for place in places:
-                chunk.place.put(group[place], list(outs[place]))
+                numbers = range(place * views, (place + 1) * views)
+                chunk.place.put(group[place], [canvas.picture(n) for n in numbers])
 
-        self._share(put, loose)
+        if loose:
+            self._share(put, [place for place in range(len(group)) if place not in errors])
         return [(group[place], errors[place]) for place in sorted(errors)]
-
-    def _outs(
-        self,
-        canvases: Sequence[Pixels | None],
-        shapes: Sequence[tuple[int, int, int, int]],
-    ) -> list[Pixels]:
-        """Return where to read to; memory of our own serves group after group."""
-        lengths = [
-            math.prod(shape) if canvas is None else 0
-            for canvas, shape in zip(canvases, shapes, strict=True)
-        ]
-        ends = list(itertools.accumulate(lengths))
-        me = threading.get_ident()  # several may share this work
-        if me not in self._scratch or ends[-1] > len(self._scratch[me]):
-            self._scratch[me] = np.empty(ends[-1], dtype=np.uint8)
-        scratch = self._scratch[me]
-        return [
-            scratch[end - length : end].reshape(shape) if canvas is None else canvas
-            for canvas, shape, length, end in zip(
-                canvases, shapes, lengths, ends, strict=True
-            )
-        ]
 
     def _threads(self) -> ThreadPoolExecutor | None:
         """Return the threads, if there are several."""
@@ -325,7 +300,7 @@ class ReadChunk:
 
     def close(self) -> None:
         """Close all slides, end the threads, and let go of memory."""
-        self._scratch.clear()
+        release()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

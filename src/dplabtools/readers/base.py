@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
+from dplabtools.records.canvas import Canvas
 
 __all__ = [
     "BatchReader",
@@ -167,7 +168,7 @@ class BatchReader(SlideReader, Protocol):
         self,
         origins: IntArray,
         level: int,
-        outs: Sequence[Pixels],
+        canvas: Canvas,
         *,
         threads: ThreadPoolExecutor | None = None,
     ) -> dict[int, SlideReadError]:
@@ -181,15 +182,15 @@ class BatchReader(SlideReader, Protocol):
             (x, y) of the top-left corners, in level 0 pixels.
         level : int
             Level to read from.
-        outs : sequence of ndarray of uint8, shape (height, width, 3)
-            Filled with RGB; contiguous, of any sizes, in pixels of `level`.
+        canvas : Canvas
+            Filled with RGB, a picture for each region; its size is in pixels of `level`.
         threads : ThreadPoolExecutor, optional
             Share the work. The caller is none of them.
 
         Returns
         -------
         dict of int to SlideReadError
-            Error of each region that cannot be read; the content of its array is
+            Error of each region that cannot be read; the content of its picture is
             undefined. All others are whole.
 
         Raises

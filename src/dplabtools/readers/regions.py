@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Pixels, Point
+from dplabtools._typing import IntArray
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.readers.base import BatchReader
-from dplabtools.readers.resampling import resized
+from dplabtools.readers.resampling import resize
 from dplabtools.readers.slide import Slide
+from dplabtools.readers.workspace import workspace
+from dplabtools.records.canvas import Canvas
 from dplabtools.stages import stage
 
 __all__ = ["read_regions", "reads_together"]
@@ -29,7 +28,7 @@ def reads_together(slide: Slide, resolutions: Sequence[Resolution]) -> bool:
 
     Not where the pixels have to lie on the grid of a resampled level.
     """
-    if not isinstance(slide.reader, BatchReader):
+    if slide.batch_reader is None:
         return False
     return all(slide.source(resolution).whole is None for resolution in resolutions)
 
@@ -39,7 +38,7 @@ def read_regions(
     resolutions: Sequence[Resolution],
     origins: IntArray,
     *,
-    outs: Sequence[Pixels],
+    canvas: Canvas,
     threads: ThreadPoolExecutor | None = None,
 ) -> dict[int, Exception]:
     """Read many regions, each straight to where it is needed.
@@ -55,15 +54,15 @@ def read_regions(
         What to read of each region.
     origins : ndarray of int64, shape (n, resolutions, 2)
         (x, y) of the top-left corners, in level 0 pixels.
-    outs : sequence of ndarray of uint8, shape (resolutions, height, width, 3)
-        Filled with RGB; contiguous.
+    canvas : Canvas
+        Filled with RGB: the first region at each resolution, then the second, ...
     threads : ThreadPoolExecutor, optional
         Share the work. The caller is none of them.
 
     Returns
     -------
     dict of int to Exception
-        Error of each region that cannot be read; the content of its array is undefined.
+        Error of each region that cannot be read; the content of its pictures is undefined.
 
     Raises
     ------
@@ -73,116 +72,116 @@ def read_regions(
         If the slide has been closed.
     """
     sources = [slide.source(resolution) for resolution in resolutions]
-    errors = _outside(slide, sources, origins, outs=outs)
-    inside = [item for item in range(len(outs)) if item not in errors]
-    for part, waiting in _parts(sources, outs, inside):
-        batch = _Batch(slide, np.empty(waiting, dtype=np.uint8))
-        for item in part:
-            for view, source in enumerate(sources):
-                x, y = origins[item, view].tolist()
-                batch.add(item, (x, y), source=source, out=outs[item][view])
-        errors.update(batch.read(threads))
+    errors = _outside(slide, sources, origins, sizes=canvas.sizes)
+    inside = np.ones(len(origins), dtype=np.bool_)
+    inside[list(errors)] = False
+    for items in _parts(sources, canvas.sizes, np.flatnonzero(inside)):
+        part = _Part(slide, sources, items, canvas=canvas)
+        errors.update(part.read(origins, threads))
     return errors
 
 
-@dataclass(slots=True, eq=False)
-class _Level:
-    """Regions to read of a level."""
+class _Part:
+    """Regions that are read together: level by level, and then resampled."""
 
-    items: list[int] = field(default_factory=list)
-    origins: list[Point] = field(default_factory=list)
-    outs: list[Pixels] = field(default_factory=list)
-
-
-class _Batch:
-    """Regions that are read together: level by level, and then resampled.
-
-    What waits for being resampled is in one piece of memory, which the allocator then
-    hands out again and again; many small ones would go back to the system each time.
-    """
-
-    def __init__(self, slide: Slide, scratch: Pixels) -> None:
+    def __init__(
+        self, slide: Slide, sources: Sequence[Source], items: IntArray, *, canvas: Canvas
+    ) -> None:
         self._slide = slide
-        self._scratch = scratch
-        self._levels: defaultdict[int, _Level] = defaultdict(_Level)
-        self._unscaled: list[tuple[int, Pixels, Pixels]] = []
+        self._sources = sources
+        self._items = items
+        views = len(sources)
+        self._finals = [canvas.part(items * views + view) for view in range(views)]
+        self._targets = self._unscaled()
 
-    def add(self, item: int, origin: Point, *, source: Source, out: Pixels) -> None:
-        """Ask for a region at one resolution."""
-        target = out
-        if source.factor != 1.0:
-            shape = _unscaled_shape(source, out)
-            count = math.prod(shape)
-            target = self._scratch[:count].reshape(shape)
-            self._scratch = self._scratch[count:]
-            self._unscaled.append((item, target, out))
-        level = self._levels[source.level]
-        level.items.append(item)
-        level.origins.append(origin)
-        level.outs.append(target)
+    def _unscaled(self) -> list[Canvas]:
+        """Return where each view is read to: where it goes, or where it is resampled."""
+        shrunk = {
+            view: _unscaled_sizes(source, self._finals[view].sizes)
+            for view, source in enumerate(self._sources)
+            if source.factor != 1.0
+        }
+        targets = list(self._finals)
+        if shrunk:
+            sizes = np.concatenate(list(shrunk.values()))
+            memory = workspace("unscaled", int(sizes.prod(axis=1).sum()) * 3)
+            scratch = Canvas.allocated(sizes, memory=memory)
+            for nth, view in enumerate(shrunk):
+                numbers = np.arange(len(self._items)) + nth * len(self._items)
+                targets[view] = scratch.part(numbers)
+        return targets
 
-    def read(self, threads: ThreadPoolExecutor | None) -> Mapping[int, Exception]:
-        """Fill all arrays; return the errors."""
+    def read(
+        self, origins: IntArray, threads: ThreadPoolExecutor | None
+    ) -> Mapping[int, Exception]:
+        """Fill all pictures; return the errors."""
         errors: dict[int, Exception] = {}
-        reader = self._slide.reader
-        assert isinstance(reader, BatchReader)  # noqa: S101 - what `reads_together` is for
-        for number, level in self._levels.items():
-            origins = np.array(level.origins, dtype=np.int64)
-            failed = reader.read_into(origins, number, level.outs, threads=threads)
+        reader = self._slide.batch_reader
+        assert reader is not None  # noqa: S101 - what `reads_together` is for
+        views_of: defaultdict[int, list[int]] = defaultdict(list)
+        for view, source in enumerate(self._sources):
+            views_of[source.level].append(view)
+        for level, views in views_of.items():
+            corners = np.concatenate([origins[self._items, view] for view in views])
+            canvas = Canvas.joined([self._targets[view] for view in views])
+            failed = reader.read_into(corners, level, canvas, threads=threads)
             for place, error in sorted(failed.items()):
-                errors.setdefault(level.items[place], error)
-        whole = [entry for entry in self._unscaled if entry[0] not in errors]
-        if whole:
-            with stage("resample"):
-                list((map if threads is None else threads.map)(self._resample, whole))
+                errors.setdefault(int(self._items[place % len(self._items)]), error)
+        self._resample_all(threads, failed=errors)
         return errors
 
-    def _resample(self, entry: tuple[int, Pixels, Pixels]) -> None:
-        _, pixels, out = entry
-        height, width = out.shape[:2]
-        out[:] = resized(pixels, (width, height), self._slide.settings.resampling_filter)
+    def _resample_all(
+        self, threads: ThreadPoolExecutor | None, *, failed: Mapping[int, Exception]
+    ) -> None:
+        waiting = [
+            (view, place)
+            for view, source in enumerate(self._sources)
+            for place, item in enumerate(self._items.tolist())
+            if source.factor != 1.0 and item not in failed
+        ]
+        if waiting:
+            with stage("resample"):
+                list((map if threads is None else threads.map)(self._resample, waiting))
+
+    def _resample(self, which: tuple[int, int]) -> None:
+        view, place = which
+        pixels, out = (each[view].picture(place) for each in (self._targets, self._finals))
+        resize(pixels, out, self._slide.settings.resampling_filter)
 
 
-def _unscaled_shape(source: Source, out: Pixels) -> tuple[int, int, int]:
-    height, width = (max(1, round(side * source.factor)) for side in out.shape[:2])
-    return height, width, 3
+def _unscaled_sizes(source: Source, sizes: IntArray) -> IntArray:
+    return np.asarray(np.maximum(np.rint(sizes * source.factor), 1), dtype=np.int64)
 
 
 def _outside(
-    slide: Slide, sources: Sequence[Source], origins: IntArray, *, outs: Sequence[Pixels]
+    slide: Slide, sources: Sequence[Source], origins: IntArray, *, sizes: IntArray
 ) -> dict[int, Exception]:
     """Return an error for each region that shares no pixel with the slide, or spans it."""
     errors: dict[int, Exception] = {}
-    sizes = np.array([out.shape[2:0:-1] for out in outs], dtype=np.int64).reshape(-1, 2)
     for view, source in enumerate(sources):
-        scale = source.downsample
+        scale, extents = source.downsample, sizes[view :: len(sources)]
         lost = regions_outside(
-            slide.pyramid.size, origins[:, view], sizes, downsample=scale
+            slide.pyramid.size, origins[:, view], extents, downsample=scale
         )
         for item in np.flatnonzero(lost).tolist():
-            (x, y), (width, height) = origins[item, view].tolist(), sizes[item].tolist()
+            (x, y), (width, height) = origins[item, view].tolist(), extents[item].tolist()
             error = region_error(slide.pyramid, (x, y), (width, height), downsample=scale)
             errors.setdefault(item, error)
     return errors
 
 
 def _parts(
-    sources: Sequence[Source], outs: Sequence[Pixels], items: Sequence[int]
-) -> Iterator[tuple[Sequence[int], int]]:
-    """Cut items up, so that what waits for being resampled stays small; tell its bytes."""
-    part: list[int] = []
-    waiting = 0
-    for item in items:
-        shapes = [
-            _unscaled_shape(source, outs[item][view])
-            for view, source in enumerate(sources)
-            if source.factor != 1.0
-        ]
-        size = sum(map(math.prod, shapes))
-        if part and waiting + size > _UNSCALED_BYTES:
-            yield part, waiting
-            part, waiting = [], 0
-        part.append(item)
-        waiting += size
-    if part:
-        yield part, waiting
+    sources: Sequence[Source], sizes: IntArray, items: IntArray
+) -> Iterator[IntArray]:
+    """Cut items up, so that what waits for being resampled stays small."""
+    waiting = np.zeros(len(items), dtype=np.int64)
+    for view, source in enumerate(sources):
+        if source.factor != 1.0:
+            unscaled = _unscaled_sizes(source, sizes[items * len(sources) + view])
+            waiting += unscaled.prod(axis=1) * 3
+    first = 0
+    while first < len(items):
+        ends = np.cumsum(waiting[first:])
+        count = max(1, int(np.searchsorted(ends, _UNSCALED_BYTES, side="right")))
+        yield items[first : first + count]
+        first += count

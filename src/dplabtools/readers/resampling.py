@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +14,9 @@ from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size
 from dplabtools.errors import UnknownFilterError
+from dplabtools.readers.compiled import RESIZING
 
-__all__ = ["AREA", "Resizing", "check_filter", "resampling_filter", "resized"]
-
-_LOGGER = logging.getLogger("dplabtools")
+__all__ = ["AREA", "Resizing", "check_filter", "resampling_filter", "resize"]
 
 AREA: Final = "AREA"
 """A filter that Pillow has not."""
@@ -32,19 +29,6 @@ _COMPILED: Final = frozenset(
 )
 _SUPPORT = 5  # pixels; no filter of Pillow reaches further
 _BLOCK = 2048  # side of what is read at once for a whole image, in pixels of the original
-
-
-class _Kernel(Protocol):
-    """`dplabtools.readers.fast_resizing.resized_fast`."""
-
-    def __call__(
-        self,
-        pixels: Pixels,
-        size: Size,
-        *,
-        resample: Image.Resampling,
-        vertical_first: bool,
-    ) -> Pixels: ...
 
 
 def resampling_filter(name: str) -> Image.Resampling:
@@ -78,22 +62,17 @@ def check_filter(name: str, *, mode: str) -> None:
         resampling_filter(name)
 
 
-def resized(pixels: Pixels, size: Size, name: str) -> Pixels:
-    """Return an image resized for itself.
+def resize(pixels: Pixels, out: Pixels, name: str) -> None:
+    """Resize an image for itself.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (height, width, 3)
         The image.
-    size : (int, int)
-        (width, height) of the result.
+    out : ndarray of uint8, shape (height, width, 3)
+        Filled with exactly what Pillow gives, or OpenCV for ``"AREA"``; contiguous.
     name : str
         A filter of Pillow, or ``"AREA"``: the mean of what a pixel covers.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
-        Exactly what Pillow gives, or OpenCV for ``"AREA"``.
 
     Raises
     ------
@@ -103,28 +82,17 @@ def resized(pixels: Pixels, size: Size, name: str) -> Pixels:
     if name == AREA:
         import cv2
 
-        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        out[:] = cv2.resize(pixels, out.shape[1::-1], interpolation=cv2.INTER_AREA)
+        return
     resample = resampling_filter(name)
-    original = (pixels.shape[1], pixels.shape[0])
-    fast = _fast_kernel() if resample in _COMPILED and size != original else None
-    if fast is None:
-        return np.array(Image.fromarray(pixels).resize(size, resample))
-    first = _vertical_first(original, size)
-    return fast(pixels, size, resample=resample, vertical_first=first)
-
-
-@cache
-def _fast_kernel() -> _Kernel | None:
-    """Return the compiled kernel, if it is installed."""
-    try:
-        from dplabtools.readers.fast_resizing import resized_fast
-    except ImportError:
-        _LOGGER.info(
-            "patches are resampled by Pillow; pip install numba to do it several times "
-            "as fast, with the same pixels"
-        )
-        return None
-    return resized_fast
+    before, after = (each.shape[1::-1] for each in (pixels, out))
+    compiled = None
+    if resample in _COMPILED and before != after:
+        compiled = RESIZING.worth(1)
+    if compiled is None:
+        out[:] = np.asarray(Image.fromarray(pixels).resize(after, resample))
+        return
+    compiled(pixels, out, resample=resample, vertical_first=_vertical_first(before, after))
 
 
 def _vertical_first(before: Size, after: Size) -> bool:

@@ -17,7 +17,7 @@ from dplabtools.errors import MissingMppError, ParameterError, ResolutionError
 from dplabtools.geometry.boxes import check_region
 from dplabtools.geometry.pyramid import Pyramid, Source, check_resampling
 from dplabtools.geometry.resolution import Mpp, Resolution
-from dplabtools.readers.base import SlideReader, slide_file
+from dplabtools.readers.base import BatchReader, SlideReader, slide_file
 from dplabtools.readers.metadata import resolved_mpp
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.pixels import read_clipped
@@ -25,7 +25,7 @@ from dplabtools.readers.resampling import (
     Resizing,
     check_filter,
     resampling_filter,
-    resized,
+    resize,
 )
 from dplabtools.settings import Settings
 from dplabtools.stages import stage
@@ -57,6 +57,8 @@ class Slide:
         The file, and its name without folders.
     reader : SlideReader
         Access to the stored pixels.
+    batch_reader : BatchReader or None
+        The reader, if many regions at once are less work for it.
     settings : Settings
         As given.
     resampling_mode : str or None
@@ -97,6 +99,7 @@ class Slide:
         self.resampling_mode = resampling_mode
         self.settings = settings
         self.reader: SlideReader = open_reader(path, settings=settings)
+        self.batch_reader = self.reader if isinstance(self.reader, BatchReader) else None
         try:
             self._examine()
         except BaseException:
@@ -283,8 +286,10 @@ class Slide:
         """Read as much as the region takes, and resize it for itself."""
         width, height = (max(1, round(value * source.factor)) for value in size)
         pixels = self.reader.read(origin, source.level, (width, height))
+        out = np.empty((size[1], size[0], 3), dtype=np.uint8)
         with stage("resample"):
-            return resized(pixels, size, self.settings.resampling_filter)
+            resize(pixels, out, self.settings.resampling_filter)
+        return out
 
     def _read_on_grid(self, source: Source, origin: Point, size: Size) -> Pixels:
         """Read a part of the whole level, resized."""

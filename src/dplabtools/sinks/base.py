@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
+from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
+from dplabtools.records.canvas import Canvas
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["Place", "Sink"]
@@ -15,10 +16,10 @@ __all__ = ["Place", "Sink"]
 class Place(Protocol):
     """Where the patches of one chunk go; sent to the worker that reads them.
 
-    A patch is delivered by writing all of it to its `canvas`, or, where it has none, by
-    `put`. Patches come in groups, those of a group in any order and from several threads;
-    a group ends with `flush`, and the chunk with `commit`. A chunk that is not committed
-    may be delivered again from its beginning, by another worker.
+    A patch is delivered by writing all of it to its part of a `canvas`, or, where there is
+    none, by `put`. Patches come in groups, those of a group in any order and from several
+    threads; a group ends with `flush`, and the chunk with `commit`. A chunk that is not
+    committed may be delivered again from its beginning, by another worker.
     """
 
     @property
@@ -26,22 +27,25 @@ class Place(Protocol):
         """Whether `put` takes stored JPEG streams in place of pixels."""
         ...
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels | None:
-        """Return the memory that a patch goes to, if pixels may be written there directly.
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas | None:
+        """Return the memory that patches go to, if pixels may be written there directly.
 
         What is written counts as soon as the patch is not reported as failed.
 
         Parameters
         ----------
-        item : int
-            Its place in the chunk.
-        shape : (int, int, int, int)
-            Number of resolutions, height, width, 3.
+        items : ndarray of int64, shape (m,)
+            Their places in the chunk.
+        sizes : ndarray of int64, shape (m, 2)
+            (width, height) of each.
+        views : int
+            Number of resolutions.
 
         Returns
         -------
-        ndarray of uint8 or None
-            Contiguous, of this shape; None if a patch can only be `put`.
+        Canvas or None
+            With a picture for each resolution of the first patch, then of the second, ...;
+            None if patches can only be `put`.
         """
         ...
 

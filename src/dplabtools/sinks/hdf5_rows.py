@@ -38,7 +38,7 @@ class Hdf5Rows:
         """False: pixels are stored as they are."""
         return False
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: writing to mapped memory ends in a signal when the disk is full."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dplabtools._typing import Picture
+from dplabtools._typing import IntArray, Picture
 from dplabtools.sinks.durable import output_error
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.stages import stage
@@ -48,7 +48,7 @@ class ImagePlace:
         """Whether stored JPEG streams become files as they are."""
         return self.encoders[0].takes_jpeg
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: files are encoded from whole patches."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
+from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
+from dplabtools.records.canvas import Canvas
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
@@ -35,9 +36,12 @@ class SegmentRows:
         """No: pixels are wanted."""
         return False
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels:
-        """Return the memory of a patch."""
-        return self.segment.array(shape, offset=int(self.offsets[item]))
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas:
+        """Return the memory of patches."""
+        sizes = np.repeat(sizes, views, axis=0)
+        nth = np.tile(np.arange(views), len(items))
+        starts = np.repeat(self.offsets[items], views) + nth * sizes.prod(axis=1) * 3
+        return Canvas.on(self.segment.memory(), starts, sizes)
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Copy a patch to its place."""

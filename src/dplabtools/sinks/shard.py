@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dplabtools._typing import Picture
+from dplabtools._typing import IntArray, Picture
 from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
@@ -86,7 +86,7 @@ class Shard:
         """Whether stored JPEG streams are taken as they are."""
         return self.format.takes_jpeg
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: patches are encoded."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:

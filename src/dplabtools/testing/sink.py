@@ -13,6 +13,7 @@ from dplabtools._typing import BoolArray, Pixels, Size
 from dplabtools.engine.slabs import Segment
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Resolution
+from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place, Sink
@@ -222,25 +223,25 @@ class SinkContract:
         """Deliver a group of items, last first."""
         for item, row in reversed(rows.items()):
             pictures = self._pictures(plan.slide, row)
-            height, width, _ = pictures[0].shape
-            canvas = place.canvas(item, (len(pictures), height, width, 3))
+            canvas = _canvas(place, [item], [pictures])
             if canvas is None or row % 2:  # either way will do
                 place.put(item, pictures)
             else:
-                assert canvas.flags.c_contiguous
-                canvas[:] = pictures
+                for number, picture in enumerate(pictures):
+                    canvas.picture(number)[:] = picture
 
     def _write(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
         """Deliver rows to the memory of the place, if it lends it."""
         place = _sent(sink, sink.place(plan, np.array(rows)))
-        for item, row in enumerate(rows):
-            pictures = np.stack(self._pictures(plan.slide, row))
-            canvas = place.canvas(item, pictures.shape)
+        patches = [self._pictures(plan.slide, row) for row in rows]
+        canvas = _canvas(place, range(len(rows)), patches)
+        for item, pictures in enumerate(patches):
             if canvas is None:
-                place.put(item, list(pictures))
-            else:
-                canvas[:] = pictures
-            place.flush()
+                place.put(item, pictures)
+                continue
+            for number, picture in enumerate(pictures, item * len(pictures)):
+                canvas.picture(number)[:] = picture
+        place.flush()
         place.commit()
 
     def _size(self, slide: int, row: int) -> Size:
@@ -271,6 +272,14 @@ def _sent(sink: Sink, place: Place | None) -> Place:
     received: Place = pickle.loads(pickle.dumps(place))  # noqa: S301
     Segment.keep_only(())
     return received
+
+
+def _canvas(
+    place: Place, items: Sequence[int], patches: Sequence[Sequence[Pixels]]
+) -> Canvas | None:
+    """Return the memory of these patches, if the place lends it."""
+    sizes = np.array([pictures[0].shape[1::-1] for pictures in patches])
+    return place.canvas(np.array(items), sizes, views=len(patches[0]))
 
 
 def _only(count: int, rows: list[int]) -> BoolArray:

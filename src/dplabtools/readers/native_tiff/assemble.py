@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools._typing import IntArray
 from dplabtools.readers.native_tiff.index import TiledLevel
 
-__all__ = ["Copy", "TilePlan", "copy_rectangles", "plan_tiles"]
+__all__ = ["TilePlan", "plan_tiles"]
 
-Copy: TypeAlias = tuple[int, int, int, int, int, int, int]
-"""Rectangle; row and column in the tile; row and column in the rectangle; rows and columns.
-
-Columns are counted in bytes: a row of pixels is one piece.
-"""
+_FROM_FIRST_PIXEL = (1, 0, 0, 1, 1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -31,28 +25,22 @@ class TilePlan:
     starts : ndarray of int64, shape (t + 1,)
         Where in `copies` those of each tile begin.
     copies : ndarray of int64, shape (c, 7)
-        What goes from the tile to which rectangle; see `Copy`.
-    inner : ndarray of bool, shape (t,)
-        All neighbours of the tile are in the plan too. Rectangles that are read later
-        will hardly need it.
-    gaps : ndarray of int64
-        Rectangles that the tiles do not fill: they stick out, or tiles are not stored.
+        What goes from the tile to which rectangle: number of the rectangle; row and column
+        in the tile; row and column in the rectangle; rows and columns. Columns are
+        counted in bytes: a row of pixels is one piece.
+    around : ndarray of int64, shape (t,)
+        Which neighbours of each tile are in the plan too, or beyond the border of the
+        level: a bit for each.
+    blanks : ndarray of int64, shape (b, 7)
+        Where rectangles show background: they stick out, or tiles are not stored. As
+        `copies`, from a tile whose rows are all the same.
     """
 
     tiles: IntArray
     starts: IntArray
     copies: IntArray
-    inner: BoolArray
-    gaps: IntArray
-
-    def share(self, first: int, last: int) -> Iterator[tuple[int, bool, list[Copy]]]:
-        """Yield number, `inner` and copies of tiles `first` to `last`."""
-        bounds = self.starts[first : last + 1].tolist()
-        base = bounds[0]
-        copies = self.copies[base : bounds[-1]].tolist()
-        for place, number in enumerate(self.tiles[first:last].tolist()):
-            begin, end = bounds[place] - base, bounds[place + 1] - base
-            yield number, bool(self.inner[first + place]), copies[begin:end]
+    around: IntArray
+    blanks: IntArray
 
 
 def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePlan:
@@ -79,50 +67,73 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
     place = first[owner] + np.stack((nth % wide, nth // wide), axis=1)
     number = place[:, 1] * columns + place[:, 0]
 
-    stored = np.flatnonzero(level.counts[number])
-    order = stored[np.lexsort((number[stored], level.offsets[number[stored]]))]
-    owner, place, number = owner[order], place[order], number[order]
     begin = np.maximum(low[owner], place * tile)
     extent = np.minimum(high[owner], (place + 1) * tile) - begin
-    in_tile, in_rectangle = begin - place * tile, begin - corners[owner]
+    copies = _table(owner, begin - place * tile, begin - corners[owner], extent=extent)
+    stored = level.counts[number] > 0
+    order = np.flatnonzero(stored)
+    order = order[np.lexsort((number[order], level.offsets[number[order]]))]
+    number = number[order]
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     tiles = number[starts]
-    filled = np.bincount(owner, weights=extent.prod(axis=1), minlength=len(corners))
+    blanks = [_margins(low - corners, high - corners, sizes)]
+    if not stored.all():
+        blanks.append(copies[~stored] * _FROM_FIRST_PIXEL)
     return TilePlan(
         tiles=tiles,
         starts=np.append(starts, len(number)),
-        copies=np.stack(
-            (
-                *(owner, in_tile[:, 1], in_tile[:, 0] * 3),
-                *(in_rectangle[:, 1], in_rectangle[:, 0] * 3),
-                *(extent[:, 1], extent[:, 0] * 3),
-            ),
-            axis=1,
-        ),
-        inner=_surrounded(tiles, columns),
-        gaps=np.flatnonzero(filled < sizes.prod(axis=1)),
+        copies=copies[order],
+        around=_neighbours(tiles, level),
+        blanks=np.concatenate(blanks),
     )
 
 
-def _surrounded(tiles: IntArray, columns: int) -> BoolArray:
-    """Tell of which tiles all eight neighbours are there too."""
-    steps = [row * columns + column for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    around = tiles[:, np.newaxis] + np.array(steps)
-    return np.asarray(np.isin(around, tiles).all(axis=1))
+def _table(
+    owner: IntArray, source: IntArray, target: IntArray, *, extent: IntArray
+) -> IntArray:
+    """Return copies as a table, out of columns of (x, y)."""
+    table = np.empty((len(owner), 7), dtype=np.int64)
+    table[:, 0] = owner
+    for column, points in ((1, source), (3, target), (5, extent)):
+        table[:, column] = points[:, 1]
+        table[:, column + 1] = points[:, 0] * 3
+    return table
 
 
-def copy_rectangles(tile: Pixels, copies: Sequence[Copy], outs: Sequence[Pixels]) -> None:
-    """Copy parts of a tile to where they are needed.
+def _margins(low: IntArray, high: IntArray, sizes: IntArray) -> IntArray:
+    """Return where rectangles of these sizes lie outside `low` to `high`."""
+    outside = (high <= low).any(axis=1, keepdims=True)
+    low, high = np.where(outside, 0, low), np.where(outside, 0, high)
+    zero, (width, height) = np.zeros(len(sizes), dtype=np.int64), sizes.T
+    middle = high[:, 1] - low[:, 1]
+    strips = (  # x, y, width, height: above, below, to the left, to the right
+        (zero, zero, width, low[:, 1]),
+        (zero, high[:, 1], width, height - high[:, 1]),
+        (zero, low[:, 1], low[:, 0], middle),
+        (high[:, 0], low[:, 1], width - high[:, 0], middle),
+    )
+    x, y, width, height = (np.concatenate(column) for column in zip(*strips, strict=True))
+    some = np.flatnonzero((width > 0) & (height > 0))
+    target, extent = np.stack((x, y), axis=1)[some], np.stack((width, height), axis=1)[some]
+    return _table(some % len(sizes), np.zeros_like(target), target, extent=extent)
 
-    Parameters
-    ----------
-    tile : ndarray of uint8, shape (height, width * 3)
-        Pixels of the tile.
-    copies : sequence of Copy
-        What goes where.
-    outs : sequence of ndarray of uint8, shape (height, width * 3)
-        Pixels of the rectangles.
-    """
-    for rectangle, y, x, row, column, rows, columns in copies:
-        part = tile[y : y + rows, x : x + columns]
-        outs[rectangle][row : row + rows, column : column + columns] = part
+
+def _neighbours(tiles: IntArray, level: TiledLevel) -> IntArray:
+    """Return which neighbours of each tile are there too, a bit for each of the eight."""
+    if not len(tiles):
+        return np.zeros(0, dtype=np.int64)
+    row, column = np.divmod(tiles, level.columns)
+    first_row, first_column = row.min() - 1, column.min() - 1
+    here = np.zeros((row.max() - first_row + 2, column.max() - first_column + 2), bool)
+    here[:, 0] |= first_column < 0
+    here[:, -1] |= first_column + here.shape[1] > level.columns
+    here[0] |= first_row < 0
+    here[-1] |= first_row + here.shape[0] > len(level.counts) // level.columns
+    row -= first_row
+    column -= first_column
+    here[row, column] = True
+    around = np.zeros(len(tiles), dtype=np.int64)
+    steps = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
+    for bit, (down, right) in enumerate(steps):
+        around |= here[row + down, column + right].astype(np.int64) << bit
+    return around

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import Final, TypeAlias
 
-from dplabtools._typing import Pixels
+import numpy as np
 
-__all__ = ["TILES", "TileCache", "TileKey"]
+from dplabtools._typing import Pixels, Size
+
+__all__ = ["ALL_AROUND", "TILES", "TileCache", "TileKey"]
 
 TileKey: TypeAlias = tuple[int, int, int]
 """Number of the reader, level, and number of the tile in the level."""
 
+_VECTOR = 64  # bytes, at most
+ALL_AROUND: Final = 0xFF
+"""One bit for each of the eight neighbours of a tile."""
+
 
 class TileCache:
-    """Keeps the tiles used last, up to a number of bytes; threads may share it.
+    """Keeps tiles until their neighbours have been read.
+
+    A patch takes a tile and some of its neighbours. Once all of them have been read along
+    with it, the tile is hardly needed again. Of the others, those unused for longest make
+    room. Memory is used again and again: new memory takes the system a third of the time
+    of decoding.
+
+    Threads may share a cache. A tile belongs to the cache or to whoever has taken it,
+    never to both, so nobody overwrites what another one reads.
 
     Parameters
     ----------
     max_bytes : int
-        Bytes of pixels to keep.
+        Bytes of all that is kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.nbytes = 0
-        self._tiles: OrderedDict[TileKey, Pixels] = OrderedDict()
+        self._tiles: OrderedDict[TileKey, tuple[Pixels, int]] = OrderedDict()
+        self._spare: defaultdict[Size, list[Pixels]] = defaultdict(list)
+        self._spare_bytes = 0
         self._lock = threading.Lock()
         self._owners = itertools.count()
 
@@ -35,36 +51,97 @@ class TileCache:
         """Return a number for a reader to keep its tiles under."""
         return next(self._owners)
 
-    def get(self, key: TileKey) -> Pixels | None:
-        """Return a tile, not to be written to, or None if it is not there."""
-        with self._lock:
-            pixels = self._tiles.get(key)
-            if pixels is not None:
-                self._tiles.move_to_end(key)
-            return pixels
+    def take(self, key: TileKey) -> tuple[Pixels, int] | None:
+        """Return a tile and the neighbours it has met; None if it is not there.
 
-    def put(self, key: TileKey, pixels: Pixels) -> None:
-        """Keep a tile; those unused for longest go."""
+        It is the caller's from now on, to be given back by `keep`.
+        """
         with self._lock:
-            if key in self._tiles or pixels.nbytes > self.max_bytes:
+            found = self._tiles.pop(key, None)
+            if found is not None:
+                self.nbytes -= found[0].nbytes
+            return found
+
+    def keep(self, key: TileKey, pixels: Pixels, around: int) -> None:
+        """Keep a tile, unless it has met all of its neighbours.
+
+        Parameters
+        ----------
+        key : TileKey
+            Which tile.
+        pixels : ndarray of uint8, shape (height, width, 3)
+            Its pixels; the cache's from now on.
+        around : int
+            Bits of the neighbours that were read along with it.
+        """
+        with self._lock:
+            if around == ALL_AROUND or key in self._tiles or pixels.nbytes > self.max_bytes:
+                self._put_by(pixels)
                 return
-            self._tiles[key] = pixels
+            self._tiles[key] = pixels, around
             self.nbytes += pixels.nbytes
+            if self.nbytes + self._spare_bytes > self.max_bytes:
+                self._forget_spare()
             while self.nbytes > self.max_bytes:
-                self.nbytes -= self._tiles.popitem(last=False)[1].nbytes
+                self._evict()
+
+    def room(self, size: Size) -> Pixels:
+        """Return memory for a tile of (width, height); its content is undefined."""
+        with self._lock:
+            spare = self._spare[size]
+            if spare:
+                pixels = spare.pop()
+                self._spare_bytes -= pixels.nbytes
+                return pixels
+        return _misaligned(size)
+
+    def give_back(self, pixels: Pixels) -> None:
+        """Take back what `room` gave."""
+        with self._lock:
+            self._put_by(pixels)
 
     def clear(self) -> None:
-        """Forget all tiles."""
+        """Forget all tiles; their memory is used again."""
         with self._lock:
-            self._tiles.clear()
-            self.nbytes = 0
+            while self._tiles:
+                self._evict()
 
     def drop(self, owner: int) -> None:
-        """Forget all tiles of a reader."""
+        """Forget all tiles of a reader, and all memory that nobody uses."""
         with self._lock:
             for key in [key for key in self._tiles if key[0] == owner]:
-                self.nbytes -= self._tiles.pop(key).nbytes
+                self.nbytes -= self._tiles.pop(key)[0].nbytes
+            self._forget_spare()
+
+    def _evict(self) -> None:
+        """Let the tile go that has not been used for longest."""
+        _, (pixels, _) = self._tiles.popitem(last=False)
+        self.nbytes -= pixels.nbytes
+        self._put_by(pixels)
+
+    def _put_by(self, pixels: Pixels) -> None:
+        if self.nbytes + self._spare_bytes + pixels.nbytes <= self.max_bytes:
+            self._spare[pixels.shape[1], pixels.shape[0]].append(pixels)
+            self._spare_bytes += pixels.nbytes
+
+    def _forget_spare(self) -> None:
+        self._spare.clear()
+        self._spare_bytes = 0
 
 
-TILES: Final = TileCache(64 << 20)
+def _misaligned(size: Size) -> Pixels:
+    """Return new memory for a tile, which begins in the middle of a vector.
+
+    Where rows begin with a vector, libjpeg-turbo stores them past the caches, and a tile
+    that is copied next is fetched back from memory: a sixth of the time of decoding it.
+    Where every other row does, as in tiles of 240 pixels, decoding takes a quarter longer.
+    """
+    width, height = size
+    count = height * width * 3
+    memory = np.empty(count + _VECTOR, dtype=np.uint8)
+    start = (_VECTOR // 8 - memory.ctypes.data) % _VECTOR
+    return memory[start : start + count].reshape(height, width, 3)
+
+
+TILES: Final = TileCache(128 << 20)
 """The tiles of all open slides of this process."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import imagecodecs
@@ -69,6 +69,14 @@ class TileCodec:
     ycbcr: bool = False
     predictor: bool = False
     tables: bytes = b""
+    _begin: bytes = field(init=False, repr=False)
+    _usual: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Of what else a stream may say of its colours, JFIF would win: it is left out.
+        begin = _SOI + _adobe_segment(ycbcr=self.ycbcr) + self.tables
+        object.__setattr__(self, "_begin", begin)
+        object.__setattr__(self, "_usual", _usual_beginning(self.tile))
 
     @property
     def nbytes(self) -> int:
@@ -92,7 +100,7 @@ class TileCodec:
             could draw most damaged tiles somehow: here that is an error too.
         """
         if self.compression == JPEG:
-            simplejpeg.decode_jpeg(self._jpeg(data), buffer=out)
+            simplejpeg.decode_jpeg(self.complete(data), buffer=out)
         elif self.compression in JPEG_2000:
             self._check_extent(_jpeg_2000_header(data).size)
             imagecodecs.jpeg2k_decode(data, numthreads=1, out=out)
@@ -139,12 +147,19 @@ class TileCodec:
             msg = f"a tile of {self.tile} pixels claims to have {size}"
             raise ValueError(msg)
 
-    def _jpeg(self, data: bytes) -> bytes:
-        """Return a complete JPEG stream that states its colour space itself."""
+    def complete(self, data: bytes) -> bytes:
+        """Return a JPEG tile with its tables, in a stream that states its colour space.
+
+        Raises
+        ------
+        ValueError
+            If the tile has not the size that it should have.
+        """
+        if data.startswith(self._usual):
+            return self._begin + data[2:]
         size, body = _jpeg_parts(data)
         self._check_extent(size)
-        # Of what else a stream may say of its colours, JFIF would win: it is left out.
-        return b"".join((_SOI, _adobe_segment(ycbcr=self.ycbcr), self.tables, *body))
+        return b"".join((self._begin, *body))
 
     def _unpack(self, data: bytes, out: Pixels) -> None:
         """Decode what is no picture format, but packed samples."""
@@ -176,6 +191,13 @@ def shared_tables(tables: bytes) -> bytes:
 def _adobe_segment(*, ycbcr: bool) -> bytes:
     """Return the segment by which JPEG decoders know the colour space."""
     return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (b"\x01" if ycbcr else b"\0")
+
+
+def _usual_beginning(tile: Size) -> bytes:
+    """Return what nearly all JPEG tiles begin with: a baseline frame of the right size."""
+    width, height = tile
+    frame = struct.pack(">BBHBHHB", 0xFF, _FRAMES[0], 17, _BITS, height, width, _SAMPLES)
+    return _SOI + frame
 
 
 def _is_application(marker: int) -> bool:
@@ -216,8 +238,6 @@ def _jpeg_parts(data: bytes) -> tuple[Size, list[bytes]]:
         msg = "a JPEG stream has no frame that is understood"
         raise ValueError(msg)
     height, width = struct.unpack_from(">HH", data.ljust(start + 9, b"\0"), start + 5)
-    if len(segments) == 1:  # as nearly always
-        return (width, height), [data[2:]]
     kept = [data[i:j] for m, i, j in segments[:-1] if m != 0xFF and not _is_application(m)]
     return (width, height), [*kept, data[start:]]
 

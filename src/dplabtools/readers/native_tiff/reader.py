@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +20,9 @@ from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlide
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
 from dplabtools.readers.metadata import scan_info
-from dplabtools.readers.native_tiff.assemble import (
-    TilePlan,
-    copy_rectangles,
-    plan_tiles,
-)
+from dplabtools.readers.native_tiff.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
+from dplabtools.readers.native_tiff.copying import Copier
 from dplabtools.readers.native_tiff.index import (
     TiffIndex,
     TiledLevel,
@@ -34,6 +31,7 @@ from dplabtools.readers.native_tiff.index import (
 )
 from dplabtools.readers.native_tiff.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque
+from dplabtools.records.canvas import Canvas
 
 __all__ = ["NativeTiffReader"]
 
@@ -109,17 +107,17 @@ class NativeTiffReader:
         `origin` lies.
         """
         width, height = size
-        out = np.empty((height, width, 3), dtype=np.uint8)
-        errors = self.read_into(np.array([origin]), level, [out])
+        canvas = Canvas.allocated(np.array([(width, height)], dtype=np.int64))
+        errors = self.read_into(np.array([origin]), level, canvas)
         if errors:
             raise errors[0]
-        return out
+        return canvas.picture(0)
 
     def read_into(
         self,
         origins: IntArray,
         level: int,
-        outs: Sequence[Pixels],
+        canvas: Canvas,
         *,
         threads: ThreadPoolExecutor | None = None,
     ) -> dict[int, SlideReadError]:
@@ -130,20 +128,23 @@ class NativeTiffReader:
         plan = plan_tiles(
             stored,
             level_origins(origins, self.downsamples[level]),
-            np.array([out.shape[1::-1] for out in outs], dtype=np.int64).reshape(-1, 2),
+            canvas.sizes,
         )
-        rows = [out.reshape(out.shape[0], out.shape[1] * 3) for out in outs]
-        for gap in plan.gaps.tolist():
-            # Row by row: numpy takes ten times as long to repeat three numbers.
-            rows[gap][:] = np.tile(self._background, outs[gap].shape[1])
         job = _Job(
-            slide=self._name, file=file, key=(self._owner, level), stored=stored, plan=plan
+            slide=self._name,
+            file=file,
+            key=(self._owner, level),
+            stored=stored,
+            plan=plan,
+            copier=Copier(plan.copies, canvas),
         )
+        if len(plan.blanks):
+            Copier(plan.blanks, canvas).fill(self._background)
         shares = _shares(len(plan.tiles), threads)
         if threads is None:
-            results = [job.run(share, rows) for share in shares]
+            results = [job.run(*share) for share in shares]
         else:
-            futures = [threads.submit(job.run, share, rows) for share in shares]
+            futures = [threads.submit(job.run, *share) for share in shares]
             results = [future.result() for future in futures]
         return {item: error for errors in results for item, error in errors.items()}
 
@@ -232,45 +233,52 @@ class _Job:
     key: tuple[int, int]
     stored: TiledLevel
     plan: TilePlan
+    copier: Copier
 
-    def run(
-        self, share: tuple[int, int], outs: Sequence[Pixels]
-    ) -> dict[int, SlideReadError]:
+    def run(self, first: int, last: int) -> dict[int, SlideReadError]:
         """Decode some of the tiles; return an error for each rectangle that lacks one."""
         errors: dict[int, SlideReadError] = {}
-        width, height = self.stored.codec.tile
-        hot = np.empty((height, width, 3), dtype=np.uint8)  # stays in the processor's cache
-        for number, inner, copies in self.plan.share(*share):
+        plan = self.plan
+        starts = plan.starts[first : last + 1].tolist()
+        tiles = plan.tiles[first:last].tolist()
+        around = plan.around[first:last].tolist()
+        for place, number in enumerate(tiles):
+            begin, end = starts[place], starts[place + 1]
             try:
-                tile = self._tile(number, hot if inner else None)
+                self._serve(number, (begin, end), around[place])
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a decoder comes up with
                 failure = _damage(error, slide=self.slide)
-                errors.update(dict.fromkeys([copy[0] for copy in copies], failure))
-            else:
-                copy_rectangles(tile.reshape(height, width * 3), copies, outs)
+                touched = plan.copies[begin:end, 0].tolist()
+                errors.update(dict.fromkeys(touched, failure))
         return errors
 
-    def _tile(self, number: int, scratch: Pixels | None) -> Pixels:
-        """Return the pixels of a tile; without a scratch to use they are kept."""
+    def _serve(self, number: int, copies: tuple[int, int], around: int) -> None:
+        """Copy the pixels of a tile to where they are needed."""
         key = (*self.key, number)
-        kept = TILES.get(key)
-        if kept is not None:
-            return kept
+        kept = TILES.take(key)
+        if kept is None:
+            pixels = self._decoded(number)
+        else:
+            pixels, before = kept
+            around |= before
+        self.copier.copy(pixels, *copies)
+        TILES.keep(key, pixels, around)
+
+    def _decoded(self, number: int) -> Pixels:
         codec = self.stored.codec
         count = int(self.stored.counts[number])
         if not 0 < count <= longest_tile(codec):
             msg = f"a tile claims to have {count:,} bytes"
             raise ValueError(msg)
         data = self.file.read(count, int(self.stored.offsets[number]))
-        if scratch is not None:
-            codec.decode(data, scratch)
-            return scratch
-        width, height = codec.tile
-        pixels = np.empty((height, width, 3), dtype=np.uint8)
-        codec.decode(data, pixels)
-        TILES.put(key, pixels)
+        pixels = TILES.room(codec.tile)
+        try:
+            codec.decode(data, pixels)
+        except BaseException:
+            TILES.give_back(pixels)
+            raise
         return pixels
 
 

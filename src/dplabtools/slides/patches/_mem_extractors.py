@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from dplabtools._typing import Picture, Pixels
+from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.engine.base import run_in_order
 from dplabtools.engine.threads import ThreadEngine
 from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Number
+from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.slides.patches._extractor import Extractor, ExtractorOptions
@@ -39,11 +40,13 @@ class _Held:
         """No: pixels are wanted."""
         return False
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> Pixels:
-        """Return memory for a patch, and keep it."""
-        pixels: Pixels = np.empty(shape, dtype=np.uint8)
-        self.pictures[item] = list(pixels)
-        return pixels
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas:
+        """Return memory for patches, and keep it."""
+        canvas = Canvas.allocated(np.repeat(sizes, views, axis=0))
+        for place, item in enumerate(items.tolist()):
+            pictures = range(place * views, (place + 1) * views)
+            self.pictures[item] = [canvas.picture(number) for number in pictures]
+        return canvas
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Keep a patch; whatever has a canvas is not put, so this memory is its own."""

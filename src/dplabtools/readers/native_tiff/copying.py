@@ -1,0 +1,70 @@
+"""From a decoded tile to the rectangles that it serves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.readers.base import Colour
+from dplabtools.readers.compiled import COPYING
+from dplabtools.records.canvas import Canvas
+
+__all__ = ["Copier"]
+
+_CACHES = 8 << 20  # bytes; what is larger will not wait in caches for whoever needs it
+
+
+class Copier:
+    """Copies parts of tiles to where they are needed; threads may share it.
+
+    Parameters
+    ----------
+    copies : ndarray of int64, shape (c, 7)
+        What goes from a tile to which rectangle; see `TilePlan`.
+    canvas : Canvas
+        A picture for each rectangle.
+    """
+
+    def __init__(self, copies: IntArray, canvas: Canvas) -> None:
+        self._copies = copies
+        self._canvas = canvas  # keeps the memory alive that compiled code writes to
+        self._compiled = COPYING.worth(len(copies))
+        if self._compiled is None:
+            self._rows = [_flat(canvas.picture(number)) for number in range(len(canvas))]
+        else:
+            pitches = canvas.sizes[:, 0] * 3
+            self._places = np.stack((canvas.addresses(), pitches), axis=1)
+            self._past_caches = int(canvas.lengths.sum()) > _CACHES
+
+    def copy(self, tile: Pixels, begin: int, end: int) -> None:
+        """Copy parts of one tile.
+
+        Parameters
+        ----------
+        tile : ndarray of uint8, shape (height, width, 3)
+            Pixels of the tile; contiguous.
+        begin, end : int
+            Which of the copies these are.
+        """
+        self._copy(tile, begin, end, pitch=tile.strides[0])
+
+    def fill(self, background: Colour) -> None:
+        """Make all copies from a tile of background."""
+        widest = int(self._canvas.sizes[:, 0].max())
+        row = np.full((1, widest, 3), background, dtype=np.uint8)
+        self._copy(row, 0, len(self._copies), pitch=0)
+
+    def _copy(self, tile: Pixels, begin: int, end: int, *, pitch: int) -> None:
+        if self._compiled is not None:
+            places, past = self._places, self._past_caches
+            self._compiled(tile, pitch, self._copies, begin, end, places, past)
+            return
+        pixels = _flat(tile)
+        for rectangle, y, x, row, column, rows, columns in self._copies[begin:end].tolist():
+            part = pixels[y : y + rows, x : x + columns]
+            self._rows[rectangle][row : row + rows, column : column + columns] = part
+
+
+def _flat(pixels: Pixels) -> Pixels:
+    """Return pixels with a row of bytes for each row."""
+    return pixels.reshape(pixels.shape[0], pixels.shape[1] * 3)

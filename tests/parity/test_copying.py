@@ -1,0 +1,77 @@
+"""The compiled copying gives the pixels of the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.readers.compiled import COPYING, CompiledFunction
+from dplabtools.readers.native_tiff import copying
+from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.records.canvas import Canvas
+from dplabtools.testing.make_slide import make_slide
+
+pytest.importorskip(COPYING.module)  # which also means that it is used
+
+PINK = (250, 10, 120)
+NEVER = CompiledFunction("dplabtools.no_such_module", "copy_parts", after=1 << 60)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeTiffReader]:
+    file = tmp_path_factory.mktemp("copying") / "a.svs"
+    make_slide(file, size=(500, 400), tile=48, levels=2, compression="deflate")
+    with NativeTiffReader(file, background=PINK) as reader:
+        yield reader
+
+
+def read(
+    reader: NativeTiffReader, corners: IntArray, sizes: IntArray, starts: IntArray
+) -> Pixels:
+    """Read rectangles to these places in memory; return all of the memory."""
+    room = int(np.max(starts + sizes.prod(axis=1) * 3, initial=0))
+    memory = np.full(room + 100, 99, np.uint8)
+    assert not reader.read_into(corners, 0, Canvas.on(memory, starts, sizes))
+    return memory
+
+
+@settings(max_examples=150)
+@given(
+    areas=st.lists(
+        st.tuples(
+            *(st.integers(-90, 560), st.integers(-90, 460)),
+            *(st.integers(0, 130), st.integers(0, 130), st.integers(0, 70)),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    past_caches=st.booleans(),
+)
+@example(areas=[(0, 0, 48, 48, 0)], past_caches=True)
+@example(areas=[(-50, -50, 700, 600, 3)], past_caches=True)
+def test_it_writes_the_same_bytes_and_no_others(
+    reader: NativeTiffReader, areas: list[tuple[int, ...]], *, past_caches: bool
+) -> None:
+    table = np.array(areas)
+    corners, sizes, gaps = table[:, :2], table[:, 2:4], table[:, 4]
+    ends = np.cumsum(sizes.prod(axis=1) * 3 + gaps)
+    starts = ends - sizes.prod(axis=1) * 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying, "_CACHES", -1 if past_caches else 1 << 60)
+        fast = read(reader, corners, sizes, starts)
+        patch.setattr(copying, "COPYING", NEVER)
+        np.testing.assert_array_equal(fast, read(reader, corners, sizes, starts))
+
+
+def test_a_missing_compiler_is_no_matter(
+    reader: NativeTiffReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = reader.read((-10, 20), 0, (300, 200))
+    missing = CompiledFunction("dplabtools.no_such_module", "copy_parts", after=0)
+    monkeypatch.setattr(copying, "COPYING", missing)
+    np.testing.assert_array_equal(reader.read((-10, 20), 0, (300, 200)), expected)
