@@ -98,6 +98,9 @@ def _syncfs(descriptor: int) -> bool:
 def write_durably(path: Path, data: bytes, *, aside: Path) -> None:
     """Write a file aside, and give it its name when all of it is on the disk.
 
+    That it has its name is certain after `sync_folder`, and as soon as that of a file that
+    is named later.
+
     Parameters
     ----------
     path : Path
@@ -118,15 +121,23 @@ def write_durably(path: Path, data: bytes, *, aside: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
         raise output_error(error, path) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    """Wait until the names in a folder are on the disk.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise output_error(error, folder) from error

@@ -10,10 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 
 from dplabtools.errors import OutputError, UnfinishedRunWarning
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.durable import output_error, sync_file_system, write_durably
+from dplabtools.sinks.durable import (
+    output_error,
+    sync_file_system,
+    sync_folder,
+    write_durably,
+)
 from dplabtools.sinks.fingerprint import Fingerprint
 from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.sinks.manifest import ManifestHead, one_line
@@ -79,7 +85,7 @@ class RunFolder:
     ) -> None:
         self.path = path
         self.manifest_ids = [new_manifest_id() for _ in heads]
-        self.staging = path / f"{_STAGING}{new_manifest_id()}"
+        self.staging = path / f"{_STAGING}{token_hex(4)}"
         self.found: dict[int, SlideRecord] = {}
         self._heads = heads
         self._terms = terms
@@ -139,7 +145,7 @@ class RunFolder:
         can neither add to it, nor give a file its name any more.
         """
         for folder in self.path.glob(f"{_STAGING}*"):
-            gone = folder.with_name(f"{_STAGING}gone-{new_manifest_id()}")
+            gone = folder.with_name(f"{_STAGING}gone-{token_hex(4)}")
             with suppress(OSError):
                 folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
@@ -272,6 +278,7 @@ class RunFolder:
             self._records[slide], complete=True, missing=tuple(missing), sizes=tuple(sizes)
         )
         self._write_record(slide, record)
+        sync_folder(path.parent)
 
     def _write_record(self, slide: int, record: SlideRecord) -> None:
         self._write(self.manifest_path(slide).with_suffix(".json"), record.to_json())
