@@ -69,7 +69,7 @@ class Account:
 
     def fail_slide(self, slide: int, error: Exception, *, attempts: int) -> None:
         """Raise an error that concerns a whole slide, or enter it."""
-        named = self._named(error, slide)
+        named = self.named(error, slide)
         if not self._skip_errors:
             raise named
         self._enter(slide, [None], named, attempts=attempts)
@@ -113,7 +113,7 @@ class Account:
             self.profile.add(outcome.pid, outcome.result.seconds)
             self.seconds[chunk.slide] += sum(outcome.result.seconds.values())
         else:
-            error = self._named(outcome.error, chunk.slide)
+            error = self.named(outcome.error, chunk.slide)
             if not self._skip_errors or not isinstance(error, (SlideError, WorkerError)):
                 raise error
             failed = [(row, error) for row in rows]
@@ -137,7 +137,7 @@ class Account:
             Failure(wsi_file=path, row=row, error=error, attempts=attempts) for row in rows
         ]
 
-    def _named(self, error: Exception, slide: int) -> Exception:
+    def named(self, error: Exception, slide: int) -> Exception:
         """Return an error whose message begins with the name of the slide."""
         if isinstance(error, (SlideError, WorkerError)) and error.slide is None:
             return type(error)(str(error), slide=self._tables[slide].slide_name)

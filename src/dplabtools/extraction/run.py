@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ from dplabtools.extraction.source import (
 )
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.base import Sink
+from dplabtools.sinks.base import Sink, Verifying
+from dplabtools.sinks.comparison import DifferentPatchError
 
 __all__ = ["Extraction"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,8 @@ class Extraction:
         try:
             self.plan(engine, account, clock)
             sink.prepare(account.planned())
+            if isinstance(sink, Verifying):
+                self._verify(engine, sink, account)
             chunks = list(self._chunks(sink, account, clock))
             account.profile.plan = time.monotonic() - begun
             self._read(chunks, engine=engine, sink=sink, account=account, clock=clock)
@@ -129,6 +135,31 @@ class Extraction:
             SlideSpec(path=table.slide, extra_mpps=self.reading.extra_mpps(table))
             for table in self.tables
         )
+
+    def _verify(self, engine: Engine, sink: Verifying, account: Account) -> None:
+        """Compare some of what is there with the slides; where it differs, trust nothing.
+
+        Patches that cannot be read now are no reason for distrust: they could be before.
+
+        Raises
+        ------
+        Exception
+            If a slide cannot be read, and errors are not to be skipped.
+        """
+        plans = [plan for plan in account.planned() if len(sink.sample(plan))]
+        chunks = [
+            Chunk.of(plan, rows := sink.sample(plan), place=sink.comparison(plan, rows))
+            for plan in plans
+        ]
+        for outcome in run(engine, self.work(), chunks):
+            plan = plans[outcome.index]
+            if isinstance(outcome.error, DifferentPatchError):
+                _LOGGER.warning(
+                    "%s: %s; it is done again", plan.table.slide_name, outcome.error
+                )
+                sink.distrust(plan)
+            elif outcome.error is not None and not self.skip_errors:
+                raise account.named(outcome.error, plan.slide)
 
     def _chunks(
         self, sink: Sink, account: Account, clock: ProgressClock

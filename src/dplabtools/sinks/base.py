@@ -10,7 +10,7 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.records.canvas import Canvas
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Place", "Sink"]
+__all__ = ["Place", "Sink", "Verifying"]
 
 
 class Place(Protocol):
@@ -126,4 +126,24 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Remove what is not complete; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Verifying(Protocol):
+    """A sink that wants to know whether what is there is what the slides have.
+
+    It is asked between `Sink.prepare` and `Sink.wanted`.
+    """
+
+    def sample(self, plan: SlidePlan) -> IntArray:
+        """Return rows that are there, to be compared."""
+        ...
+
+    def comparison(self, plan: SlidePlan, rows: IntArray) -> Place:
+        """Return a place that raises `DifferentPatchError` if rows are not as stored."""
+        ...
+
+    def distrust(self, plan: SlidePlan) -> None:
+        """Take nothing of a slide as being there any more."""
         ...

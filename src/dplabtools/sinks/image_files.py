@@ -14,6 +14,7 @@ from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.comparison import FileComparison
 from dplabtools.sinks.distinct import check_distinct
 from dplabtools.sinks.durable import longest_name
 from dplabtools.sinks.encoders import ImageEncoder
@@ -213,6 +214,24 @@ class ImageFileSink:
             for slide in self._slides.values():
                 for label in filter(None, slide.plan.table.labels):
                     self._run.make(self._folder / self._naming.label_folder(label))
+
+    def sample(self, plan: SlidePlan) -> IntArray:
+        """Return rows whose files are to be compared with the slide."""
+        return self._run.sample(plan.slide, np.flatnonzero(self._slides[plan.slide].whole))
+
+    def comparison(self, plan: SlidePlan, rows: IntArray) -> FileComparison:
+        """Return where rows are compared with their files."""
+        paths = self._slides[plan.slide].paths
+        return FileComparison(
+            files=tuple(
+                tuple(self._folder / file for file in paths[row]) for row in rows.tolist()
+            ),
+            encoders=self._encoder.for_views(plan),
+        )
+
+    def distrust(self, plan: SlidePlan) -> None:
+        """Write all files of a slide again."""
+        self._slides[plan.slide].whole[:] = False
 
     def wanted(self, plan: SlidePlan) -> IntArray:
         """Return the rows whose files are not there yet."""

@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Literal, TypeAlias
 
+from dplabtools._typing import IntArray
 from dplabtools.errors import OutputError, UnfinishedRunWarning
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.comparison import sample
 from dplabtools.sinks.durable import (
     output_error,
     sync_file_system,
@@ -27,8 +30,9 @@ from dplabtools.sinks.naming import new_manifest_id
 from dplabtools.sinks.resume import match_records, set_numbers
 from dplabtools.sinks.slide_record import SlideRecord, read_records, unfinished_slides
 
-__all__ = ["RunFolder", "RunTerms"]
+__all__ = ["RunFolder", "RunTerms", "Verify", "remove"]
 
+Verify: TypeAlias = Literal["count", "pixels"]
 _STAGING = ".dplabtools-"
 _SHOWN = 5  # slides in a message
 _LOOKING = 8  # threads that look at slide files: network drives make them wait
@@ -44,12 +48,16 @@ class RunTerms:
         All that the caller chose and that decides what is written, by name.
     resume : bool
         Go on with what an earlier run has left.
+    verify : {"count", "pixels"}
+        Whether files count that are there and have their size, or a sample of them is
+        compared with the slide, too.
     shared : bool
         Others that share the folder may be at work in it: each for one slide.
     """
 
     parameters: Mapping[str, object]
     resume: bool = False
+    verify: Verify = "count"
     shared: bool = False
 
 
@@ -98,6 +106,12 @@ class RunFolder:
     def resumes(self) -> bool:
         """Whether what is whole stays for a later run, when this one fails."""
         return self._terms.resume
+
+    def sample(self, slide: int, rows: IntArray) -> IntArray:
+        """Return those of the rows that are there to be compared with their slide."""
+        if self._terms.verify == "count":
+            return rows[:0]
+        return sample(rows, manifest_id=self.manifest_ids[slide])
 
     @property
     def is_open(self) -> bool:
@@ -171,7 +185,7 @@ class RunFolder:
         more = len(unfinished) - _SHOWN
         names = ", ".join(unfinished[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
         msg = (
-            f"{self.path} has slides that a killed run did not finish: {names}; "
+            f"{self.path} has slides that an earlier run did not finish: {names}; "
             f"resume=True, with the parameters of that run, goes on with them"
         )
         warnings.warn(msg, UnfinishedRunWarning, stacklevel=2)

@@ -157,4 +157,4 @@ def unfinished_slides(manifests: Path) -> list[str]:
         with suppress(OSError), file.open("rb") as opened:
             if opened.read(len(_UNFINISHED)) == _UNFINISHED:
                 names.append(file.stem.split("__", 2)[-1])
-    return names
+    return sorted(names)

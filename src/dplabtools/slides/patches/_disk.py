@@ -16,7 +16,7 @@ from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.naming import Naming
-from dplabtools.sinks.run_folder import RunTerms
+from dplabtools.sinks.run_folder import RunTerms, Verify
 from dplabtools.slides.patches._containers import (
     CONTAINERS,
     ContainerKind,
@@ -53,6 +53,8 @@ class DiskOptions:
         Given to the encoder.
     resume : bool
         Go on with what an earlier run has left.
+    verify : {"count", "pixels"}
+        How closely that is looked at.
     shared : bool
         Let others that share the folder write to it at the same time.
     container : {None, "webdataset", "hdf5", "zarr", "parquet"}
@@ -60,6 +62,8 @@ class DiskOptions:
 
     Raises
     ------
+    ParameterError
+        If there is no such way to verify.
     OutputError
         If the folder does not exist.
     OutputFormatError
@@ -75,6 +79,7 @@ class DiskOptions:
     create_subdirs: bool
     save_options: Mapping[str, Any]
     resume: bool = False
+    verify: Verify = "count"
     shared: bool = False
     container: ContainerKind | None = None
 
@@ -95,6 +100,7 @@ class DiskOptions:
         if self.container not in {"hdf5", "zarr"} and not isinstance(self.image_type, str):
             msg = f"image_type must be text, not {self.image_type!r}"
             raise ParameterTypeError(msg)
+        check_choice(self.verify, ("count", "pixels"), name="verify")
         if not Path(self.output_dir).is_dir():
             msg = (
                 f"output_dir {str(self.output_dir)!r} is not an existing folder; create it"
@@ -164,6 +170,7 @@ class DiskOptions:
         terms = RunTerms(
             parameters=self._deciding(params, settings),
             resume=self.resume,
+            verify=self.verify,
             shared=self.shared,
         )
         if self.container is not None:

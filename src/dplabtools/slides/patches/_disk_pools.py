@@ -9,6 +9,7 @@ from typing import Any
 from dplabtools._typing import StrPath
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.sinks.run_folder import Verify
 from dplabtools.slides.patches._containers import ContainerKind
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
@@ -102,6 +103,10 @@ class DiskPatchExtractorPool(_DiskPool):
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
         extracted, also patches that were skipped. If there is nothing yet, begin. When
         such a run fails, what is whole stays for the next one.
+    verify : {"count", "pixels"}, default "count"
+        How a run that resumes finds out whether slides are as they were left: by number and
+        size of their files; or by reading 16 patches of each again, too. Where one of them
+        differs, the slide is extracted anew.
 
     Raises
     ------
@@ -142,6 +147,7 @@ class DiskPatchExtractorPool(_DiskPool):
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
         resume: bool = False,
+        verify: Verify = "count",
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -165,6 +171,7 @@ class DiskPatchExtractorPool(_DiskPool):
             save_options=save_options or {},
             resume=resume,
             container=container,
+            verify=verify,
         )
         super().__init__(options, disk)
 
@@ -223,6 +230,10 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
         extracted, also patches that were skipped. If there is nothing yet, begin. When
         such a run fails, what is whole stays for the next one.
+    verify : {"count", "pixels"}, default "count"
+        How a run that resumes finds out whether slides are as they were left: by number and
+        size of their files; or by reading 16 patches of each again, too. Where one of them
+        differs, the slide is extracted anew.
 
     Raises
     ------
@@ -261,6 +272,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
         resume: bool = False,
+        verify: Verify = "count",
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -284,6 +296,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
             save_options=save_options or {},
             resume=resume,
             container=container,
+            verify=verify,
         )
         if global_counter is not None:
             parse_count(global_counter, name="global_counter", least=0)
