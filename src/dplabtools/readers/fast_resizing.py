@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 import cv2
-import numba
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from dplabtools._typing import Pixels
+from dplabtools.machine_code import numba
 from dplabtools.readers.workspace import workspace
 
 __all__ = ["resize_fast"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import Pixels
+from dplabtools.machine_code import numba
 
 __all__ = ["deflated", "filtered_rows"]
 
