@@ -84,7 +84,11 @@ class DiskPatchExtractorPool(_DiskPool):
     container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
         What holds the patches; None: an image file for each.
     save_options : mapping, default None
-        Given to the encoder: ``quality``, ``subsampling``, ``compress_level``, ...
+        Given to the encoder of the format: ``quality``, ``subsampling``,
+        ``compress_level``, ... Besides ``icc``: whether the slide's colour profile is
+        written into each file (by default if it has at most 4,096 bytes); and, for JPEG,
+        ``passthrough``: whether a patch that is exactly one stored JPEG tile is written as
+        it is stored.
     proc_mp_chunksize, thread_mp_chunksize : int, default 1
         Kept for the documented interface, and checked.
     resampling_mode : {None, "tile", "wsi"}, default None
