@@ -48,6 +48,7 @@ bench: $(VENV)/.dev  ## Measure pools, readers and locations
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.reading --quick
 	$(BIN)/python -m benchmarks.locations
+	$(BIN)/python -m benchmarks.startup
 
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html

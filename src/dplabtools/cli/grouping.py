@@ -11,6 +11,7 @@ from typing import Any, Final, get_args, get_type_hints
 __all__ = ["grouped"]
 
 _NONE: Final = inspect.Parameter.empty
+_METAVARS: Final = {int: "N", float: "X", str: "TEXT"}
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -61,12 +62,19 @@ def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
         annotation = hints[field.name]
         option = get_args(annotation)[1]
         option.rich_help_panel = group.panel
+        option.metavar = option.metavar or _metavar(get_args(annotation)[0])
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=_default(field),
             annotation=annotation,
         )
+
+
+def _metavar(kind: Any) -> str | None:  # noqa: ANN401 - a type, or several
+    """Return what stands for a value in the help, short where typer is not."""
+    kinds = get_args(kind) or (kind,)
+    return next((word for each, word in _METAVARS.items() if each in kinds), None)
 
 
 def _default(field: Field[Any]) -> Any:  # noqa: ANN401 - as many types as options

@@ -36,7 +36,10 @@ def mask(  # noqa: PLR0913 - each is a group of options
     work: WorkOptions,
     command: CommandOptions,
     mask_format: Annotated[
-        _MaskFormat, typer.Option("--mask-format", help="Kind of the files.")
+        _MaskFormat,
+        typer.Option(
+            "--mask-format", metavar="NAME", help="png or npz: kind of the files."
+        ),
     ] = _MaskFormat.PNG,
 ) -> None:
     """Make masks of the tissue of slides, or of the polygons of annotations.

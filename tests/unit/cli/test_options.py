@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -171,3 +173,10 @@ def test_the_names_of_options_are_those_of_the_parameters() -> None:
             if parameter.opts[0].startswith("--"):
                 names = {each.lstrip("-").replace("-", "_") for each in parameter.opts}
                 assert parameter.name in names | {"json_output", "view"}
+
+
+def test_the_reference_lists_the_options_as_they_are() -> None:
+    """Or run: python docs/command_reference.py."""
+    script = Path(__file__).parents[3] / "docs" / "command_reference.py"
+    made = runpy.run_path(str(script))
+    assert made["PAGE"].read_text(encoding="utf-8") == made["page"]()

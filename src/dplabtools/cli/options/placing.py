@@ -45,11 +45,18 @@ class PlacingOptions:
     region: Annotated[
         Region,
         typer.Option(
+            metavar="NAME",
             help="whole-image: on the tissue; polygon: in the polygons of annotations; "
-            "inverted: on the tissue, outside of them."
+            "inverted: on the tissue, outside of them.",
         ),
     ] = Region.WHOLE_IMAGE
-    sampler: Annotated[Sampler, typer.Option(help="How patches are spread.")] = Sampler.GRID
+    sampler: Annotated[
+        Sampler,
+        typer.Option(
+            metavar="NAME",
+            help="grid, random, poisson-disk or custom: how patches are spread.",
+        ),
+    ] = Sampler.GRID
     patch_size: Annotated[
         int, typer.Option(min=1, help="Edge of a patch, in its own pixels.")
     ] = 256
@@ -152,7 +159,12 @@ class TissueOptions:
     ] = 1000
     mode: Annotated[
         MaskMode,
-        typer.Option("--mode", "--mask-mode", help="How tissue is told from glass."),
+        typer.Option(
+            "--mode",
+            "--mask-mode",
+            metavar="NAME",
+            help="hsv, lab or otsu: how tissue is told from glass.",
+        ),
     ] = MaskMode.HSV
     color_threshold: Annotated[
         float,

@@ -69,9 +69,14 @@ class ReadingOptions:
             help="Resample from level 0, rather than from the closest finer level.",
         ),
     ] = True
-    slide_library: Annotated[SlideLibrary, typer.Option(help="What reads the slides.")] = (
-        SlideLibrary.AUTO
-    )
+    slide_library: Annotated[
+        SlideLibrary,
+        typer.Option(
+            metavar="NAME",
+            help="auto, native, openslide, tiffslide, tiffopenslide or pillow: what reads "
+            "the slides.",
+        ),
+    ] = SlideLibrary.AUTO
     background: Annotated[
         str,
         typer.Option(

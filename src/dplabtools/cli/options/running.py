@@ -50,8 +50,9 @@ class WorkOptions:
     on_error: Annotated[
         OnError,
         typer.Option(
+            metavar="NAME",
             help="skip: leave out what fails, list it at the end and exit with 1; "
-            "raise: stop at the first error."
+            "raise: stop at the first error.",
         ),
     ] = OnError.SKIP
 

@@ -118,7 +118,12 @@ class ForeignOptions:
     ] = None
     locations_format: Annotated[
         LocationsFormat | None,
-        typer.Option("--locations-format", "--file-format", help="What wrote them."),
+        typer.Option(
+            "--locations-format",
+            "--file-format",
+            metavar="NAME",
+            help="trident, clam, atlaspatch, geojson, csv or parquet: what they are.",
+        ),
     ] = None
     frame: Annotated[
         str | None,

@@ -109,6 +109,7 @@ class FileOptions:
     resampling_mode: Annotated[
         ResamplingMode | None,
         typer.Option(
+            metavar="NAME",
             help="tile: resample each patch; wsi: as if the whole slide were resampled.",
             show_default="tile where an mpp is asked for",
         ),
@@ -157,6 +158,7 @@ class ExchangeOptions:
         ExchangeFormat,
         typer.Option(
             "--to",
+            metavar="NAME",
             help="csv or parquet: a table; geojson: tiles of QuPath; trident, clam: "
             "coordinates in HDF5.",
         ),
