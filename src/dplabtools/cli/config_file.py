@@ -16,7 +16,15 @@ __all__ = ["CONFIG_FILE", "effective_options", "load_config", "read_config", "sa
 CONFIG_FILE: Final = "dplabtools.toml"
 """Its name in the folder of a run."""
 
-_OF_ONE_RUN: Final = ("config", "dry_run", "json_output", "resume", "report", "help")
+_OF_ONE_RUN: Final = (
+    "config",
+    "dry_run",
+    "json_output",
+    "resume",
+    "verify",
+    "report",
+    "help",
+)
 """Options about what to do now, not about what is made."""
 
 

@@ -237,6 +237,7 @@ def _arguments(request: Request) -> dict[str, Any]:
         "create_subdirs": files.create_subdirs,
         "save_options": save_options(files),
         "resume": request.keeps_parts,
+        "verify": files.verify.value,
         "resampling_mode": _resampling_mode(request),
         "included_labels": placing.included_labels if by_label else (),
         "excluded_labels": placing.excluded_labels if by_label else (),

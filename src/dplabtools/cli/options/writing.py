@@ -27,6 +27,13 @@ class Container(StrEnum):
     PARQUET = "parquet"
 
 
+class Verify(StrEnum):
+    """How closely what is there is looked at."""
+
+    COUNT = "count"
+    PIXELS = "pixels"
+
+
 _OF_PIXELS = (Container.HDF5, Container.ZARR)
 
 
@@ -121,6 +128,13 @@ class FileOptions:
             help="Go on with what an earlier run, with the same options, has left.",
         ),
     ] = False
+    verify: Annotated[
+        Verify,
+        typer.Option(
+            metavar="NAME",
+            help="How closely --resume looks at what is there: count, or pixels.",
+        ),
+    ] = Verify.COUNT
     create_subdirs: Annotated[
         bool,
         typer.Option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex
 
 from dplabtools.errors import ParameterError
 from dplabtools.sinks.containers import Contained, Container, SlideFiles
@@ -15,12 +15,11 @@ from dplabtools.sinks.image_shards import ImageShards
 from dplabtools.sinks.parquet_shards import pyarrow
 from dplabtools.sinks.zarr_arrays import ZarrGroup
 from dplabtools.sinks.zarr_shards import zarr_library
+from dplabtools.slides.patches._disk import ContainerKind
 from dplabtools.slides.patches._request import parse_count
 
-__all__ = ["CONTAINERS", "ContainerKind", "ContainerOptions"]
+__all__ = ["ContainerOptions"]
 
-ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
-CONTAINERS = ("webdataset", "hdf5", "zarr", "parquet")
 _OPTIONS = {"hdf5": (), "zarr": ("compress_level", "shard_size")}  # others have an encoder
 _SHARD_SIZE = "shard_size"
 _COMPRESS_LEVEL = 1

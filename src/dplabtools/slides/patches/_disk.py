@@ -6,27 +6,26 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.settings import Settings
-from dplabtools.sinks.container_sink import ContainerSink
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.image_files import ImageFileSink
 from dplabtools.sinks.manifest import ManifestHead
 from dplabtools.sinks.naming import Naming
 from dplabtools.sinks.run_folder import RunTerms, Verify
-from dplabtools.slides.patches._containers import (
-    CONTAINERS,
-    ContainerKind,
-    ContainerOptions,
-)
 from dplabtools.slides.patches._request import Selection, check_choice
 
-__all__ = ["DiskOptions", "DiskSink"]
+if TYPE_CHECKING:  # who writes image files needs no containers
+    from dplabtools.sinks.container_sink import ContainerSink
 
-DiskSink: TypeAlias = ImageFileSink | ContainerSink
+__all__ = ["ContainerKind", "DiskOptions", "DiskSink"]
+
+DiskSink: TypeAlias = "ImageFileSink | ContainerSink"
+ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
+_CONTAINERS = ("webdataset", "hdf5", "zarr", "parquet")
 
 _UNDECIDING = {  # where patches go, by whom, and what is only checked
     *("output_dir", "mp_chunksize", "num_workers", "pool_mode"),
@@ -95,7 +94,7 @@ class DiskOptions:
                 msg = f"{name} must be {what}, not {value!r}"
                 raise ParameterTypeError(msg)
         if self.container is not None:
-            check_choice(self.container, CONTAINERS, name="container")
+            check_choice(self.container, _CONTAINERS, name="container")
             self._check_names()
         if self.container not in {"hdf5", "zarr"} and not isinstance(self.image_type, str):
             msg = f"image_type must be text, not {self.image_type!r}"
@@ -174,6 +173,9 @@ class DiskOptions:
             shared=self.shared,
         )
         if self.container is not None:
+            from dplabtools.sinks.container_sink import ContainerSink
+            from dplabtools.slides.patches._containers import ContainerOptions
+
             options = ContainerOptions(
                 kind=self.container,
                 image_type=self.image_type,

@@ -10,8 +10,7 @@ from dplabtools._typing import StrPath
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.geometry.resolution import Number, Resolution
 from dplabtools.sinks.run_folder import Verify
-from dplabtools.slides.patches._containers import ContainerKind
-from dplabtools.slides.patches._disk import DiskOptions
+from dplabtools.slides.patches._disk import ContainerKind, DiskOptions
 from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views
 

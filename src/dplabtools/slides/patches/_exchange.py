@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Number, Resolution, parse_level_or_mpp
-from dplabtools.interchange.base import Question, Writing
-from dplabtools.interchange.formats import FORMATS, Format
 from dplabtools.readers.slide import Slide
 from dplabtools.slides.patches._mock import PatchesMock, check_locations
 from dplabtools.slides.patches._request import (
@@ -23,6 +21,9 @@ from dplabtools.slides.patches._request import (
     check_choice,
     parse_count,
 )
+
+if TYPE_CHECKING:  # who only extracts needs no formats of other tools
+    from dplabtools.interchange.formats import Format
 
 __all__ = ["read_locations", "save_locations"]
 
@@ -90,6 +91,9 @@ def read_locations(
     SlideError
         If the slide cannot be opened, or has no such resolution.
     """
+    from dplabtools.interchange.base import Question
+    from dplabtools.interchange.formats import FORMATS
+
     check_choice(file_format, FORMATS, name="file_format")
     given = {"level_or_mpp": level_or_mpp, "patch_size": patch_size, "frame": frame}
     _check_arguments(file_format, FORMATS[file_format], given)
@@ -158,6 +162,8 @@ def save_locations(
     SlideError
         If a slide cannot be opened.
     """
+    from dplabtools.interchange.formats import FORMATS
+
     writable = [name for name, each in FORMATS.items() if each.write]
     check_choice(file_format, writable, name="file_format")
     chosen = FORMATS[file_format]
@@ -179,6 +185,8 @@ def save_locations(
 
 
 def _save(selection: Selection, file: Path, chosen: Format) -> None:
+    from dplabtools.interchange.base import Writing
+
     table = selection.table
     if chosen.write is not None:
         chosen.write(
