@@ -67,7 +67,7 @@ class FileComparison:
         """False: pixels are compared, however they were written."""
         return False
 
-    def canvas(self, item: int, shape: tuple[int, int, int, int], /) -> None:
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: patches are compared when they are whole."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
