@@ -29,6 +29,8 @@ class SlideRun:
     ----------
     record : SlideRecord
         What became of it; made of the manifest, where the run itself does not tell.
+    file : Path
+        Where it is, also if its path is relative and this is another working directory.
     manifest : Manifest or None
         Of its patches; None if nothing was written.
     mask : Path or None
@@ -36,6 +38,7 @@ class SlideRun:
     """
 
     record: SlideRecord
+    file: Path
     manifest: Manifest | None = None
     mask: Path | None = None
 
@@ -115,7 +118,12 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         record=record,
         slides=tuple(
-            SlideRun(record=slide, manifest=table, mask=_mask(slide, folder))
+            SlideRun(
+                record=slide,
+                file=_found(Path(slide.wsi_file), folder),
+                manifest=table,
+                mask=_mask(slide, folder),
+            )
             for slide, table in slides
         ),
         params=_shared(texts.values()) if record is None else record.parameters,
@@ -196,6 +204,12 @@ def _counts(text: str) -> dict[str, int]:
     except (ValueError, SyntaxError):
         return {}
     return {str(label): int(value[label]) for label in value}
+
+
+def _found(file: Path, folder: Path) -> Path:
+    """Return where a slide is: paths may be relative to where the run was started."""
+    around = (parent / file for parent in folder.resolve().parents)
+    return next((each for each in (file, *around) if each.exists()), file)
 
 
 def _mask(slide: SlideRecord, folder: Path) -> Path | None:

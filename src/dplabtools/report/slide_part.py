@@ -167,7 +167,7 @@ class SlideWork:
         if record.mpp is not None and settings.external_mpp is None:
             settings = replace(settings, external_mpp=record.mpp)  # if it states none
         try:
-            with Slide(record.wsi_file, settings=settings) as file:
+            with Slide(slide.file, settings=settings) as file:
                 opened.size = file.pyramid.size
                 opened.mpp = file.pyramid.mpp
                 opened.mpp_source = file.reader.scan.source

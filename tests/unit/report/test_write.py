@@ -107,6 +107,24 @@ def test_a_slide_that_has_moved_is_told_of(run_dir: Path, slide: Path) -> None:
     assert unpacked(detail["x"]) == [0, 100, 300]
 
 
+def test_a_relative_path_is_found_from_elsewhere(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    DiskPatchExtractorPool(
+        output_dir="run",
+        image_type="png",
+        patches_pool=[PatchesMock(patch_data=PATCHES, wsi_file=slide.name, level_or_mpp=0)],
+        proc_num_workers=1,
+        thread_num_workers=1,
+    )
+    monkeypatch.chdir("/")
+    page = write_report(tmp_path / "run")
+    assert not contents(page)["faults"]
+    assert "overview" in contents(page, "slide-0")
+
+
 def test_a_patch_file_that_is_gone_is_told_of(run_dir: Path) -> None:
     next(run_dir.glob("*x100*.png")).unlink()
     data = contents(write_report(run_dir))

@@ -38,7 +38,10 @@ function showSummary() {
     const mean = covered.reduce((sum, slide) => sum + slide.coverage * slide.written, 0) / all;
     byId("figures").append(...figure("Foreground", percent(mean), "of a patch, on average"));
   }
-  if (run.facts.started) byId("figures").append(...figure("Started", run.facts.started.slice(0, 10), run.facts.started.slice(11, 16)));
+  if (run.facts.started) {
+    const zone = run.facts.started.slice(19).replace("+00:00", "UTC");
+    byId("figures").append(...figure("Started", run.facts.started.slice(0, 10), `${run.facts.started.slice(11, 16)} ${zone}`));
+  }
 
   const counts = Object.fromEntries(run.labels.map((label) => [label.name, label.count]));
   if (run.labels.length > 1) {
@@ -91,12 +94,15 @@ function showFailures() {
 }
 
 function showMaking() {
-  const group = (pairs) => make("dl", {}, ...pairs.flatMap(([name, value]) =>
-    [make("dt", { text: name }), make("dd", {}, make("code", { text: value }))]));
-  const facts = Object.entries(run.facts).filter(([, value]) => value);
+  const group = (title, pairs) => {
+    if (!pairs.length) return;
+    byId("params").append(make("h3", { text: title }), make("dl", {}, ...pairs.map(([name, value]) =>
+      make("div", {}, make("dt", { text: name }), make("dd", {}, make("code", { text: value || "–" }))))));
+  };
   const report = Object.entries(run.report).map(([name, value]) => `${name} ${value}`).join(", ");
-  byId("params").append(group([...facts, ...Object.entries(run.params), ...Object.entries(run.versions),
-    ["report", `made ${run.made} with ${report}, seed ${run.seed}`]]));
+  group("Run", [...Object.entries(run.facts), ["folder", run.folder], ["report", `made ${run.made} with ${report}, seed ${run.seed}`]]);
+  group("Parameters", Object.entries(run.params));
+  group("Versions", Object.entries(run.versions));
 }
 
 showSummary();

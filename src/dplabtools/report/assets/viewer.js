@@ -6,7 +6,7 @@ const context = canvas.getContext("2d");
 
 const FILL_BELOW = 5; // pixels on screen: smaller patches are areas, without outlines
 const LINES_BELOW = 6000; // so many patches in sight have outlines
-const PICTURE_FROM = 20; // pixels on screen from which the picture of a patch is shown in place
+const CLEAR_FROM = 32; // pixels on screen: larger patches are outlines only, with their picture if there is one
 const DEEPEST = 4; // screen pixels per level 0 pixel
 
 let open = null; // what is known of the slide that is shown
@@ -126,12 +126,12 @@ function paintPatches(left, top, width, height) {
     const large = side >= FILL_BELOW && seen.length < LINES_BELOW;
     context.fillStyle = context.strokeStyle = colourOf(name);
     context.lineWidth = 1;
-    context.globalAlpha = large ? 0.14 : 0.32;
-    for (const i of seen) context.fillRect(boxes[4 * i] * scale + left, boxes[4 * i + 1] * scale + top, Math.max(1, boxes[4 * i + 2] * scale), Math.max(1, boxes[4 * i + 3] * scale));
+    context.globalAlpha = large ? Math.max(0, 0.3 * (1 - side / CLEAR_FROM)) : 0.32;
+    if (context.globalAlpha) for (const i of seen) context.fillRect(boxes[4 * i] * scale + left, boxes[4 * i + 1] * scale + top, Math.max(1, boxes[4 * i + 2] * scale), Math.max(1, boxes[4 * i + 3] * scale));
     context.globalAlpha = 1;
     for (const [i, picture] of open.pictures) {
       const [wide, high] = [boxes[4 * i + 2] * scale, boxes[4 * i + 3] * scale];
-      if (open.columns.code[i] === code && wide >= PICTURE_FROM) context.drawImage(picture, boxes[4 * i] * scale + left, boxes[4 * i + 1] * scale + top, wide, high);
+      if (open.columns.code[i] === code && wide >= CLEAR_FROM) context.drawImage(picture, boxes[4 * i] * scale + left, boxes[4 * i + 1] * scale + top, wide, high);
     }
     context.globalAlpha = Math.min(1, side / 24);  // lines close together would hide the tissue
     if (large) for (const i of seen) context.strokeRect(boxes[4 * i] * scale + left + 0.5, boxes[4 * i + 1] * scale + top + 0.5, boxes[4 * i + 2] * scale - 1, boxes[4 * i + 3] * scale - 1);
