@@ -24,6 +24,7 @@ from dplabtools.slides.patches import (
     StreamPatchExtractorPool,
     WholeImageGridPatches,
     WholeImageGridPatchesPool,
+    open_patches,
 )
 from dplabtools.slides.processing import WSITissueMask
 from dplabtools.testing.make_slide import make_slide
@@ -132,6 +133,9 @@ def test_results(slide: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     disk = DiskPatchExtractorPool(output_dir=tmp_path / "out", image_type="png", **options)
     assert str(tmp_path / "out") in words(shown(disk))
+    stored = shown(open_patches(tmp_path / "out"))
+    assert stored.count("<img") == 8
+    assert f"{HOSTILE} 10" in words(stored)
     stream = StreamPatchExtractorPool(batch_size=4, **options)
     assert "5 of up to 4" in words(shown(stream))
 

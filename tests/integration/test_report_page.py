@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord
 from dplabtools.report.write import write_report
+from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     PatchesMock,
@@ -367,3 +369,69 @@ def test_images_wait_until_they_are_seen(page: Any) -> None:
 def test_it_can_be_printed(page: Any, tmp_path: Path) -> None:
     page.pdf(path=tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").stat().st_size > 100_000  # the images are there
+
+
+@pytest.fixture(scope="module")
+def large_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 slides with 200 patches each, and one more with 15,000."""
+    slides = tmp_path_factory.mktemp("many")
+    made = make_slide(slides / "made.svs", size=(1024, 768))
+    out = tmp_path_factory.mktemp("large")
+    for folder in ("manifests", "masks", "images"):
+        (out / folder).mkdir()
+    WSITissueMask(wsi_file=made, level_or_minsize=300).save_png(out / "masks/made.png")
+    with GenericSlide(wsi_file=made) as slide:
+        slide.get_region(location=(300, 300), level_or_mpp=0, size=(256, 256)).save(
+            out / "images" / "patch.jpg"
+        )
+    rng = np.random.default_rng(0)
+    records = [
+        write_manifest(out, slides / f"{number:03}.svs", rng, count=count)
+        for number, count in enumerate([200] * 500 + [15_000])
+    ]
+    for record in records:
+        Path(record.wsi_file).symlink_to(made)
+        (out / "masks" / f"{Path(record.wsi_file).stem}.png").symlink_to("made.png")
+    RunRecord(
+        version="0.1.0",
+        command=(),
+        started="",
+        seconds=1.0,
+        interrupted=False,
+        parameters={},
+        versions={},
+        slides=tuple(records),
+    ).save(out)
+    return write_report(out)
+
+
+def write_manifest(
+    out: Path, slide: Path, rng: np.random.Generator, *, count: int
+) -> SlideRecord:
+    """Write a manifest of patches at random, which all have the same image."""
+    name = f"manifest__{slide.stem:0>8}__{slide.stem}"
+    places = rng.integers(0, (900, 700), (count, 2)).tolist()
+    rows = (f"images/patch.jpg,,abc,{x},{y},64,64,0,0.5,0.9" for x, y in places)
+    head = "file,set,label,x,y,width,height,level_or_mpp,mpp,coverage"
+    (out / "manifests" / f"{name}.csv").write_text("\n".join([head, *rows, ""]))
+    return SlideRecord(
+        wsi_file=str(slide),
+        status="complete",
+        placed=count,
+        written=count,
+        labels={"abc": count},
+        manifest_id=f"{slide.stem:0>8}",
+    )
+
+
+def test_500_slides_fit_a_page_that_opens(browser: Any, large_report: Path) -> None:
+    assert large_report.stat().st_size < 50_000_000
+    page = browser.new_page()
+    page.goto(large_report.as_uri())
+    assert page.locator("#slide-table tbody tr").count() == 501
+    page.get_by_label("Search").fill("500.svs")
+    open_slide(page, "500.svs")
+    assert "of 15,000 drawn" in page.locator("#legend").inner_text()
+    page.keyboard.press("n")
+    assert "Patch 0 · " in page.locator("#patch-note").inner_text()
+    page.close()

@@ -31,5 +31,5 @@ def packed(values: IntArray) -> str:
     """
     steps = np.diff(values.astype(np.int64), prepend=0).astype("<i4")
     planes = np.ascontiguousarray(steps).view(np.uint8).reshape(-1, 4).T
-    data = zlib.compress(np.ascontiguousarray(planes).tobytes(), 9)
+    data = zlib.compress(np.ascontiguousarray(planes).tobytes())
     return base64.b64encode(data).decode("ascii")

@@ -25,7 +25,7 @@ def slide_html(file: str, slide: Slide | None) -> str:
         "levels": ", ".join(f"{width:,} x {height:,}" for width, height in pyramid.sizes),
         "µm/px": "unknown" if pyramid.mpp is None else pyramid.mpp,
         "stated by": scan.source,
-        "objective power": pyramid.power,
+        "objective power": "" if pyramid.power is None else f"{pyramid.power:g}",
         "read by": slide.reader.library,
     }
     overview = slide.overview(_EDGE, most_read=MOST_READ)

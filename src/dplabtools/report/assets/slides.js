@@ -93,7 +93,7 @@ function sampleItem(sample) {
   const share = sample.coverage === null ? "" : `, ${percent(sample.coverage)} foreground`;
   const images = sample.images.map((image) => lazyImage(image, { alt: "" }));
   const text = `${label}x ${sample.x}, y ${sample.y} on ${slide.name}${share}`;
-  const item = make("li", { class: images.length > 1 ? "set" : "", style: { "--views": images.length } },
+  const item = make("li", {},
     make("a", { href: `#slide-${sample.slide}/patch-${sample.at}`, title: text, "aria-label": text },
       make("span", { class: "images" }, ...images),
       make("span", { class: "caption" }, sample.label ? swatch(sample.label) : null, sample.label || slide.name)));
@@ -128,6 +128,7 @@ function showFilters() {
   byId("filters").addEventListener("reset", () => setTimeout(showRows));
 }
 
+document.body.style.setProperty("--views", Math.max(1, ...run.samples.map((sample) => sample.images.length)));
 showHead();
 showFilters();
 showRows();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ParameterTypeError
+from dplabtools.notebook import facts_card, never_raises
+from dplabtools.slides.patches._html import STRIP_EDGE, counts_text, strip
 from dplabtools.slides.patches._stored_table import StoredTable
 from dplabtools.stored.opening import open_parts
 from dplabtools.stored.part import Part, reading
@@ -145,6 +148,22 @@ class StoredPatches(Sequence[StoredPatch]):
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        counts: Counter[str] = Counter()
+        for part in self._parts:
+            numbers = np.bincount(part.codes, minlength=len(part.labels)).tolist()
+            counts.update(dict(zip(part.labels, numbers, strict=True)))
+        pictures = [self[row].image for row in strip(len(self))]
+        for picture in pictures:
+            picture.thumbnail((STRIP_EDGE, STRIP_EDGE))
+        facts = {
+            "patches": len(self),
+            "slides": len({part.wsi_file for part in self._parts}),
+            "labels": counts_text(dict(sorted(counts.items()))),
+        }
+        return facts_card(type(self).__name__, facts, pictures=pictures)
 
     def __repr__(self) -> str:
         return f"<StoredPatches: {len(self)} patches>"
