@@ -37,9 +37,23 @@ ROWS: list[Any] = json.loads(  # as the script reads them: they stand in the man
 KINDS: dict[str, dict[str, Any]] = {
     "files": {"image_type": "png", "create_subdirs": True},
     "sets": {"image_type": "jpg", "levels_or_mpps": [0, 1]},
+    "webdataset": {
+        "image_type": "jpg",
+        "container": "webdataset",
+        "save_options": {"shard_size": 20},
+    },
+    "parquet": {
+        "image_type": "png",
+        "container": "parquet",
+        "levels_or_mpps": [0, 1],
+        "save_options": {"shard_size": 20},
+    },
+    "hdf5": {"image_type": None, "container": "hdf5"},
+    "zarr": {"image_type": None, "container": "zarr", "save_options": {"shard_size": 20}},
 }
 Undisturbed: TypeAlias = tuple[dict[str, bytes], dict[str, float]]
-KILLS = 8  # for each kind and victim: 32 in all
+KILLS = {"files": 8, "sets": 8}  # for each victim: 32 in all
+KILLS_OF_CONTAINERS = 2
 SEED = 7
 
 # Runs a pool, and kills itself a while after it has opened the folder, or after the first
@@ -188,7 +202,7 @@ def test_killed_at_random_moments_and_resumed(
     expected, seconds = undisturbed[kind]
     chance = random.Random(f"{kind} {victim}")  # noqa: S311 - no secret
     killed = finished = 0
-    while killed < KILLS:
+    while killed < KILLS.get(kind, KILLS_OF_CONTAINERS):
         folder = tmp_path / str(finished)
         after = chance.choice(["opened", "wrote", "wrote"])
         delay = chance.uniform(0.0, seconds[after])
@@ -239,7 +253,7 @@ def test_out_of_disk_and_resumed_on_a_larger_one(
     pages = sum(-(-len(data) // 4096) for data in expected.values())
     folder = small_disk / "out"
     folder.mkdir()
-    for size in [*sorted(chance.sample(range(1, pages), 14)), None]:
+    for size in [*sorted(chance.sample(range(1, pages), 7)), None]:
         resize(small_disk, 1 << 30 if size is None else size * 4096)
         monkeypatch.setattr(naming, "secrets", random.Random(SEED))  # noqa: S311 - as above
         failed = False
