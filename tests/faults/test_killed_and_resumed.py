@@ -9,8 +9,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -177,15 +178,17 @@ def timeless(text: bytes, folder: Path) -> bytes:
 @pytest.fixture(scope="module")
 def undisturbed(
     slides: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Undisturbed]:
+) -> Callable[[str], Undisturbed]:
     """What each kind of run gives, and how long it takes."""
-    results = {}
-    for kind in KINDS:
+
+    @cache
+    def result(kind: str) -> Undisturbed:
         folder = tmp_path_factory.mktemp(kind) / "out"
         seconds = start(kind, folder, slides)
         assert seconds is not None
-        results[kind] = content(folder), seconds
-    return results
+        return content(folder), seconds
+
+    return result
 
 
 @pytest.mark.slow
@@ -195,11 +198,11 @@ def test_killed_at_random_moments_and_resumed(
     kind: str,
     victim: str,
     slides: list[str],
-    undisturbed: dict[str, Undisturbed],
+    undisturbed: Callable[[str], Undisturbed],
     tmp_path: Path,
 ) -> None:
     """Again and again; workers that outlive their caller for a moment do no harm."""
-    expected, seconds = undisturbed[kind]
+    expected, seconds = undisturbed(kind)
     chance = random.Random(f"{kind} {victim}")  # noqa: S311 - no secret
     killed = finished = 0
     while killed < KILLS.get(kind, KILLS_OF_CONTAINERS):
@@ -244,11 +247,11 @@ def resize(disk: Path, size: int) -> None:
 def test_out_of_disk_and_resumed_on_a_larger_one(
     kind: str,
     slides: list[str],
-    undisturbed: dict[str, Undisturbed],
+    undisturbed: Callable[[str], Undisturbed],
     small_disk: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected, _ = undisturbed[kind]
+    expected, _ = undisturbed(kind)
     chance = random.Random(kind)  # noqa: S311 - no secret
     pages = sum(-(-len(data) // 4096) for data in expected.values())
     folder = small_disk / "out"

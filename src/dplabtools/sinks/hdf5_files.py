@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from dplabtools.errors import OutputError
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.foreign_attributes import clam_attributes, trident_attributes
 from dplabtools.sinks.containers import Contained, Items, one_size, sizes_of
-from dplabtools.sinks.hdf5_rows import Hdf5Rows, h5py_library, lay_out
+from dplabtools.sinks.hdf5_rows import Hdf5Rows, changed, close_ranks, h5py_library, lay_out
 from dplabtools.sinks.patch_columns import PatchColumns
 from dplabtools.sinks.run_folder import remove
 from dplabtools.sinks.slide_record import SlideRecord
@@ -39,6 +38,7 @@ class Hdf5File:
 
     slide: Contained
     _offsets: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _length: int = 0  # bytes of a patch
 
     @property
     def reserved(self) -> Path:
@@ -63,6 +63,7 @@ class Hdf5File:
         views = len(self.slide.plan.views)
         shape = (height, width, 3) if views == 1 else (views, height, width, 3)
         self._offsets = lay_out(self._aside, (len(self.slide.plan), *shape))
+        self._length = math.prod(shape)
 
     def place(self, rows: IntArray) -> Hdf5Rows:
         """Return where rows go."""
@@ -81,10 +82,9 @@ class Hdf5File:
             remove(self._aside)
             return {}
         try:
-            with h5py_library().File(self._aside, "r+") as file:
+            close_ranks(self._aside, self._offsets, rows, length=self._length)
+            with changed(self._aside) as file:
                 self._complete(file, rows)
-            with self._aside.open("rb") as file:
-                os.fsync(file.fileno())
             self._aside.replace(self.reserved)
         except OSError as error:
             msg = f"{self.reserved} cannot be written: {error}"
@@ -98,9 +98,6 @@ class Hdf5File:
     def _complete(self, file: Any, rows: IntArray) -> None:  # noqa: ANN401 - of h5py
         columns = PatchColumns.of(self.slide.plan, rows)
         images = file["imgs"]
-        for index, row in enumerate(rows.tolist()):
-            if index != row:  # those before it have failed
-                images[index] = images[row]
         images.resize(len(rows), axis=0)
         origins = columns.origins if len(columns.resolutions) > 1 else columns.origins[:, 0]
         corners = file.create_dataset("coords", data=origins.astype(np.int32))

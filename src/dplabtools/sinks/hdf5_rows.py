@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 from dplabtools._typing import IntArray, Picture
 from dplabtools.errors import OutputError
 from dplabtools.optional import optional
+from dplabtools.sinks.held_back import HeldBack
 from dplabtools.stages import stage
 
-__all__ = ["Hdf5Rows", "h5py_library", "lay_out"]
+__all__ = ["Hdf5Rows", "changed", "close_ranks", "h5py_library", "lay_out"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -50,9 +52,8 @@ class Hdf5Rows:
                 try:
                     for picture in pictures:
                         data = np.asarray(picture).reshape(-1)
-                        while len(data):
-                            written = os.pwrite(descriptor, data.data, offset)
-                            data, offset = data[written:], offset + written
+                        _write_at(descriptor, data.data, offset)
+                        offset += len(data)
                 finally:
                     os.close(descriptor)
             except OSError as error:
@@ -95,17 +96,78 @@ def lay_out(path: Path, shape: tuple[int, ...]) -> IntArray:
     properties.set_chunk((1, *shape[1:]))
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # a file does not tell when it was made
     space = h5py.h5s.create_simple(shape, (h5py.h5s.UNLIMITED, *shape[1:]))
+    with changed(path) as file:
+        dataset = h5py.h5d.create(file.id, b"imgs", h5py.h5t.STD_U8LE, space, properties)
+        if shape[0]:
+            dataset.chunk_iter(note)
+    return offsets
+
+
+@contextmanager
+def changed(path: Path) -> Generator[Any]:
+    """Open an HDF5 file, or make one, and change it at the end, or fail.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    h5py.File
+        Whose changes stay in memory until then: of a full disk HDF5 would die.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     try:
-        with h5py.File(path, "w") as file:
-            dataset = h5py.h5d.create(
-                file.id, b"imgs", h5py.h5t.STD_U8LE, space, properties
-            )
-            if shape[0]:
-                dataset.chunk_iter(note)
+        mode = "r+" if path.exists() else "w"
+        with closing(HeldBack(path)) as held:
+            with h5py_library().File(held, mode) as file:
+                yield file
+            held.apply()
     except OSError as error:
         raise _failed(str(path), error) from error
-    return offsets
+
+
+def close_ranks(path: Path, offsets: IntArray, rows: IntArray, *, length: int) -> None:
+    """Move rows to the front, in the place of others that are not kept.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    offsets : ndarray of int64, shape (n,)
+        Where each row begins, in bytes.
+    rows : ndarray of int64, shape (m,)
+        Rows that are kept, in order.
+    length : int
+        Bytes of each.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    try:
+        with path.open("r+b", buffering=0) as file:
+            for index, row in enumerate(rows.tolist()):
+                if index != row:
+                    data = os.pread(file.fileno(), length, int(offsets[row]))
+                    _write_at(file.fileno(), data, int(offsets[index]))
+    except OSError as error:
+        raise _failed(str(path), error) from error
+
+
+def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
 
 
 def _failed(path: str, error: OSError) -> OutputError:
