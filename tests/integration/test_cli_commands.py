@@ -278,18 +278,21 @@ def test_the_shell_completes(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_resolution_is_refused_on_resuming(run: Run, tmp_path: Path) -> None:
+def test_a_run_goes_on_only_as_it_was_begun(run: Run, tmp_path: Path) -> None:
     slide = make_slide(tmp_path / "a.svs", size=(768, 512), seed=3)
-    arguments = ("extract", slide, "--out", "o", *QUICK)
+    chance = ("--sampler", "random", "--num-patches", "7")
+    arguments = ("extract", slide, "--out", "o", *chance, *QUICK)
     assert run(*arguments, folder=tmp_path).returncode == 0
-    done = run(*arguments, "--resume", "--level", "1", folder=tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.glob("o/*.*")}
+    done = run(*arguments, "--resume", "--mpp", "1", folder=tmp_path)
     assert done.returncode == 1
-    assert "--config, --resume" in done.stderr
-    done = run(*arguments, "--resume", "--json", folder=tmp_path)
+    assert "other options: level-or-mpp (not given → 1.0) → resume with" in done.stderr
+    assert {file: file.read_bytes() for file in tmp_path.glob("o/*.*")} == before
+    done = run(*arguments, "--resume", "--json", folder=tmp_path)  # with the same seed
     assert done.returncode == 0, done.stderr
     (slide_record,) = RunRecord.from_json(done.stdout).slides
-    assert slide_record.status == "complete"
-    assert slide_record.written == len(list(tmp_path.glob("o/*.png")))
+    assert (slide_record.status, slide_record.written) == ("complete", 7)
+    assert len(list(tmp_path.glob("o/*.png"))) == 7
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dplabtools.cli.findings import Finding
+from dplabtools.cli.findings import Finding, State
 from dplabtools.engine.cores import container_cores, usable_cores
 from dplabtools.engine.slabs import Segment, available_memory
 from dplabtools.errors import NotEnoughMemoryError
@@ -21,8 +21,8 @@ _MB: Final = 1 << 20
 _GB: Final = 1 << 30
 _WORKER: Final = 300 * _MB  # what one takes, with its share of pixels
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - it is looked at, not written to
-_LITTLE_SHM: Final = _GB
 _FILES: Final = 1024
+_PAGE: Final = 4096  # bytes: one of each is touched
 
 
 def look_at_machine() -> Iterator[Finding]:
@@ -37,20 +37,21 @@ def look_at_machine() -> Iterator[Finding]:
     yield _small_run()
 
 
+def _finding(name: str, found: str, *, state: State = "good", remedy: str = "") -> Finding:
+    return Finding(topic="Machine", name=name, found=found, state=state, remedy=remedy)
+
+
 def _cores() -> Finding:
     machine, usable, limit = os.cpu_count() or 1, usable_cores(), container_cores()
     found = f"{usable} of {machine} may be used"
-    if limit is not None:
-        found += f", the container is given the time of {limit:g}"
-    if limit is not None and limit < machine:
-        return Finding(
-            topic="Machine",
-            name="cores",
-            found=found,
-            state="note",
-            remedy=f"--workers is {usable} by default; give the container more --cpus",
-        )
-    return Finding(topic="Machine", name="cores", found=found)
+    if limit is None or limit >= machine:
+        return _finding("cores", found)
+    return _finding(
+        "cores",
+        f"{found}: the container is given the time of {limit:g}",
+        state="note",
+        remedy=f"--workers is {usable} by default; give the container more --cpus",
+    )
 
 
 def _memory() -> Finding:
@@ -58,14 +59,13 @@ def _memory() -> Finding:
     wanted = workers * _WORKER
     found = f"{_size(room)} free, {workers} workers take about {_size(wanted)}"
     if room >= wanted:
-        return Finding(topic="Machine", name="memory", found=found)
-    return Finding(
-        topic="Machine",
-        name="memory",
-        found=found,
+        return _finding("memory", found)
+    fewer = max(1, room // _WORKER)
+    return _finding(
+        "memory",
+        found,
         state="note" if room >= _WORKER else "wrong",
-        remedy=f"use --workers {max(1, room // _WORKER)}, or give the machine or the "
-        f"container more memory",
+        remedy=f"use --workers {fewer}, or give the machine or the container more memory",
     )
 
 
@@ -79,28 +79,26 @@ def _slabs() -> Finding:
         kind = f"files in {tempfile.gettempdir()}"
     try:
         segment = Segment.create(64 * _MB)
-        segment.array((64 * _MB,))[::4096] = 1
+        segment.array((64 * _MB,))[::_PAGE] = 1
         segment.close()
     except (NotEnoughMemoryError, OSError) as error:
-        return Finding(
-            topic="Machine",
-            name="shared memory",
-            found=f"{kind}: {error}",
+        return _finding(
+            "shared memory",
+            f"{kind}: {error}",
             state="wrong",
             remedy="free some memory, or set DPLABTOOLS_SHM_DIR to a folder with room",
         )
-    return Finding(topic="Machine", name="shared memory", found=kind)
+    return _finding("shared memory", kind)
 
 
 def _dev_shm() -> Finding:
     usage = shutil.disk_usage(_SHM)
     found = f"{_size(usage.total)}, {_size(usage.free)} free"
-    if usage.free >= _LITTLE_SHM:
-        return Finding(topic="Machine", name=str(_SHM), found=found)
-    return Finding(
-        topic="Machine",
-        name=str(_SHM),
-        found=f"{found}: enough for dplabtools, too little for data loaders of PyTorch",
+    if usage.free >= _GB:
+        return _finding(str(_SHM), found)
+    return _finding(
+        str(_SHM),
+        f"{found}: enough for dplabtools, too little for data loaders of PyTorch",
         state="note",
         remedy="start the container with --shm-size=8g or --ipc=host; or iterate over "
         "StreamPatchExtractorPool without worker processes of the loader",
@@ -113,21 +111,19 @@ def _temporary() -> Finding:
         with tempfile.TemporaryFile() as file:
             file.write(b"\0" * _MB)
     except OSError as error:
-        return Finding(
-            topic="Machine",
-            name="temporary files",
-            found=f"cannot be written: {error}",
+        return _finding(
+            "temporary files",
+            f"cannot be written: {error}",
             state="wrong",
             remedy="set TMPDIR to a folder that can be written to, with some GB free",
         )
     free = shutil.disk_usage(folder).free
     found = f"{folder}, {_size(free)} free"
     if free >= _GB:
-        return Finding(topic="Machine", name="temporary files", found=found)
-    return Finding(
-        topic="Machine",
-        name="temporary files",
-        found=found,
+        return _finding("temporary files", found)
+    return _finding(
+        "temporary files",
+        found,
         state="note",
         remedy="set TMPDIR to a folder with some GB free: pixels go there when memory is "
         "short",
@@ -138,18 +134,12 @@ def _open_files() -> Finding:
     try:
         import resource
     except ImportError:
-        return Finding(topic="Machine", name="open files", found="no limit is known")
+        return _finding("open files", "no limit is known")
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = f"{limit:,} at a time"
     if limit >= _FILES:
-        return Finding(topic="Machine", name="open files", found=found)
-    return Finding(
-        topic="Machine",
-        name="open files",
-        found=found,
-        state="note",
-        remedy=f"ulimit -n {most}",
-    )
+        return _finding("open files", found)
+    return _finding("open files", found, state="note", remedy=f"ulimit -n {most}")
 
 
 def _small_run() -> Finding:
@@ -175,17 +165,14 @@ def _small_run() -> Finding:
                 chunk_timeout_s=60,
             )
     except Exception as error:  # noqa: BLE001 - whatever a broken machine comes up with
-        return Finding(
-            topic="Machine",
-            name="a small run",
-            found=f"failed: {error}",
+        return _finding(
+            "a small run",
+            f"failed: {error}",
             state="wrong",
             remedy="mend what is wrong above, if anything is; else report this",
         )
     seconds = time.perf_counter() - begun
-    return Finding(
-        topic="Machine", name="a small run", found=f"well, in {seconds:.1f} s by one worker"
-    )
+    return _finding("a small run", f"well, in {seconds:.1f} s by one worker")
 
 
 def _size(nbytes: float) -> str:

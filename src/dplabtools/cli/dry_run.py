@@ -17,6 +17,7 @@ from dplabtools.cli.console import table_console
 from dplabtools.cli.extraction_run import Request, place_all, write_files
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.remedies import error_record, in_brief
+from dplabtools.engine.cores import usable_cores
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock
@@ -113,7 +114,7 @@ def estimate(request: Request) -> Estimate:
         patches={each.wsi_file: counts.get(each.wsi_file, 0) for each in request.inputs},
         sampled=sampled,
         nbytes=round(nbytes * share),
-        seconds=work * share / request.work.processes,
+        seconds=work * share / min(request.work.processes, usable_cores()),
         placing_seconds=placing_seconds,
         failures=tuple(ledger.failures),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.cli.run_account import Beginning, manifest_ids_in, run_record
+from dplabtools.errors import ResumeError
 from dplabtools.extraction.progress import Progress
-from dplabtools.records.run_record import RunRecord
+from dplabtools.records.run_record import RUN_FILE, RunRecord
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.slide_record import read_records
 from dplabtools.slides.patches import (
@@ -30,10 +31,24 @@ from dplabtools.slides.patches import (
     PatchesMock,
 )
 
-__all__ = ["Request", "Written", "carry_out", "place_all", "write_files"]
+__all__ = [
+    "Request",
+    "Written",
+    "carry_out",
+    "earlier_options",
+    "place_all",
+    "save_options",
+    "write_files",
+]
 
 _JPEG = ("jpg", "jpeg", "jpe", "jfif")
 _QUALITY = 90
+_MAY_DIFFER = frozenset(  # where a run goes on
+    {
+        *("slides", "slides-csv", "out", "proc-num-workers", "thread-num-workers"),
+        *("chunk-timeout-s", "on-error", "print-messages"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +160,19 @@ def carry_out(request: Request) -> RunRecord:
     )
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
     request.out.mkdir(parents=True, exist_ok=True)
-    keep_masks = request.files.resume and _same_tissue(request)
+    if request.files.resume:
+        _check_resumable(request)
+    (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
     save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
     written = None
     interrupted = False
     try:
-        place_all(request, ledger, masks=request.out / "masks", keep_masks=keep_masks)
+        place_all(
+            request,
+            ledger,
+            masks=request.out / "masks",
+            keep_masks=request.files.resume,
+        )
         written = write_files(
             request, list(ledger.patches.values()), ledger, out=request.out
         )
@@ -246,12 +268,30 @@ def _arguments(request: Request) -> dict[str, Any]:
     }
 
 
-def _same_tissue(request: Request) -> bool:
-    """Tell whether masks in the folder were made with the options of today."""
-    file = request.out / CONFIG_FILE
-    earlier = read_config(file) if file.exists() else {}
-    names = [field.name.replace("_", "-") for field in fields(request.tissue)]
-    return all(earlier.get(name) == request.parameters.get(name) for name in names)
+def earlier_options(out: Path) -> dict[str, Any]:
+    """Return the options of the run that a folder is of; none if it is of none."""
+    file = out / CONFIG_FILE
+    return read_config(file) if file.exists() else {}
+
+
+def _check_resumable(request: Request) -> None:
+    """Raise if a run would go on otherwise than it was begun.
+
+    Raises
+    ------
+    ResumeError
+        Before anything is written; it names the options.
+    """
+    earlier, now = earlier_options(request.out), request.parameters
+    names = sorted((earlier.keys() | now.keys()) - _MAY_DIFFER) if earlier else []
+    changed = [
+        f"{name} ({earlier.get(name, 'not given')} → {now.get(name, 'not given')})"
+        for name in names
+        if earlier.get(name) != now.get(name)
+    ]
+    if changed:
+        msg = f"{request.out} was begun with other options: {', '.join(changed)}"
+        raise ResumeError(msg)
 
 
 def _resampling_mode(request: Request) -> str | None:

@@ -193,12 +193,20 @@ def check_placing(
     )
 
 
-def with_seed(options: PlacingOptions) -> PlacingOptions:
-    """Return options whose patches are the same again, by a seed if they need one."""
+def with_seed(options: PlacingOptions, *, earlier: int | None) -> PlacingOptions:
+    """Return options whose patches are the same again, by a seed if they need one.
+
+    Parameters
+    ----------
+    options : PlacingOptions
+        As given.
+    earlier : int or None
+        Seed of the run that is gone on with.
+    """
     chance = options.sampler in (Sampler.RANDOM, Sampler.POISSON_DISK)
     if not chance or options.seed is not None:
         return options
-    return replace(options, seed=secrets.randbits(32))
+    return replace(options, seed=secrets.randbits(32) if earlier is None else earlier)
 
 
 def _require(fulfilled: object, message: str) -> None:
