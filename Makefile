@@ -53,8 +53,9 @@ bench: $(VENV)/.dev  ## Measure pools, readers and locations
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html
 
-figures: $(VENV)/.dev  ## Draw the figures of the documentation again
+figures: $(VENV)/.dev  ## Draw the figures of the documentation again, and list the options
 	$(BIN)/python docs/figures
+	$(BIN)/python docs/command_reference.py
 
 clean:  ## Remove everything that was made, the environment too
 	rm -rf $(VENV) docs/_build dist build dplabtools-demo .benchmarks .hypothesis

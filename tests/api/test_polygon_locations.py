@@ -127,7 +127,11 @@ def test_parameters_are_told_in_a_few_words(
     assert info["included_labels"] == ["left"]
 
 
-PLACING = [name for name in classes.__all__ if re.search("(Grid|Random|Disk|Custom)Patches(Pool)?$", name)]
+PLACING = [
+    name
+    for name in classes.__all__
+    if re.search("(Grid|Random|Disk|Custom)Patches(Pool)?$", name)
+]
 
 
 @pytest.mark.parametrize("kind", [getattr(classes, name) for name in PLACING])

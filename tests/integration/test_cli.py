@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -182,10 +183,14 @@ def test_a_log_gets_plain_lines(run: Run, slides: Path, tmp_path: Path) -> None:
     assert "left" in done.stderr.splitlines()[-1]
 
 
-def test_a_terminal_gets_a_moving_bar(slides: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("coloured", [True, False])
+def test_a_terminal_gets_a_moving_bar(
+    slides: Path, tmp_path: Path, *, coloured: bool
+) -> None:
     here, there = pty.openpty()
     arguments = ["extract", str(slides / "a.svs"), "--out", "o", *QUICK]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    environment |= {} if coloured else {"NO_COLOR": "1"}
     with subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=tmp_path,
@@ -201,6 +206,7 @@ def test_a_terminal_gets_a_moving_bar(slides: Path, tmp_path: Path) -> None:
     os.close(here)
     assert process.returncode == 0
     assert b"\x1b[" in shown
+    assert bool(re.search(rb"\x1b\[(\d+;)*[34][0-8]", shown)) is coloured
     assert b"patches" in shown
     assert b"/s" in shown
 

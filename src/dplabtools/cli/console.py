@@ -6,9 +6,9 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
 
@@ -26,8 +26,21 @@ __all__ = [
     "with_remedy",
 ]
 
-Tell: TypeAlias = Callable[[int, int, str], None]
-"""Takes what is done, what there is to do, and the same in words."""
+
+class Tell(Protocol):
+    """What a step tells how far it has come."""
+
+    def __call__(self, done: int, total: int, words: str = "", /) -> None:
+        """Show it.
+
+        Parameters
+        ----------
+        done, total : int
+            What is done, and what there is to do.
+        words : str
+            The same in words; of slides, if there are none.
+        """
+
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -109,8 +122,11 @@ def step(title: str) -> Generator[Tell]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=None, words="")
 
-        def tell(done: int, total: int, words: str) -> None:
-            bar.update(task, completed=done, total=total, words=words)
+        begun = time.monotonic()
+
+        def tell(done: int, total: int, words: str = "", /) -> None:
+            shown = words or _slides(done, total, begun)
+            bar.update(task, completed=done, total=total, words=shown)
 
         yield tell
 
@@ -126,14 +142,24 @@ class _LogLines:
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._last = time.monotonic()
+        self._begun = self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int, words: str) -> None:
+    def __call__(self, done: int, total: int, words: str = "", /) -> None:
         now = time.monotonic()
         if done >= total or now - self._last >= _LOG_INTERVAL_S:
             self._last = now
-            sys.stderr.write(f"{self._title}: {words}\n")
+            shown = words or _slides(done, total, self._begun)
+            sys.stderr.write(f"{self._title}: {shown}\n")
             sys.stderr.flush()
+
+
+def _slides(done: int, total: int, begun: float) -> str:
+    """Return how many slides are done, and how long the others will take."""
+    from dplabtools.extraction.progress import duration
+
+    left = (time.monotonic() - begun) * (total - done) / done if done else None
+    told = "time left unknown" if left is None else f"{duration(left)} left"
+    return f"{done:,}/{total:,} slides, {told}"
 
 
 def with_remedy(error: Exception) -> str:

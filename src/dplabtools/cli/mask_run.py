@@ -85,7 +85,7 @@ def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
                     ledger.fail(slide, result)
                 else:
                     shares[slide] = result
-                tell(done, len(names), f"{done:,}/{len(names):,} slides")
+                tell(done, len(names))
     finally:
         pool.shutdown(cancel_futures=True)
     outcomes = [

@@ -56,7 +56,7 @@ def make_masks(
             slides = zip(ledger.inputs, results, strict=True)
             for done, (each, result) in enumerate(slides, 1):
                 _enter(ledger, each, result, mask=each.mask or made[each.wsi_file])
-                tell(done, len(names), f"{done:,}/{len(names):,} slides")
+                tell(done, len(names))
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -247,8 +247,7 @@ def place(ledger: Ledger, placing: Placing) -> None:
     with step("locations") as tell:
 
         def say(progress: Progress) -> None:
-            done, total = progress.slides_done, progress.slides_total
-            tell(done, total, f"{done:,}/{total:,} slides")
+            tell(progress.slides_done, progress.slides_total)
 
         pool = pool_of(**arguments, progress=say)
     ledger.enter(pool.errors)
@@ -289,7 +288,7 @@ def read_placed(ledger: Ledger, foreign: Foreign) -> None:
                 )
             except DplabError as error:
                 ledger.fail(each.wsi_file, error)
-            tell(done, count, f"{done:,}/{count:,} slides")
+            tell(done, count)
 
 
 def _warn_of_enlarging(ledger: Ledger, level_or_mpp: float) -> None:

@@ -61,8 +61,4 @@ def make_report(run_dir: Path, *, seed: int = 0) -> Path:
     from dplabtools.report.write import write_report
 
     with step("report") as tell:
-
-        def say(done: int, total: int) -> None:
-            tell(done, total, f"{done:,}/{total:,} slides")
-
-        return write_report(run_dir, settings=config.snapshot(), seed=seed, tell=say)
+        return write_report(run_dir, settings=config.snapshot(), seed=seed, tell=tell)

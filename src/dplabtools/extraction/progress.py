@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeAlias
 
 from dplabtools.errors import ParameterTypeError
 
-__all__ = ["Progress", "ProgressArgument", "ProgressClock", "reporter"]
+__all__ = ["Progress", "ProgressArgument", "ProgressClock", "duration", "reporter"]
 
 _INTERVAL_S = 0.2
 _LINE_INTERVAL_S = 10.0  # where lines cannot be overwritten: in a log
@@ -51,7 +51,7 @@ class Progress:
         return (
             f"{self.done:,}/{self.total:,} patches, "
             f"{self.slides_done:,}/{self.slides_total:,} slides, {self.rate:,.0f}/s, "
-            + ("time left unknown" if left is None else f"{_duration(left)} left")
+            + ("time left unknown" if left is None else f"{duration(left)} left")
         )
 
 
@@ -193,7 +193,7 @@ class ProgressClock:
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a length of time as a clock would show it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
