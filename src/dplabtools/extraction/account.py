@@ -11,12 +11,15 @@ from dplabtools.engine.base import Outcome
 from dplabtools.errors import SlideError, WorkerError
 from dplabtools.extraction.plan import Reading, rows_outside
 from dplabtools.extraction.source import Chunk
+from dplabtools.readers.base import SlideIndex
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["Account"]
+
+_INDEX_BYTES = 64 << 20
 
 
 class Account:
@@ -39,6 +42,9 @@ class Account:
         For each slide, the process that was last at it.
     seconds : list of float
         For each slide, how long workers were at it, all together.
+    indexes : dict of int to SlideIndex
+        What workers need not find out again of each slide: up to 64 MB of it, as every
+        worker gets all.
     profile : Profile
         Where the time went.
     """
@@ -50,10 +56,18 @@ class Account:
         ]
         self.pids = [0] * len(tables)
         self.seconds = [0.0] * len(tables)
+        self.indexes: dict[int, SlideIndex] = {}
         self.profile = Profile()
         self._tables = tables
         self._skip_errors = skip_errors
         self._failures: list[list[Failure]] = [[] for _ in tables]
+
+    def note_index(self, slide: int, index: SlideIndex | None) -> None:
+        """Keep what was found out about a slide, if there is room."""
+        if index is not None:
+            held = sum(each.nbytes for each in self.indexes.values())
+            if held + index.nbytes <= _INDEX_BYTES:
+                self.indexes[slide] = index
 
     def planned(self) -> list[SlidePlan]:
         """Return the plans of the slides that could be planned."""
@@ -111,6 +125,7 @@ class Account:
         if outcome.error is None:
             failed = list(outcome.result.failed)
             self.profile.add(outcome.pid, outcome.result.seconds)
+            self.profile.add_tiles(chunk.slide, outcome.result.tiles)
             self.seconds[chunk.slide] += sum(outcome.result.seconds.values())
         else:
             error = self.named(outcome.error, chunk.slide)

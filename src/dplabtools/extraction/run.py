@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,6 +110,7 @@ class Extraction:
             account.pids[slide] = outcome.pid
             try:
                 facts: SlideFacts = outcome.value()
+                account.note_index(slide, facts.index)
                 account.plans[slide] = plan_slide(
                     slide,
                     table,
@@ -121,10 +122,14 @@ class Extraction:
                 account.fail_slide(slide, error, attempts=outcome.attempts)
                 clock.advance(patches=len(table), slides=1)
 
-    def work(self) -> ReadChunk:
-        """Return what workers do with chunks."""
+    def work(self, account: Account) -> ReadChunk:
+        """Return what workers do with chunks of the slides that have been planned."""
+        specs = [
+            replace(spec, index=account.indexes.get(slide))
+            for slide, spec in enumerate(self._specs())
+        ]
         return ReadChunk(
-            slides=self._specs(),
+            slides=tuple(specs),
             reading=self.reading,
             threads=self.threads,
             skip_errors=self.skip_errors,
@@ -209,7 +214,7 @@ class Extraction:
             if not left[slide]:
                 sink.finish(plan, account.delivered[slide])
                 clock.advance(slides=1)
-        for outcome in run(engine, self.work(), chunks, segments=sink.segments):
+        for outcome in run(engine, self.work(account), chunks, segments=sink.segments):
             chunk = chunks[outcome.index]
             account.note(chunk, outcome)
             left[chunk.slide] -= 1

@@ -15,6 +15,7 @@ from dplabtools.errors import DplabError, SlideReadError
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.stored import stored_regions
@@ -41,10 +42,13 @@ class SlideSpec:
         The file.
     extra_mpps : tuple of float
         Resolutions that whole-slide resampling prepares for.
+    index : SlideIndex or None
+        What was found out about the file when it was opened before.
     """
 
     path: str
     extra_mpps: tuple[float, ...] = ()
+    index: SlideIndex | None = None
 
     def open(self, reading: Reading) -> Slide:
         """Open the slide."""
@@ -53,6 +57,7 @@ class SlideSpec:
             settings=reading.settings,
             resampling_mode=reading.mode,
             extra_mpps=self.extra_mpps,
+            index=self.index,
         )
 
 
@@ -66,10 +71,13 @@ class SlideFacts:
         Its levels.
     icc_profile : bytes or None
         Its colour profile.
+    index : SlideIndex or None
+        What workers need not find out again.
     """
 
     pyramid: Pyramid
     icc_profile: bytes | None
+    index: SlideIndex | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,11 @@ class InspectSlide:
     def __call__(self, spec: SlideSpec) -> SlideFacts:
         """Open a slide and close it again."""
         with spec.open(self.reading) as slide:
-            return SlideFacts(pyramid=slide.pyramid, icc_profile=slide.reader.icc_profile)
+            return SlideFacts(
+                pyramid=slide.pyramid,
+                icc_profile=slide.reader.icc_profile,
+                index=slide.index,
+            )
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -137,10 +149,13 @@ class ChunkReport:
         Row and error of each patch that was not delivered.
     seconds : mapping of str to float
         Time spent, by stage.
+    tiles : tuple of ndarray of int64
+        Numbers of the stored tiles that were decoded, by the native reader.
     """
 
     failed: tuple[tuple[int, Exception], ...]
     seconds: Mapping[str, float]
+    tiles: tuple[IntArray, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +221,18 @@ class ReadChunk:
             are always raised: they are not the fault of a slide.
         """
         failed: list[tuple[int, Exception]] = []
+        tiles: list[IntArray] = []
         slide = self._slide(chunk.slide)
         for group in groups(chunk.sizes, views=len(chunk.views)):
             rest, left = self._pass_on(slide, chunk, group)
             if left:
-                failed += self._deliver_all(slide, rest, left)
+                failed += self._deliver_all(slide, rest, left, tiles=tiles)
             chunk.place.flush()
         chunk.place.commit()
         return ChunkReport(
             failed=tuple((int(chunk.rows[item]), error) for item, error in failed),
             seconds=drain(),
+            tiles=tuple(tiles),
         )
 
     def _pass_on(
@@ -242,17 +259,17 @@ class ReadChunk:
         return rest, left
 
     def _deliver_all(
-        self, slide: Slide, chunk: Chunk, group: Sequence[int]
+        self, slide: Slide, chunk: Chunk, group: Sequence[int], *, tiles: list[IntArray]
     ) -> list[tuple[int, Exception]]:
         """Let all threads deliver a group; return the items that failed."""
         if reads_together(slide, chunk.views):
-            return self._deliver_together(slide, chunk, group)
+            return self._deliver_together(slide, chunk, group, tiles=tiles)
         parts = self._share(lambda items: self._deliver(slide, chunk, items), group)
         failed = [failure for part in parts for failure in part]
         return sorted(failed, key=lambda each: each[0])
 
     def _deliver_together(
-        self, slide: Slide, chunk: Chunk, group: Sequence[int]
+        self, slide: Slide, chunk: Chunk, group: Sequence[int], *, tiles: list[IntArray]
     ) -> list[tuple[int, Exception]]:
         """Read all patches at once, straight to where they go if that is possible."""
         items, views = np.array(group), len(chunk.views)
@@ -269,6 +286,7 @@ class ReadChunk:
                 chunk.origins[items],
                 canvas=canvas,
                 threads=self._threads(),
+                decoded=tiles,
             )
         if errors and not self.skip_errors:
             raise errors[min(errors)]

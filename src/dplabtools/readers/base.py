@@ -25,7 +25,9 @@ from dplabtools.records.canvas import Canvas
 __all__ = [
     "BatchReader",
     "Colour",
+    "IndexedReader",
     "ScanInfo",
+    "SlideIndex",
     "SlideReader",
     "StoredReader",
     "check_level",
@@ -160,6 +162,30 @@ class SlideReader(Protocol):
     ) -> None: ...
 
 
+class SlideIndex(Protocol):
+    """What a reader had to find out about a file; sent to other processes as it is."""
+
+    @property
+    def library(self) -> str:
+        """Name of the reader that it is for."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Size, roughly."""
+        ...
+
+
+@runtime_checkable
+class IndexedReader(SlideReader, Protocol):
+    """A reader that need not look at a file again if it is given what it found out."""
+
+    @property
+    def index(self) -> SlideIndex:
+        """What there is to know of the file."""
+        ...
+
+
 @runtime_checkable
 class BatchReader(SlideReader, Protocol):
     """A reader for which many regions at once are less work than one after the other."""
@@ -171,6 +197,7 @@ class BatchReader(SlideReader, Protocol):
         canvas: Canvas,
         *,
         threads: ThreadPoolExecutor | None = None,
+        decoded: list[IntArray] | None = None,
     ) -> dict[int, SlideReadError]:
         """Read many regions, each straight to where it is needed.
 
@@ -186,6 +213,9 @@ class BatchReader(SlideReader, Protocol):
             Filled with RGB, a picture for each region; its size is in pixels of `level`.
         threads : ThreadPoolExecutor, optional
             Share the work. The caller is none of them.
+        decoded : list, optional
+            Gets arrays of numbers, one for each time that a stored tile was decoded; of
+            the same tile it is always the same.
 
         Returns
         -------

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import UnsupportedSlideError
-from dplabtools.readers.base import Colour, SlideReader, slide_file
+from dplabtools.readers.base import Colour, SlideIndex, SlideReader, slide_file
 from dplabtools.settings import Settings
 
 __all__ = ["Refusal", "open_explained", "open_reader"]
@@ -53,7 +53,9 @@ class Refusal:
     reason: str
 
 
-def open_reader(path: StrPath, *, settings: Settings) -> SlideReader:
+def open_reader(
+    path: StrPath, *, settings: Settings, index: SlideIndex | None = None
+) -> SlideReader:
     """Open a slide with the library that the settings name.
 
     Parameters
@@ -65,6 +67,8 @@ def open_reader(path: StrPath, *, settings: Settings) -> SlideReader:
         that it understands, else OpenSlide, else tiffslide if it is installed and the
         file is a TIFF, else Pillow, if the file is an ordinary picture; with
         ``"tiffopenslide"`` tiffslide, else OpenSlide. ``background``.
+    index : SlideIndex, optional
+        What the reader that opened the file with these settings before found out.
 
     Returns
     -------
@@ -78,6 +82,8 @@ def open_reader(path: StrPath, *, settings: Settings) -> SlideReader:
     UnsupportedSlideError
         If none of the libraries opens it; the message says what each has against it.
     """
+    if index is not None:
+        return _INDEXED[index.library](slide_file(path), settings.background, index)
     reader, refusals = open_explained(path, settings=settings)
     if refusals:
         reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
@@ -141,10 +147,14 @@ def _check_worth_trying(library: str, file: str, *, asked: str) -> None:
                 raise UnsupportedSlideError(msg)
 
 
-def _open_native(file: str, background: Colour) -> SlideReader:
+def _open_native(
+    file: str, background: Colour, index: SlideIndex | None = None
+) -> SlideReader:
+    from dplabtools.readers.native_tiff.index import TiffIndex
     from dplabtools.readers.native_tiff.reader import NativeTiffReader
 
-    return NativeTiffReader(file, background=background)
+    known = index if isinstance(index, TiffIndex) else None
+    return NativeTiffReader(file, background=background, index=known)
 
 
 def _open_openslide(file: str, background: Colour) -> SlideReader:
@@ -173,4 +183,7 @@ _OPENERS: Final[Mapping[str, _Opener]] = {
     "openslide": _open_openslide,
     "tiffslide": _open_tiffslide,
     "pillow": _open_pillow,
+}
+_INDEXED: Final[Mapping[str, Callable[[str, Colour, SlideIndex], SlideReader]]] = {
+    "native": _open_native,
 }

@@ -40,6 +40,7 @@ def read_regions(
     *,
     canvas: Canvas,
     threads: ThreadPoolExecutor | None = None,
+    decoded: list[IntArray] | None = None,
 ) -> dict[int, Exception]:
     """Read many regions, each straight to where it is needed.
 
@@ -58,6 +59,8 @@ def read_regions(
         Filled with RGB: the first region at each resolution, then the second, ...
     threads : ThreadPoolExecutor, optional
         Share the work. The caller is none of them.
+    decoded : list, optional
+        Gets the numbers of the tiles that were decoded; see `BatchReader.read_into`.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def read_regions(
     inside[list(errors)] = False
     for items in _parts(sources, canvas.sizes, np.flatnonzero(inside)):
         part = _Part(slide, sources, items, canvas=canvas)
-        errors.update(part.read(origins, threads))
+        errors.update(part.read(origins, threads, decoded))
     return errors
 
 
@@ -112,7 +115,10 @@ class _Part:
         return targets
 
     def read(
-        self, origins: IntArray, threads: ThreadPoolExecutor | None
+        self,
+        origins: IntArray,
+        threads: ThreadPoolExecutor | None,
+        decoded: list[IntArray] | None,
     ) -> Mapping[int, Exception]:
         """Fill all pictures; return the errors."""
         errors: dict[int, Exception] = {}
@@ -124,7 +130,9 @@ class _Part:
         for level, views in views_of.items():
             corners = np.concatenate([origins[self._items, view] for view in views])
             canvas = Canvas.joined([self._targets[view] for view in views])
-            failed = reader.read_into(corners, level, canvas, threads=threads)
+            failed = reader.read_into(
+                corners, level, canvas, threads=threads, decoded=decoded
+            )
             for place, error in sorted(failed.items()):
                 errors.setdefault(int(self._items[place % len(self._items)]), error)
         self._resample_all(threads, failed=errors)

@@ -17,7 +17,13 @@ from dplabtools.errors import MissingMppError, ParameterError, ResolutionError
 from dplabtools.geometry.boxes import check_region
 from dplabtools.geometry.pyramid import Pyramid, Source, check_resampling
 from dplabtools.geometry.resolution import Mpp, Resolution
-from dplabtools.readers.base import BatchReader, SlideReader, slide_file
+from dplabtools.readers.base import (
+    BatchReader,
+    IndexedReader,
+    SlideIndex,
+    SlideReader,
+    slide_file,
+)
 from dplabtools.readers.metadata import resolved_mpp
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.pixels import read_clipped
@@ -50,6 +56,8 @@ class Slide:
         region is a part of the whole level, resampled; its pixels lie on one grid.
     extra_mpps : sequence of float
         The mpps that will be asked for, with ``"wsi"``.
+    index : SlideIndex, optional
+        Of this very file, from `index`: it is opened at once then.
 
     Attributes
     ----------
@@ -91,6 +99,7 @@ class Slide:
         settings: Settings,
         resampling_mode: str | None = None,
         extra_mpps: Sequence[float] = (),
+        index: SlideIndex | None = None,
     ) -> None:
         check_resampling(resampling_mode)
         self.path = slide_file(path)
@@ -98,7 +107,7 @@ class Slide:
         self.extra_mpps = _checked_mpps(extra_mpps, mode=resampling_mode, slide=self.name)
         self.resampling_mode = resampling_mode
         self.settings = settings
-        self.reader: SlideReader = open_reader(path, settings=settings)
+        self.reader: SlideReader = open_reader(path, settings=settings, index=index)
         self.batch_reader = self.reader if isinstance(self.reader, BatchReader) else None
         try:
             self._examine()
@@ -128,6 +137,11 @@ class Slide:
         check_filter(self.settings.resampling_filter, mode=self.resampling_mode)
         for mpp in self.extra_mpps:
             self.pyramid.check_mpp(mpp, self.settings)
+
+    @property
+    def index(self) -> SlideIndex | None:
+        """What another process needs not find out again; None if there is no such thing."""
+        return self.reader.index if isinstance(self.reader, IndexedReader) else None
 
     def with_settings(self, settings: Settings) -> Slide:
         """Return the same open slide, read by other margins, ranges and filter.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from dplabtools._typing import IntArray
 from dplabtools.notebook import facts_card, never_raises, rows_table
 
 __all__ = ["Profile"]
@@ -36,6 +39,32 @@ class Profile:
     plan: float = 0.0
     caller: float = 0.0
     total: float = 0.0
+    _tiles: dict[int, list[IntArray]] = field(default_factory=dict, repr=False)
+
+    def add_tiles(self, slide: int, tiles: Iterable[IntArray]) -> None:
+        """Add the numbers of the tiles of a slide that a worker decoded."""
+        self._tiles.setdefault(slide, []).extend(tiles)
+
+    @property
+    def tiles_decoded(self) -> int:
+        """How often the native reader decoded a stored tile."""
+        return sum(len(part) for parts in self._tiles.values() for part in parts)
+
+    @property
+    def tiles_distinct(self) -> int:
+        """How many tiles these are."""
+        slides = [np.concatenate(parts) for parts in self._tiles.values() if parts]
+        return sum(len(np.unique(numbers)) for numbers in slides)
+
+    @property
+    def excess(self) -> float:
+        """How much more was decoded than if no tile had been decoded twice.
+
+        0.1 is a tenth more. Tiles at the border of chunks are decoded by two workers, or
+        by one that no longer had them.
+        """
+        distinct = self.tiles_distinct
+        return self.tiles_decoded / distinct - 1 if distinct else 0.0
 
     def add(self, pid: int, seconds: Mapping[str, float]) -> None:
         """Add what a worker spent."""
@@ -95,6 +124,8 @@ class Profile:
             "planning": f"{self.plan:.2f}" if self.plan else "",
             "the caller's": f"{self.caller:.2f}" if self.caller else "",
             "workers": len(self.workers),
+            "tiles decoded": f"{self.tiles_decoded:,}" if self.tiles_decoded else "",
+            "of them again": f"{self.excess:.1%}" if self.tiles_decoded else "",
             "advice": self.advice,
         }
         below = rows_table(("stage", "seconds of all workers", "share"), rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import tifffile
@@ -109,11 +109,19 @@ class TiffIndex:
         Colour profile of level 0.
     """
 
+    library: ClassVar[str] = "native"
+
     file_bytes: int
     levels: tuple[TiledLevel, ...]
     associated: Mapping[str, int]
     properties: Mapping[str, str]
     icc_profile: bytes | None
+
+    @property
+    def nbytes(self) -> int:
+        """Size, roughly: that of its arrays and of the colour profile."""
+        arrays = sum(level.offsets.nbytes + level.counts.nbytes for level in self.levels)
+        return arrays + len(self.icc_profile or b"")
 
 
 class _RefusalError(Exception):

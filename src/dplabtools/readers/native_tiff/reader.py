@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,6 +36,7 @@ from dplabtools.records.canvas import Canvas
 __all__ = ["NativeTiffReader"]
 
 _SHARE = 8  # tiles that a thread takes at once, at least
+_LEVEL_BIT = 48  # of the numbers that tell tiles of all levels apart
 _SHARES = 16  # into which the tiles of a call are cut, at most
 
 
@@ -83,6 +84,11 @@ class NativeTiffReader:
         self._file: _File | None = file
 
     @property
+    def index(self) -> TiffIndex:
+        """Where the tiles lie."""
+        return self._index
+
+    @property
     def native(self) -> TiffIndex | None:
         """Where the tiles lie; None after `close`."""
         return None if self._file is None else self._index
@@ -120,6 +126,7 @@ class NativeTiffReader:
         canvas: Canvas,
         *,
         threads: ThreadPoolExecutor | None = None,
+        decoded: list[IntArray] | None = None,
     ) -> dict[int, SlideReadError]:
         """Read many regions; see `BatchReader.read_into`."""
         check_level(level, count=len(self.sizes), slide=self._name)
@@ -146,6 +153,8 @@ class NativeTiffReader:
         else:
             futures = [threads.submit(job.run, *share) for share in shares]
             results = [future.result() for future in futures]
+        if decoded is not None:
+            decoded.append(np.array(job.decoded, dtype=np.int64) | level << _LEVEL_BIT)
         return {item: error for errors in results for item, error in errors.items()}
 
     def stored_jpegs(
@@ -234,6 +243,7 @@ class _Job:
     stored: TiledLevel
     plan: TilePlan
     copier: Copier
+    decoded: list[int] = field(default_factory=list)
 
     def run(self, first: int, last: int) -> dict[int, SlideReadError]:
         """Decode some of the tiles; return an error for each rectangle that lacks one."""
@@ -259,14 +269,14 @@ class _Job:
         key = (*self.key, number)
         kept = TILES.take(key)
         if kept is None:
-            pixels = self._decoded(number)
+            pixels = self._decode(number)
         else:
             pixels, before = kept
             around |= before
         self.copier.copy(pixels, *copies)
         TILES.keep(key, pixels, around)
 
-    def _decoded(self, number: int) -> Pixels:
+    def _decode(self, number: int) -> Pixels:
         codec = self.stored.codec
         count = int(self.stored.counts[number])
         if not 0 < count <= longest_tile(codec):
@@ -279,6 +289,7 @@ class _Job:
         except BaseException:
             TILES.give_back(pixels)
             raise
+        self.decoded.append(number)
         return pixels
 
 

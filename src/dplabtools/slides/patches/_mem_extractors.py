@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,9 +76,13 @@ class _Pictures:
     def of(cls, table: PatchTable, *, reading: Reading, threads: int) -> _Pictures:
         """Open the slide to see what it is like."""
         spec = SlideSpec(path=table.slide, extra_mpps=reading.extra_mpps(table))
-        pyramid = InspectSlide(reading=reading)(spec).pyramid
+        facts = InspectSlide(reading=reading)(spec)
         return cls(
-            table=table, reading=reading, spec=spec, pyramid=pyramid, threads=threads
+            table=table,
+            reading=reading,
+            spec=replace(spec, index=facts.index),
+            pyramid=facts.pyramid,
+            threads=threads,
         )
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[Pixels], str]]:

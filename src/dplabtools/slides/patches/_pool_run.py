@@ -17,6 +17,7 @@ from dplabtools.extraction.progress import ProgressArgument, ProgressClock, repo
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.notebook import never_raises
+from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.records.failure import Failure
 from dplabtools.records.profile import Profile
 from dplabtools.sinks.base import Sink
@@ -33,7 +34,11 @@ from dplabtools.slides.patches._request import (
 __all__ = ["ExtractorPool", "OnError", "PoolOptions", "PoolRun"]
 
 OnError = Literal["raise", "skip"]
-_PRELOAD = ("dplabtools.extraction.source", "dplabtools.readers.openslide")
+_PRELOAD = (
+    "dplabtools.extraction.source",
+    "dplabtools.readers.openslide",
+    "dplabtools.readers.native_tiff.reader",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +110,14 @@ class PoolRun:
             workers=self.processes,
             ahead=ahead,
             timeout_s=self.timeout_s,
-            preload=_PRELOAD,
+            preload=(*_PRELOAD, *self._compiled()),
         )
+
+    def _compiled(self) -> list[str]:
+        """Return the modules of compiled functions that pay in a run of this size."""
+        patches = sum(map(len, self.tables))
+        functions = [COPYING] if self.reading.mode is None else [COPYING, RESIZING]
+        return [each.module for each in functions if patches > each.after]
 
     def into(self, sink: Sink) -> Account:
         """Extract all patches to a sink."""

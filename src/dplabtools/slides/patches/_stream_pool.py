@@ -185,7 +185,7 @@ class StreamPatchExtractorPool:
                 account, wanted, options=self._options, engine=engine, clock=clock
             )
             stack.callback(stream.close)
-            engine.begin(extraction.work(), segments=stream.segments)
+            engine.begin(extraction.work(account), segments=stream.segments)
             account.profile.plan = time.monotonic() - started
             for batch in stream:
                 handed = time.monotonic()

@@ -1,0 +1,93 @@
+"""A slide is looked at once, and workers are told."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dplabtools.engine.serial import SerialEngine
+from dplabtools.extraction import account as accounts
+from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.run import Extraction
+from dplabtools.geometry.resolution import Level
+from dplabtools.readers.native_tiff import reader as native
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.settings import Settings
+from dplabtools.sinks.memory import MemorySink
+
+
+def extraction(file: Path) -> Extraction:
+    rows = [((x, y), (100, 90), "a") for y in (10, 300, 600) for x in range(0, 900, 70)]
+    table = PatchTable.from_rows(rows, slide=str(file), resolution=Level(0))
+    reading = Reading(views=None, mode=None, settings=Settings(slide_library="native"))
+    return Extraction(
+        tables=[table, table], reading=reading, workers=2, threads=1, skip_errors=False
+    )
+
+
+def run(extraction: Extraction) -> accounts.Account:
+    clock = ProgressClock(None, total=78, slides=2)
+    return extraction.run(SerialEngine(), MemorySink(), clock)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose index was made."""
+    files: list[str] = []
+    plain = native.read_index
+
+    def read_index(path: str) -> Any:
+        files.append(path)
+        return plain(path)
+
+    monkeypatch.setattr(native, "read_index", read_index)
+    return files
+
+
+def test_each_slide_is_looked_at_once(made_slide: Path, looks: list[str]) -> None:
+    account = run(extraction(made_slide))
+    assert all(delivered.all() for delivered in account.delivered)
+    assert len(looks) == 2  # slides
+
+
+def test_what_is_too_much_to_send_is_found_out_again(
+    made_slide: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "_INDEX_BYTES", 300)
+    account = run(extraction(made_slide))
+    assert all(delivered.all() for delivered in account.delivered)
+    assert len(looks) == 3
+
+
+def test_the_work_carries_the_indexes(made_slide: Path, looks: list[str]) -> None:
+    task = extraction(made_slide)
+    account = run(task)
+    looks.clear()
+    work = pickle.loads(pickle.dumps(task.work(account)))
+    for spec in work.slides:
+        with spec.open(task.reading) as slide:
+            assert slide.read((0, 0), Level(0), (5, 5)).shape == (5, 5, 3)
+    assert not looks
+
+
+def test_the_profile_counts_tiles(made_slide: Path) -> None:
+    profile = run(extraction(made_slide)).profile
+    assert profile.tiles_distinct == 2 * 4 * 3  # tiles of 256 in 1024 x 768, two slides
+    assert profile.tiles_decoded >= profile.tiles_distinct
+    assert profile.excess == pytest.approx(
+        profile.tiles_decoded / profile.tiles_distinct - 1
+    )
+
+
+def test_the_excess_is_what_was_decoded_again() -> None:
+    profile = accounts.Profile()
+    assert profile.excess == 0
+    profile.add_tiles(0, [np.array([1, 2, 3]), np.array([3, 4])])
+    profile.add_tiles(1, [np.array([1, 2, 3])])
+    assert (profile.tiles_decoded, profile.tiles_distinct) == (8, 7)
+    assert profile.excess == pytest.approx(1 / 7)
