@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import numpy as np
 import openslide
 from PIL import Image, ImageCms
 
-from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
+from dplabtools.readers.merging import merged
 from dplabtools.readers.metadata import icc_profile, scan_info
 from dplabtools.readers.pixels import opaque, rgb_pixels
+from dplabtools.records.canvas import Canvas
 
 __all__ = ["OpenSlideReader"]
 
@@ -112,6 +116,51 @@ class OpenSlideReader:
         check_level(level, count=len(self.sizes), slide=self._name)
         image = self._attempt(lambda handle: handle.read_region(origin, level, size))
         return rgb_pixels(image, self._background)
+
+    def read_into(
+        self,
+        origins: IntArray,
+        level: int,
+        canvas: Canvas,
+        *,
+        threads: ThreadPoolExecutor | None = None,
+        decoded: list[IntArray] | None = None,
+    ) -> dict[int, SlideReadError]:
+        """Read many regions; see `BatchReader.read_into`.
+
+        On level 0 overlapping ones are read in one piece. On others OpenSlide would
+        interpolate differently.
+        """
+        check_level(level, count=len(self.sizes), slide=self._name)
+        sizes = canvas.sizes
+        every = merged(origins, sizes) if level == 0 else np.arange(len(origins))[:, None]
+
+        def read(part: IntArray) -> dict[int, SlideReadError]:
+            return self._read_part(part, origins, level, canvas=canvas)
+
+        results = list((map if threads is None else threads.map)(read, every))
+        return {item: error for errors in results for item, error in errors.items()}
+
+    def _read_part(
+        self, part: IntArray, origins: IntArray, level: int, *, canvas: Canvas
+    ) -> dict[int, SlideReadError]:
+        """Read regions in one piece; one by one if that fails."""
+        low = origins[part].min(axis=0)
+        width, height = ((origins[part] + canvas.sizes[part]).max(axis=0) - low).tolist()
+        left, top = low.tolist()
+        try:
+            pixels = self.read((left, top), level, (width, height))
+        except SlideReadError as error:
+            if len(part) == 1:
+                return {int(part[0]): error}
+            errors: dict[int, SlideReadError] = {}
+            for single in part[:, np.newaxis]:
+                errors |= self._read_part(single, origins, level, canvas=canvas)
+            return errors
+        for item, (x, y) in zip(part.tolist(), (origins[part] - low).tolist(), strict=True):
+            picture = canvas.picture(item)
+            picture[:] = pixels[y : y + picture.shape[0], x : x + picture.shape[1]]
+        return {}
 
     def close(self) -> None:
         """Release the file; reads under way are finished first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,9 @@ from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
 from dplabtools.readers.native_tiff import reader as native
+from dplabtools.readers.native_tiff.index import TiffIndex, read_index
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.profile import Profile
 from dplabtools.settings import Settings
 from dplabtools.sinks.memory import MemorySink
 
@@ -39,13 +40,12 @@ def run(extraction: Extraction) -> accounts.Account:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose index was made."""
     files: list[str] = []
-    plain = native.read_index
 
-    def read_index(path: str) -> Any:
+    def noted(path: str) -> TiffIndex:
         files.append(path)
-        return plain(path)
+        return read_index(path)
 
-    monkeypatch.setattr(native, "read_index", read_index)
+    monkeypatch.setattr(native, "read_index", noted)
     return files
 
 
@@ -85,7 +85,7 @@ def test_the_profile_counts_tiles(made_slide: Path) -> None:
 
 
 def test_the_excess_is_what_was_decoded_again() -> None:
-    profile = accounts.Profile()
+    profile = Profile()
     assert profile.excess == 0
     profile.add_tiles(0, [np.array([1, 2, 3]), np.array([3, 4])])
     profile.add_tiles(1, [np.array([1, 2, 3])])
