@@ -156,7 +156,7 @@ class Extraction:
             Chunk.of(plan, rows := sink.sample(plan), place=sink.comparison(plan, rows))
             for plan in plans
         ]
-        for outcome in run(engine, self.work(), chunks):
+        for outcome in run(engine, self.work(account), chunks):
             plan = plans[outcome.index]
             if isinstance(outcome.error, DifferentPatchError):
                 _LOGGER.warning(
