@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import shutil
 import time
@@ -266,26 +267,29 @@ def test_a_patch_of_the_contact_sheet_is_found_on_its_slide(page: Any) -> None:
     assert page.locator("#slide-samples a[aria-current]").count() == 1
 
 
-def test_patches_lie_where_the_manifest_says(page: Any) -> None:
+def test_patches_lie_where_the_manifest_says(page: Any, run_dir: Path) -> None:
+    (table,) = run_dir.glob("manifests/*__a.csv")
+    with table.open(newline="") as file:
+        row = list(csv.DictReader(file))[10]
     open_slide(page, "a.svs")
     page.locator("#legend input").last.uncheck()  # the outline of the mask
-    page.evaluate("fit()")
-    page.wait_for_timeout(100)
+    middle = [int(row[axis]) + 32 for axis in "xy"]
     at = page.evaluate(
-        """() => {
-            const [x, y, w, h] = open.boxes;
-            const middle = [x + w / 2, y + h / 2];
-            return [canvas.clientWidth / 2 + (middle[0] - view.x) * view.scale,
-                    canvas.clientHeight / 2 + (middle[1] - view.y) * view.scale];
-        }"""
+        """([x, y]) => [canvas.clientWidth / 2 + (x - view.x) * view.scale,
+                        canvas.clientHeight / 2 + (y - view.y) * view.scale]""",
+        middle,
     )
-    with_patches = pixel(page, *at)
+    edge = (at[0] - 32 * page.evaluate("view.scale") + 0.5, at[1])
+    page.wait_for_timeout(100)
+    with_patches = pixel(page, *edge)
     page.locator("#legend input").first.uncheck()
     page.wait_for_timeout(100)
-    assert pixel(page, *at) != with_patches
+    assert pixel(page, *edge) != with_patches
     page.locator("#legend input").first.check()
     page.locator("#canvas").click(position={"x": at[0], "y": at[1]})
-    assert "Patch 0 · " in page.locator("#patch-note").inner_text()
+    note = page.locator("#patch-note").inner_text()
+    assert note.startswith("Patch 10 · ")
+    assert f"x {row['x']}, y {row['y']}" in note
 
 
 def test_the_view_zooms_and_moves(page: Any) -> None:

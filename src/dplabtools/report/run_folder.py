@@ -154,8 +154,8 @@ def _read_text(table: Path) -> _Text:
     stated: dict[str, str] = {}
     for line in head.splitlines():
         if line.startswith(_INDENT):
-            name, _, value = line.strip().partition(": ")
-            params[name] = value
+            name, _, value = line[len(_INDENT) :].partition(":")
+            params[name] = value.removeprefix(" ")
         else:
             stated[line[: len(_INDENT)].strip()] = line[len(_INDENT) :]
     for name in ("Patch class", "Extractor class"):

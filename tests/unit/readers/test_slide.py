@@ -305,6 +305,39 @@ def test_an_unknown_filter_is_named_with_those_there_are(
         opened(made_slide, "tile", resampling_filter="SINC")
 
 
+def test_an_overview_is_the_whole_slide_small(slide: Slide) -> None:
+    overview = slide.overview(256, most_read=10**6)
+    assert overview is not None
+    assert overview.size == (256, 192)
+    # The level of just that size is taken as it is.
+    assert np.array_equal(np.asarray(overview), slide.read((0, 0), Level(2), (256, 192)))
+
+
+def test_an_overview_reads_no_more_than_it_may(tmp_path: Path) -> None:
+    file = make_slide(tmp_path / "a.svs", size=(1024, 768), levels=1)  # with a thumbnail
+    flat = make_slide(tmp_path / "b.tif", size=(1024, 768), levels=1, vendor="generic")
+    few = 10_000
+    with opened(file) as slide:
+        embedded = slide.overview(200, most_read=few)
+        assert embedded is not None
+        assert embedded.size == (200, 150)
+        exact = slide.overview(200, most_read=10**6)
+        assert exact is not None
+        difference = np.asarray(exact, dtype=float) - np.asarray(embedded, dtype=float)
+        assert np.abs(difference).mean() < 20  # the same slide
+    with opened(flat) as slide:
+        assert slide.overview(200, most_read=few) is None
+        assert slide.overview(200, most_read=10**6) is not None
+
+
+def test_an_overview_is_a_coarser_level_before_it_is_none(tmp_path: Path) -> None:
+    file = make_slide(tmp_path / "b.tif", size=(1024, 768), levels=3, vendor="generic")
+    with opened(file) as slide:
+        overview = slide.overview(1000, most_read=60_000)
+    assert overview is not None
+    assert overview.size == (256, 192)
+
+
 def test_a_slide_closes_its_reader(made_slide: Path) -> None:
     with opened(made_slide) as slide:
         pass

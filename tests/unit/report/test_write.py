@@ -79,6 +79,7 @@ def test_manifests_alone_are_enough(run_dir: Path, slide: Path) -> None:
     assert row["size"] == [1024, 768]
     assert row["mpp"] == 0.5
     assert data["params"]["image_type"] == "png"
+    assert data["params"]["filename_comment"] == ""
     assert not data["faults"]
     detail = contents(page, "slide-0")
     assert unpacked(detail["x"]) == [0, 100, 300]

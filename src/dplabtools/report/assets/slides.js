@@ -9,7 +9,7 @@ const COLUMNS = [
   { title: "Slide", key: (slide) => slide.name.toLowerCase(), cell: (slide, number) => [make("a", { href: `#slide-${number}`, text: slide.name }),
     make("small", { text: slide.size ? `${whole.format(slide.size[0])} × ${whole.format(slide.size[1])} px${slide.reader ? `, ${slide.reader}` : ""}` : "" })], kind: "name" },
   { title: "Status", key: (slide) => Object.keys(STATUSES).indexOf(slide.status), cell: (slide) => [make("span", { class: `status ${statusKind(slide.status)}`, text: statusText(slide.status) })] },
-  { title: "Patches", key: (slide) => slide.written, down: true, kind: "number", cell: (slide) => [whole.format(slide.written),
+  { title: "Patches", key: (slide) => slide.written, down: true, kind: "number", titled: true, cell: (slide) => [whole.format(slide.written),
     slide.placed > slide.written ? make("small", { text: `of ${whole.format(slide.placed)}` }) : null] },
   { title: "Labels", key: (slide) => Object.keys(slide.counts).length, down: true, kind: "labels", hidden: run.labels.length < 2, cell: (slide) =>
     [sharesBar(slide.counts), ...Object.entries(slide.counts).map(([name, number]) => make("span", {}, swatch(name), `${labelName(name)} ${whole.format(number)}`))] },
