@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size
 from dplabtools.errors import ClosedSlideError, LevelOutOfRangeError
-from dplabtools.readers.base import SlideReader
+from dplabtools.readers.base import SlideReader, StoredReader
 
 __all__ = ["ReaderContract"]
 
@@ -109,6 +111,23 @@ class ReaderContract:
     def test_an_image_that_is_not_there(self, reader: SlideReader) -> None:
         """Nothing of that name is embedded."""
         assert reader.associated_image("no such image") is None
+
+    @pytest.mark.parametrize("side", [128, 240, 256, 512])
+    def test_stored_streams_are_what_is_read(self, reader: SlideReader, side: int) -> None:
+        """Whoever hands out stored tiles hands out these pixels, and no others."""
+        if not isinstance(reader, StoredReader):
+            pytest.skip("the reader hands out no stored tiles")
+        corners = [(x, y) for x in (0, side, side + 1, -side) for y in (0, side)]
+        sizes = np.full((len(corners), 2), side)
+        for level, downsample in enumerate(reader.downsamples):
+            origins = np.rint(np.array(corners) * downsample).astype(np.int64)
+            for item, stream in reader.stored_jpegs(origins, level, sizes=sizes).items():
+                x, y = origins[item].tolist()
+                with Image.open(io.BytesIO(stream)) as image:
+                    pixels = np.asarray(image)
+                np.testing.assert_array_equal(
+                    pixels, reader.read((x, y), level, (side, side))
+                )
 
     def test_many_threads_read_what_one_reads(self, reader: SlideReader) -> None:
         """They share the reader."""

@@ -2,5 +2,6 @@
 
 `index` finds the tiles, `decode` decodes one, `assemble` finds out which of them serve
 which rectangles, `reader` puts the three together, `cache` keeps what may be needed
-again, and `describe` says about a file what OpenSlide says about it.
+again, `stored` hands tiles on as they are, and `describe` says about a file what
+OpenSlide says about it.
 """
