@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -242,3 +244,103 @@ def test_a_truncated_file_is_survived(small: Path, share: float) -> None:
     file = small.with_name("truncated.svs")
     file.write_bytes(content[: int(share * len(content))])
     survives(file)
+
+
+# -- memory ------------------------------------------------------------------------------
+
+LIES: dict[str, tuple[str, int]] = {
+    "a level of 2,000,000,000 x 2,000,000,000": ("ImageWidth ImageLength", 2_000_000_000),
+    "tiles of 60,000 x 60,000": ("TileWidth TileLength", 60_000),
+    "tiles of 8,192 x 8,192": ("TileWidth TileLength", 8192),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits memory as Linux does")
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_takes_no_memory(small: Path, lie: str, tmp_path: Path) -> None:
+    """In a process that gets no more than a sound file of this size would take."""
+    file = tmp_path / "lying.svs"
+    file.write_bytes(small.read_bytes())
+    tags, value = LIES[lie]
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        for tag in tags.split():
+            limit = (1 << 16) - 1 if tiff.pages.first.tags[tag].dtype == 3 else value
+            tiff.pages.first.tags[tag].overwrite(min(value, limit))
+    code = f"""
+import resource
+from dplabtools.errors import DplabError
+from dplabtools.readers.native_tiff.reader import NativeTiffReader
+import tifffile, imagecodecs
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {MEMORY},) * 2)
+try:
+    with NativeTiffReader({str(file)!r}, background={WHITE}) as reader:
+        reader.read((0, 0), 0, (64, 64))
+except DplabError as error:
+    print("told:", error)
+"""
+    run = [sys.executable, "-c", code]
+    told = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.startswith("told: lying.svs: ")
+
+
+def parted(stream: bytes) -> tuple[bytes, bytes]:
+    """Return the tables of a JPEG stream, and the stream without them."""
+    tables, rest, start = b"", stream[:2], 2
+    while stream[start + 1] != 0xDA:  # where the scan begins
+        stop = start + 2 + int.from_bytes(stream[start + 2 : start + 4], "big")
+        if stream[start + 1] in (0xC4, 0xDB):
+            tables += stream[start:stop]
+        else:
+            rest += stream[start:stop]
+        start = stop
+    return tables, rest + stream[start:]
+
+
+@pytest.fixture(scope="session")
+def tabled(small: Path) -> Path:
+    """The first level, as Aperio writes it: with tables that all tiles share."""
+    with tifffile.TiffFile(small) as tiff:
+        page = tiff.pages.first
+        spots = zip(page.dataoffsets, page.databytecounts, strict=True)
+        tiles = [small.read_bytes()[start : start + count] for start, count in spots]
+        shape = page.shape
+    tables, _ = parted(tiles[0])
+    assert all(parted(tile)[0] == tables for tile in tiles)
+    file = small.with_name("tabled.tif")
+    tifffile.imwrite(
+        file,
+        iter([parted(tile)[1] for tile in tiles]),
+        shape=shape,
+        dtype=np.uint8,
+        tile=(64, 64),
+        photometric="ycbcr",
+        compression="jpeg",
+        jpegtables=b"\xff\xd8" + tables + b"\xff\xd9",
+        metadata=None,
+    )
+    return file
+
+
+def test_wrong_tables_fail_or_show_but_never_crash(small: Path, tabled: Path) -> None:
+    with (
+        NativeTiffReader(small, background=WHITE) as whole,
+        NativeTiffReader(tabled, background=WHITE) as reader,
+    ):
+        expected = whole.read((0, 0), 0, (200, 150))
+        np.testing.assert_array_equal(reader.read((0, 0), 0, (200, 150)), expected)
+    with tifffile.TiffFile(tabled) as tiff:
+        tables = tiff.pages.first.tags["JPEGTables"]
+        start, count = tables.valueoffset, tables.count
+    content = tabled.read_bytes()
+    rng = np.random.default_rng(5)
+    failed = 0
+    for _ in range(80):
+        data = bytearray(content)
+        for place in rng.integers(0, count, rng.integers(1, 6)).tolist():
+            data[start + place] = int(rng.integers(0, 256))
+        file = tabled.with_name("wrong.tif")
+        file.write_bytes(data)
+        failed += not list(attempt(file))
+        survives(file)
+    assert failed > 20
