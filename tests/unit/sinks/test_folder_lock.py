@@ -160,5 +160,5 @@ def test_without_locks_there_is_a_warning(
 
 
 def test_no_folder_no_lock(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="gone cannot be written to"):
+    with pytest.raises(OutputError, match="gone cannot be written"):
         FolderLock(tmp_path / "gone").acquire()
