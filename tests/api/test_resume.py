@@ -269,6 +269,29 @@ def test_files_that_are_missing_or_cut_off_are_made_again(
         assert after[name] == before[name]
 
 
+def test_after_a_power_cut_the_last_files_are_made_again(
+    slides: list[Path], out: Path
+) -> None:
+    """They may have been lost with the memory of the machine, wholly or in part."""
+    files(out, mock(slides[0]))
+    whole = {each: each.read_bytes() for each in images(out)}
+    (file,) = out.glob("manifests/*.json")
+    content = json.loads(file.read_text())
+    content |= {"complete": False, "missing": [], "sizes": [], "boot": "another"}
+    file.write_text(json.dumps(content))
+    early, late, *others = whole
+    for each in (early, *others):
+        os.utime(each, (1000, 1000))
+    late.write_bytes(whole[late][:100])
+    os.utime(late, (1120, 1120))
+    before = states(out)
+    files(out, mock(slides[0]))
+    assert {each: each.read_bytes() for each in images(out)} == whole
+    after = states(out)
+    name = str(early.relative_to(out))
+    assert after[name] == before[name]
+
+
 def test_half_a_set_is_made_whole(slides: list[Path], out: Path) -> None:
     sets(out, mock(slides[0]))
     before = {each: each.read_bytes() for each in images(out)}

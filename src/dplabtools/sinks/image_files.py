@@ -22,9 +22,11 @@ from dplabtools.sinks.image_place import ImagePlace
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
 from dplabtools.sinks.naming import Naming
 from dplabtools.sinks.run_folder import RunFolder, RunTerms, remove
-from dplabtools.sinks.slide_record import SlideRecord
+from dplabtools.sinks.slide_record import SlideRecord, boot
 
 __all__ = ["ImageFileSink"]
+
+_UNCERTAIN_S = 120  # until what is written is on the disk, if nobody waits for it
 
 
 @dataclass(slots=True, eq=False)
@@ -162,13 +164,16 @@ class ImageFileSink:
 
     def _look(self, slide: _SlideFiles, record: SlideRecord) -> None:
         """Find the files that an earlier run has written, and that are as it left them."""
-        views = len(slide.plan.views)
-        found = np.array(
-            [_size(self._folder / file) for file in slide.files(range(len(slide.plan)))],
-            dtype=np.int64,
-        ).reshape(len(slide.plan), views)
+        count, views = len(slide.plan), len(slide.plan.views)
+        every = slide.files(range(count))
+        status = np.array([_status(self._folder / file) for file in every], dtype=np.int64)
+        found, times = status.reshape(count, views, 2).transpose(2, 0, 1)
         if not record.complete:  # whatever has its name is whole
             slide.whole[:] = (found > 0).all(axis=1)
+            if not record.boot or record.boot != boot():
+                # But the last ones may have been lost with the memory of the machine.
+                late = times > times.max(initial=0) - _UNCERTAIN_S
+                slide.whole &= ~late.any(axis=1)
             return
         written = np.ones(len(slide.plan), dtype=np.bool_)
         written[list(record.missing)] = False
@@ -313,12 +318,13 @@ class ImageFileSink:
             remove(self._folder / file)
 
 
-def _size(file: Path) -> int:
-    """Return the bytes of a file; 0 if there is none."""
+def _status(file: Path) -> tuple[int, int]:
+    """Return the bytes of a file, and when it was written; zeros if there is none."""
     try:
-        return file.stat().st_size
+        status = file.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return status.st_size, int(status.st_mtime)
 
 
 def _size_of(file: Path) -> int:

@@ -28,7 +28,7 @@ from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.sinks.manifest import ManifestHead, one_line
 from dplabtools.sinks.naming import new_manifest_id
 from dplabtools.sinks.resume import match_records, set_numbers
-from dplabtools.sinks.slide_record import SlideRecord, read_records, unfinished_slides
+from dplabtools.sinks.slide_record import SlideRecord, boot, read_records, unfinished_slides
 
 __all__ = ["RunFolder", "RunTerms", "Verify", "remove"]
 
@@ -169,6 +169,7 @@ class RunFolder:
         return SlideRecord(
             manifest_id=self.manifest_ids[plan.slide],
             begun=self._begun,
+            boot=boot(),
             wsi_file=plan.table.slide,
             place=plan.slide,
             first_set=None,
@@ -252,7 +253,9 @@ class RunFolder:
         OutputError
             If that cannot be written.
         """
-        record = replace(self._records[slide], complete=False, missing=(), sizes=())
+        record = replace(
+            self._records[slide], boot=boot(), complete=False, missing=(), sizes=()
+        )
         self._write_record(slide, record)
         for suffix in (".txt", ".csv"):
             remove(self.manifest_path(slide).with_suffix(suffix))

@@ -13,9 +13,10 @@ from dplabtools import __version__
 from dplabtools.errors import ResumeError
 from dplabtools.sinks.fingerprint import Fingerprint, SlideIdentity
 
-__all__ = ["SlideRecord", "read_records", "unfinished_slides"]
+__all__ = ["SlideRecord", "boot", "read_records", "unfinished_slides"]
 
 _FORMAT = 1
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _UNFINISHED = b'{\n "complete": false,'  # a record that begins with it need not be read on
 
 
@@ -29,6 +30,8 @@ class SlideRecord:
         Eight characters, also in the names of its files.
     begun : str
         When its run was begun: date and time, the same for all slides of a run.
+    boot : str
+        Which start of which machine it was written in; empty if that is not known.
     wsi_file : str
         Path of the slide.
     place : int
@@ -52,6 +55,7 @@ class SlideRecord:
 
     manifest_id: str
     begun: str
+    boot: str
     wsi_file: str
     place: int
     first_set: int | None
@@ -76,6 +80,7 @@ class SlideRecord:
             "version": __version__,
             "manifest_id": self.manifest_id,
             "begun": self.begun,
+            "boot": self.boot,
             "wsi_file": self.wsi_file,
             "place": self.place,
             "first_set": self.first_set,
@@ -113,6 +118,7 @@ class SlideRecord:
         return cls(
             manifest_id=content["manifest_id"],
             begun=content["begun"],
+            boot=content["boot"],
             wsi_file=content["wsi_file"],
             place=content["place"],
             first_set=content["first_set"],
@@ -127,6 +133,14 @@ class SlideRecord:
             missing=tuple(content["missing"]),
             sizes=tuple(content["sizes"]),
         )
+
+
+def boot() -> str:
+    """Return what changes when the machine is started again; empty if that is not known."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def read_records(manifests: Path) -> list[SlideRecord]:
