@@ -449,6 +449,46 @@ def test_pixels_trusts_another_encoder_of_the_same_quality(
     assert states(out) == before
 
 
+CONTAINERS: dict[str, dict[str, Any]] = {
+    "webdataset": {"image_type": "jpg", "save_options": {"shard_size": 4}},
+    "parquet": {"image_type": "png", "save_options": {"shard_size": 4}},
+    "hdf5": {"image_type": None},
+    "zarr": {"image_type": None, "save_options": {"shard_size": 4}},
+}
+
+
+@pytest.mark.parametrize("run", [files, sets])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_pixels_looks_into_containers(
+    run: Callable[..., Pool],
+    slides: list[Path],
+    out: Path,
+    container: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = {"container": container, **CONTAINERS[container]}
+    run(out, *map(mock, slides[:2]), **options)
+    whole = {each: each.read_bytes() for each in out.rglob("*") if each.is_file()}
+    before = states(out)
+    run(out, *map(mock, slides[:2]), verify="pixels", **options)
+    assert states(out) == before
+    # The largest file of the first slide, with the bytes in its middle turned round.
+    large = max(
+        (each for each in whole if each.relative_to(out).parts[0].startswith("a")),
+        key=lambda each: len(whole[each]),
+    )
+    data = bytearray(whole[large])
+    third = len(data) // 3
+    data[third : 2 * third] = bytes(byte ^ 255 for byte in data[third : 2 * third])
+    large.write_bytes(data)
+    with caplog.at_level(logging.WARNING, "dplabtools"):
+        run(out, *map(mock, slides[:2]), verify="pixels", **options)
+    assert any(each.startswith("a.svs: ") for each in caplog.messages)
+    assert {
+        each: each.read_bytes() for each in whole if each.parent.name != "manifests"
+    } == {each: data for each, data in whole.items() if each.parent.name != "manifests"}
+
+
 # ---------------------------------------------------------------------- what is refused
 
 

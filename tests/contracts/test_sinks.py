@@ -17,6 +17,7 @@ from pyarrow import parquet
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.sinks.base import Sink
+from dplabtools.sinks.comparison import StoredFiles
 from dplabtools.sinks.container_sink import ContainerSink
 from dplabtools.sinks.containers import Contained, Container, SlideFiles
 from dplabtools.sinks.encoders import ImageEncoder
@@ -125,7 +126,9 @@ class ContainerContract(SinkContract):
     def sink(self) -> Sink:
         return ContainerSink(
             str(self.path),
-            container=Container(files_of=self.files_of, chunk_rows=6),
+            container=Container(
+                files_of=self.files_of, images_of=lambda _: StoredFiles(()), chunk_rows=6
+            ),
             heads=[HEAD] * 3,
             terms=RunTerms(parameters={}),
             sets=len(self.views) > 1,

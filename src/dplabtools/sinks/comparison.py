@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from zlib import crc32
 
 import imagecodecs
@@ -17,7 +18,7 @@ from dplabtools.errors import DplabError
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.stages import stage
 
-__all__ = ["DifferentPatchError", "FileComparison", "check_picture", "sample"]
+__all__ = ["Comparison", "DifferentPatchError", "StoredFiles", "StoredImages", "sample"]
 
 _SAMPLE = 16  # patches of a slide
 _SLACK = 1.0  # grey values on average: decoders differ by rounding
@@ -47,20 +48,34 @@ def sample(rows: IntArray, *, manifest_id: str) -> IntArray:
     return chosen
 
 
+class StoredImages(Protocol):
+    """What reads the images of a slide; picklable."""
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image: patch after patch, view after view."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileComparison:
-    """A place that keeps nothing: patches put there are compared with their files.
+class Comparison:
+    """A place that keeps nothing: patches put there are compared with what is stored.
 
     Attributes
     ----------
-    files : tuple of tuple of Path
-        For each item, one for each resolution.
+    images : StoredImages
+        What is stored.
+    indices : tuple of int
+        For each item the first of its images.
     encoders : tuple of ImageEncoder
-        That made them, one for each resolution.
+        That made them, one for each resolution; none where pixels are stored as they are.
+    name : str
+        Of the manifest, for messages.
     """
 
-    files: tuple[tuple[Path, ...], ...]
+    images: StoredImages
+    indices: tuple[int, ...]
     encoders: tuple[ImageEncoder, ...]
+    name: str
 
     @property
     def takes_jpeg(self) -> bool:
@@ -71,7 +86,7 @@ class FileComparison:
         """Return None: patches are compared when they are whole."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
-        """Compare a patch with its files.
+        """Compare a patch with its stored images.
 
         Raises
         ------
@@ -79,15 +94,16 @@ class FileComparison:
             If one is damaged, or shows something else.
         """
         with stage("verify"):
-            for file, picture, encoder in zip(
-                self.files[item], pictures, self.encoders, strict=True
-            ):
+            for view, picture in enumerate(pictures):
+                index = self.indices[item] + view
+                name = f"image {index} of {self.name}"
                 try:
-                    data = file.read_bytes()
-                except OSError as error:
-                    msg = f"{file} cannot be read: {error}"
+                    stored = self.images.read(index)
+                except Exception as error:  # whatever a container comes up with
+                    msg = f"{name} cannot be read: {error}"
                     raise DifferentPatchError(msg) from error
-                check_picture(data, picture, encoder=encoder, name=str(file))
+                encoder = self.encoders[view] if self.encoders else None
+                _check_pixels(stored, picture, encoder=encoder, name=name)
 
     def flush(self) -> None:
         """Do nothing."""
@@ -96,46 +112,46 @@ class FileComparison:
         """Do nothing."""
 
 
-def check_picture(
-    data: bytes, picture: Picture, *, encoder: ImageEncoder, name: str
-) -> None:
-    """Compare an image file with what it was made of.
+@dataclass(frozen=True, slots=True)
+class StoredFiles:
+    """The images of files.
 
-    Pixels of a format without loss have to be the same. Of others they may be twice as far
-    off, on average, as the encoder brings them by itself.
-
-    Parameters
+    Attributes
     ----------
-    data : bytes
-        The image file.
-    picture : ndarray of uint8, shape (height, width, 3)
-        What the slide has.
-    encoder : ImageEncoder
-        That made the file.
-    name : str
-        Of the file, for the message.
-
-    Raises
-    ------
-    DifferentPatchError
-        If it cannot be decoded, or shows something else.
+    files : tuple of Path
+        One for each image.
     """
-    expected = encoder.encode(picture)
-    if data == expected:
-        return
-    try:
-        stored = _decoded(data, encoder.image_type)
-    except Exception as error:  # whatever a decoder comes up with
-        msg = f"{name} cannot be decoded: {error}"
-        raise DifferentPatchError(msg) from error
+
+    files: tuple[Path, ...]
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of a file."""
+        return _decoded(self.files[index].read_bytes(), self.files[index].suffix)
+
+
+def _check_pixels(
+    stored: Pixels, picture: Picture, *, encoder: ImageEncoder | None, name: str
+) -> None:
+    """Raise if stored pixels are not those of the slide.
+
+    Those of a format without loss have to be the same. Of others they may be twice as far
+    off, on average, as the encoder brings them by itself.
+    """
     if stored.shape != np.shape(picture):
         msg = f"{name} has the shape {stored.shape}, and should have {np.shape(picture)}"
         raise DifferentPatchError(msg)
-    loss = _distance(_decoded(expected, encoder.image_type), picture)
-    allowed = 0.0 if _is_lossless(encoder) else 2 * loss + _SLACK
-    if (distance := _distance(stored, picture)) > allowed:
+    distance = _distance(stored, picture)
+    if distance > 0 and distance > _allowed(picture, encoder):
         msg = f"{name} differs from the slide by {distance:.2f} grey values on average"
         raise DifferentPatchError(msg)
+
+
+def _allowed(picture: Picture, encoder: ImageEncoder | None) -> float:
+    """Return how far a stored picture may be off."""
+    if encoder is None or _is_lossless(encoder):
+        return 0.0
+    expected = _decoded(encoder.encode(picture), encoder.image_type)
+    return 2 * _distance(expected, picture) + _SLACK
 
 
 def _is_lossless(encoder: ImageEncoder) -> bool:
@@ -150,7 +166,7 @@ def _distance(first: Pixels, second: Picture) -> float:
 
 def _decoded(data: bytes, image_type: str) -> Pixels:
     """Return the RGB pixels of an image file."""
-    match image_type.lower():
+    match image_type.lower().lstrip("."):
         case "jxl":
             pixels: Pixels = imagecodecs.jpegxl_decode(data)
         case _:

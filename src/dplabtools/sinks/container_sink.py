@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +16,11 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
+from dplabtools.sinks.comparison import Comparison
 from dplabtools.sinks.containers import Contained, Container, SlideFiles, plain
 from dplabtools.sinks.distinct import check_distinct
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text
-from dplabtools.sinks.run_folder import RunFolder, RunTerms
+from dplabtools.sinks.run_folder import RunFolder, RunTerms, remove
 from dplabtools.sinks.shard import shard_rows
 
 __all__ = ["ContainerSink"]
@@ -155,6 +158,36 @@ class ContainerSink:
     def chunk_rows(self, plan: SlidePlan) -> int | None:
         """Return how many patches of a slide make a chunk; None if any number will do."""
         return self._slides[plan.slide].files.chunk_rows
+
+    def sample(self, plan: SlidePlan) -> IntArray:
+        """Return rows that are to be compared with the slide, if it is complete."""
+        rows = np.arange(len(plan) if self._slides[plan.slide].complete else 0)
+        return self._run.sample(plan.slide, rows)
+
+    def comparison(self, plan: SlidePlan, rows: IntArray) -> Comparison:
+        """Return where rows are compared with what is stored."""
+        encoder = self._container.encoder
+        table = self._run.manifest_path(plan.slide).with_suffix(".csv")
+        return Comparison(
+            images=self._container.images_of(table),
+            indices=tuple((rows * len(plan.views)).tolist()),
+            encoders=() if encoder is None else encoder.for_views(plan),
+            name=table.name,
+        )
+
+    def distrust(self, plan: SlidePlan) -> None:
+        """Write all of a slide again."""
+        slide = self._slides[plan.slide]
+        with (
+            self._run.manifest_path(plan.slide)
+            .with_suffix(".csv")
+            .open(encoding="utf-8", newline="") as table
+        ):
+            names = {row["file"] for row in csv.DictReader(table)}
+        for file in (self._run.path / name for name in names):
+            shutil.rmtree(file) if file.is_dir() else remove(file)
+        slide.complete = False
+        slide.files.prepare(None)
 
     def wanted(self, plan: SlidePlan) -> IntArray:
         """Return all rows of a slide, unless it is complete."""

@@ -13,6 +13,8 @@ from dplabtools.errors import ParameterError
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.base import Place
+from dplabtools.sinks.comparison import StoredImages
+from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.slide_record import SlideRecord
 
 __all__ = [
@@ -122,11 +124,17 @@ class Container:
     ----------
     files_of : callable
         Makes the files of a slide.
+    images_of : callable
+        Returns what reads the images of a table of a manifest, patch after patch.
+    encoder : ImageEncoder, optional
+        Makes the images. None where pixels are stored as they are.
     chunk_rows : int, optional
         Patches of a shard. By default as many as suit the number of patches of the run.
     """
 
     files_of: Callable[[Contained], SlideFiles]
+    images_of: Callable[[Path], StoredImages]
+    encoder: ImageEncoder | None = None
     chunk_rows: int | None = None
 
 

@@ -14,7 +14,7 @@ from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.comparison import FileComparison
+from dplabtools.sinks.comparison import Comparison, StoredFiles
 from dplabtools.sinks.distinct import check_distinct
 from dplabtools.sinks.durable import longest_name
 from dplabtools.sinks.encoders import ImageEncoder
@@ -224,14 +224,16 @@ class ImageFileSink:
         """Return rows whose files are to be compared with the slide."""
         return self._run.sample(plan.slide, np.flatnonzero(self._slides[plan.slide].whole))
 
-    def comparison(self, plan: SlidePlan, rows: IntArray) -> FileComparison:
+    def comparison(self, plan: SlidePlan, rows: IntArray) -> Comparison:
         """Return where rows are compared with their files."""
-        paths = self._slides[plan.slide].paths
-        return FileComparison(
-            files=tuple(
-                tuple(self._folder / file for file in paths[row]) for row in rows.tolist()
+        slide = self._slides[plan.slide]
+        return Comparison(
+            images=StoredFiles(
+                tuple(self._folder / file for file in slide.files(rows.tolist()))
             ),
+            indices=tuple(range(0, len(rows) * len(plan.views), len(plan.views))),
             encoders=self._encoder.for_views(plan),
+            name=self._run.manifest_path(plan.slide).name,
         )
 
     def distrust(self, plan: SlidePlan) -> None:

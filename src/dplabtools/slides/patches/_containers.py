@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 from dplabtools.errors import ParameterError
+from dplabtools.sinks.comparison import StoredImages
 from dplabtools.sinks.containers import Contained, Container, SlideFiles
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.hdf5_files import Hdf5File
@@ -17,6 +19,7 @@ from dplabtools.sinks.zarr_arrays import ZarrGroup
 from dplabtools.sinks.zarr_shards import zarr_library
 from dplabtools.slides.patches._disk import ContainerKind
 from dplabtools.slides.patches._request import parse_count
+from dplabtools.stored.manifests import Manifest
 
 __all__ = ["ContainerOptions"]
 
@@ -77,8 +80,17 @@ class ContainerOptions:
             If no encoder knows the image type, or likes the options.
         """
         return Container(
-            files_of=self._files_of(), chunk_rows=self._number(_SHARD_SIZE, None, least=1)
+            files_of=self._files_of(),
+            images_of=_images_of,
+            encoder=None if self.kind in _OPTIONS else self._encoder(),
+            chunk_rows=self._number(_SHARD_SIZE, None, least=1),
         )
+
+    def _encoder(self) -> ImageEncoder:
+        options = {
+            name: value for name, value in self.save_options.items() if name != _SHARD_SIZE
+        }
+        return ImageEncoder(image_type=self.image_type or "", options=options)
 
     def _files_of(self) -> Callable[[Contained], SlideFiles]:
         if self.kind == "hdf5":
@@ -90,11 +102,7 @@ class ContainerOptions:
             return lambda slide: ZarrGroup(slide=slide, level=level or 0)
         if self.kind == "parquet":
             pyarrow()
-        kind = self.kind
-        options = {
-            name: value for name, value in self.save_options.items() if name != _SHARD_SIZE
-        }
-        encoder = ImageEncoder(image_type=self.image_type or "", options=options)
+        kind, encoder = self.kind, self._encoder()
         return lambda slide: ImageShards(slide=slide, kind=kind, encoder=encoder)
 
     def _number(self, name: str, default: int | None, *, least: int) -> int | None:
@@ -106,3 +114,10 @@ class ContainerOptions:
 
 def _hdf5(slide: Contained) -> SlideFiles:
     return Hdf5File(slide=slide)
+
+
+def _images_of(table: Path) -> StoredImages:
+    manifest = Manifest(
+        folder=table.parents[1], table=table, wsi_file=table.stem, order=("", 0)
+    )
+    return manifest.part().images
