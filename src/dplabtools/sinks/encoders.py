@@ -71,8 +71,12 @@ class ImageEncoder:
         if icc and form not in PROFILED:
             msg = f"image_type {self.image_type!r} has no place for a colour profile"
             raise OutputFormatError(msg)
-        if form == "JPEG" and options.pop("passthrough", False) not in (True, False):
-            msg = "the option passthrough must be True or False"
+        passthrough = options.pop("passthrough", False)
+        if passthrough not in (True, False):
+            msg = f"the option passthrough must be True or False, not {passthrough!r}"
+            raise OutputFormatError(msg)
+        if passthrough and form != "JPEG":
+            msg = f"stored JPEG tiles cannot be passed on as {self.image_type!r}"
             raise OutputFormatError(msg)
         _check_names(form, options, image_type=self.image_type)
         object.__setattr__(self, "_codec", _codec(form, options))

@@ -266,7 +266,8 @@ def test_stored_streams_are_not_encoded_again(tissue: Pixels) -> None:
     [
         ("png", {"quality": 90}, r"'png' has no option 'quality'.*compress_level.*icc"),
         ("jpg", {"compress_level": 1, "x": 2}, r"no option 'compress_level', 'x'.*quality"),
-        ("tif", {"passthrough": True}, "no option 'passthrough'"),
+        ("tif", {"passthrough": True}, "cannot be passed on as 'tif'"),
+        ("gif", {"passthrough": True}, "cannot be passed on as 'gif'"),
         ("png", {"compress_level": 11}, "compress_level"),
         ("jpg", {"quality": "best"}, "quality"),
         ("jpg", {"passthrough": "yes"}, "passthrough must be True or False"),
