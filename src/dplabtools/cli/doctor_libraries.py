@@ -34,12 +34,17 @@ _EXTRAS: Final = (
     ("zarr", "zarr", "arrays of patches in Zarr"),
     ("qupath", "paquo", "projects of QuPath; exported GeoJSON needs none of it"),
 )
+_READ: Final = "slides stored so are read slowly, or not at all"
+_WRITTEN: Final = "such files cannot be written"
 _CODECS: Final = (
-    ("JPEG 2000", "JPEG2K"),
-    ("WebP", "WEBP"),
-    ("deflate", "ZLIB"),
-    ("LZW", "LZW"),
-    ("Zstandard", "ZSTD"),
+    ("JPEG 2000", "JPEG2K", _READ),
+    ("WebP", "WEBP", _READ),
+    ("deflate", "ZLIB", _READ),
+    ("LZW", "LZW", _READ),
+    ("Zstandard", "ZSTD", _READ),
+    ("JPEG XL", "JPEGXL", _READ),
+    ("writing png", "DEFLATE", _WRITTEN),
+    ("writing jpg", "JPEG8", _WRITTEN),
 )
 _REINSTALL: Final = "pip install --force-reinstall"
 
@@ -88,16 +93,15 @@ def _codecs() -> Iterator[Finding]:
         yield _needed("Codecs", "others", package="imagecodecs", module="imagecodecs")
         return
     found = f"imagecodecs {_version('imagecodecs')}"
-    codecs = {name: getattr(imagecodecs, attribute) for name, attribute in _CODECS}
-    for name, codec in codecs.items():
-        if codec.available:
+    for name, attribute, without in _CODECS:
+        if getattr(imagecodecs, attribute).available:
             yield Finding(topic="Codecs", name=name, found=found)
         else:
             yield Finding(
                 topic="Codecs",
                 name=name,
-                found=f"{found} was built without it: slides stored so are read slowly",
-                state="note",
+                found=f"{found} was built without it: {without}",
+                state="note" if without is _READ else "wrong",
                 remedy=f"{_REINSTALL} imagecodecs, as a wheel of PyPI",
             )
 

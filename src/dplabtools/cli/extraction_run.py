@@ -312,9 +312,9 @@ def save_options(files: FileOptions) -> dict[str, Any]:
         If an option is no ``KEY=VALUE``.
     """
     given = dict(map(_save_option, files.save_option))
-    if (files.encoding or "").lower() in _JPEG:
-        return {"quality": files.quality or _QUALITY, **given}
-    return given
+    jpeg = (files.encoding or "").lower() in _JPEG
+    quality = files.quality or (_QUALITY if jpeg else None)
+    return given if quality is None else {"quality": quality, **given}
 
 
 def _save_option(text: str) -> tuple[str, Any]:
