@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -25,6 +25,7 @@ from dplabtools.slides.patches import (
     MemPatchExtractorPool,
     PatchesMock,
     StreamPatchExtractorPool,
+    open_patches,
 )
 from dplabtools.testing.engine import Task
 
@@ -167,6 +168,31 @@ def test_a_disk_pool_survives_the_death_of_workers(
     assert sorted(each.name for each in tmp_path.iterdir() if each.is_dir()) == [
         "manifests"
     ]
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet", "hdf5", "zarr"])
+def test_containers_survive_the_death_of_workers(
+    pool: list[PatchesMock], undisturbed: Pixels, tmp_path: Path, kind: Any
+) -> None:
+    with Killer(len(kind)):
+        extracted = DiskPatchExtractorPool(
+            output_dir=tmp_path,
+            container=kind,
+            save_options={} if kind == "hdf5" else {"shard_size": 32},
+            patches_pool=pool,
+            proc_num_workers=2,
+            thread_num_workers=1,
+            on_error="skip",
+            image_type=None if kind in {"hdf5", "zarr"} else "png",
+        )
+    found = open_patches(tmp_path)
+    assert len(found) == extracted.patch_count
+    assert extracted.patch_count + len(extracted.errors) == SLIDES * len(ROWS)
+    by_place = {(x, y): row for row, ((x, y), _, _) in enumerate(ROWS)}
+    for patch in found:
+        row = by_place[patch.location]
+        np.testing.assert_array_equal(patch.array, undisturbed[row])
+    assert not list(tmp_path.glob(".dplabtools*"))
 
 
 class TestEngine:

@@ -12,14 +12,17 @@ from dplabtools.errors import ResolutionError
 from dplabtools.geometry.resolution import Level, Mpp, Resolution, parse_level_or_mpp
 from dplabtools.interchange.base import Found, Question, Writing, written_aside
 from dplabtools.optional import optional
-from dplabtools.records.foreign_attributes import clam_attributes, trident_attributes
+from dplabtools.records.foreign_attributes import (
+    OWN_RESOLUTION,
+    clam_attributes,
+    trident_attributes,
+)
 from dplabtools.records.patch_table import PatchTable
 
 __all__ = ["read_atlaspatch", "read_clam", "read_trident", "write_clam", "write_trident"]
 
 _COORDS: Final = "coords"
 _CHUNK: Final = 1024
-_OWN: Final = "dplabtools_level_or_mpp"  # exact, where the other attributes are rounded
 
 
 def read_trident(question: Question) -> PatchTable:
@@ -183,8 +186,8 @@ def _resolution(
     """Return the resolution: as the caller says, as we wrote it, or as the sizes tell."""
     if question.resolution is not None:
         return question.resolution
-    if _OWN in attributes:
-        return parse_level_or_mpp(attributes[_OWN])
+    if OWN_RESOLUTION in attributes:
+        return parse_level_or_mpp(attributes[OWN_RESOLUTION])
     return question.resolution_for(edge, footprint)
 
 
@@ -254,7 +257,7 @@ def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
             maxshape=(None, 2),
         )
         dataset.attrs.update({**attributes, "name": name})
-        dataset.attrs[_OWN] = writing.table.resolution.number
+        dataset.attrs[OWN_RESOLUTION] = writing.table.resolution.number
 
 
 def _h5py() -> Any:  # noqa: ANN401 - a module without types

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dplabtools.geometry.pyramid import Pyramid
 
-__all__ = ["clam_attributes", "trident_attributes"]
+__all__ = ["OWN_RESOLUTION", "clam_attributes", "trident_attributes"]
+
+OWN_RESOLUTION: Final = "dplabtools_level_or_mpp"
+"""An attribute of our own: exact, where the others are rounded."""
 
 
 def trident_attributes(

@@ -28,11 +28,10 @@ __all__ = ["ContainerSink"]
 
 @dataclass(slots=True, eq=False)
 class _Slide:
-    """What belongs to one slide: its files, and how far they are."""
+    """What belongs to one slide; it is complete when its manifests are there."""
 
     files: SlideFiles
     complete: bool
-    begun: bool = False
 
 
 class ContainerSink:
@@ -144,6 +143,7 @@ class ContainerSink:
         )
         self._slides[plan.slide] = _Slide(files, complete=complete)
         if not complete:
+            self._run.begin(plan.slide)  # before there is anything of it
             files.prepare(found)
 
     def _names(self, plans: Sequence[SlidePlan]) -> dict[int, str]:
@@ -195,18 +195,7 @@ class ContainerSink:
 
     def place(self, plan: SlidePlan, rows: IntArray) -> Place | None:
         """Return where a chunk of rows of a slide goes; None if its shard is there."""
-        slide = self._slides[plan.slide]
-        place = slide.files.place(rows)
-        if place is not None:
-            self._begin(plan)
-        return place
-
-    def _begin(self, plan: SlidePlan) -> None:
-        """Write down that a slide is not complete, before anything is written of it."""
-        slide = self._slides[plan.slide]
-        if not slide.begun:
-            self._run.begin(plan.slide)
-            slide.begun = True
+        return self._slides[plan.slide].files.place(rows)
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
         """Complete the files of a slide, and write its manifests.
@@ -219,15 +208,17 @@ class ContainerSink:
         slide = self._slides[plan.slide]
         if slide.complete:
             return
-        self._begin(plan)
         found = slide.files.finish(delivered)
         rows = np.flatnonzero(delivered).tolist()
-        files = [f"{found[row][0]}#{item}" for row in rows for item in found[row][1]]
+        folder = self._run.path
+        files = [
+            f"{folder / found[row][0]}#{item}" for row in rows for item in found[row][1]
+        ]
         text = manifest_text(
             self._heads[plan.slide],
             manifest_id=self.manifest_ids[plan.slide],
             path=self._run.manifest_path(plan.slide),
-            files=[self._run.path / file for file in files],
+            files=files,
             complete=bool(delivered.all()),
         )
         first = self._first.get(plan.slide)

@@ -22,6 +22,7 @@ __all__ = [
     "Container",
     "Items",
     "SlideFiles",
+    "holds",
     "kept_rows",
     "one_size",
     "plain",
@@ -162,6 +163,14 @@ def one_size(plan: SlidePlan, *, container: str) -> Size:
 def plain(name: str) -> str:
     """Return a name without dots, at the first of which WebDataset ends a key."""
     return re.sub(r"[.\s]+", "_", name)
+
+
+def holds(path: Path, count: Callable[[Path], int], rows: IntArray) -> bool:
+    """Tell whether a shard of an earlier run is there, with a patch for each row."""
+    try:
+        return count(path) == len(rows)
+    except Exception:  # noqa: BLE001 - it is missing, or damaged in whatever way
+        return False
 
 
 def sizes_of(files: Iterable[Path]) -> list[int]:

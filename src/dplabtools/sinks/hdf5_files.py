@@ -13,7 +13,11 @@ import numpy as np
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.errors import OutputError
 from dplabtools.geometry.resolution import Level
-from dplabtools.records.foreign_attributes import clam_attributes, trident_attributes
+from dplabtools.records.foreign_attributes import (
+    OWN_RESOLUTION,
+    clam_attributes,
+    trident_attributes,
+)
 from dplabtools.sinks.containers import Contained, Items, one_size, sizes_of
 from dplabtools.sinks.hdf5_rows import Hdf5Rows, changed, close_ranks, h5py_library, lay_out
 from dplabtools.sinks.patch_columns import PatchColumns
@@ -107,8 +111,8 @@ class Hdf5File:
             file.create_dataset("coverage", data=np.array(columns.shares, np.float32))
         own = {
             "dplabtools_slide": columns.slide,
-            "dplabtools_level_or_mpp": json.dumps(columns.resolutions),
-            "dplabtools_mpp": json.dumps(columns.mpps),
+            "dplabtools_levels_or_mpps": json.dumps(columns.resolutions),
+            "dplabtools_mpps": json.dumps(columns.mpps),
         }
         file.attrs.update(own)
         foreign = self._foreign_attributes()
@@ -138,7 +142,8 @@ class Hdf5File:
         if level >= 0:
             found |= clam_attributes(plan.pyramid, edge=width, level=level)
         # Both name the folder of the file, which may be moved.
-        return {**found, "savetodir": ".", "save_path": "."}
+        folder = {"savetodir": ".", "save_path": "."}
+        return {**found, **folder, OWN_RESOLUTION: view.number}
 
     def discard(self) -> None:
         """Remove the file."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from dplabtools._typing import BoolArray, IntArray
-from dplabtools.sinks.containers import Contained, Items, kept_rows, sizes_of
+from dplabtools.sinks.containers import Contained, Items, holds, kept_rows, sizes_of
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.parquet_shards import ParquetFormat, count_rows
 from dplabtools.sinks.patch_columns import PatchColumns
@@ -70,7 +70,7 @@ class ImageShards:
         self._chunks.append(rows)
         path = self.slide.folder / name
         count = count_samples if self.kind == "webdataset" else count_rows
-        if self._found and path.exists() and count(path) == len(rows):
+        if self._found and holds(path, count, rows):
             return None
         make = TarFormat if self.kind == "webdataset" else ParquetFormat
         return Shard(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dplabtools._typing import StrPath
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["ManifestHead", "manifest_csv", "manifest_text", "one_line"]
@@ -64,7 +65,7 @@ def manifest_text(
     *,
     manifest_id: str,
     path: Path,
-    files: Sequence[Path],
+    files: Sequence[StrPath],
     complete: bool,
 ) -> str:
     """Return the manifest of a slide in its documented form.
@@ -77,7 +78,7 @@ def manifest_text(
         Eight characters, also in the name of each file.
     path : Path
         Where the manifest will be.
-    files : sequence of Path
+    files : sequence of path
         Saved images, in order.
     complete : bool
         Whether every patch was saved; only then the number of files is stated.

@@ -162,6 +162,9 @@ def _plain_members(data: mmap.mmap) -> Iterator[Member | None]:
             yield None
             return
         length = int(header[124:135], 8)
+        if offset + _BLOCK + length > len(data):
+            msg = "it ends too early"
+            raise ValueError(msg)
         name = header[:100].rstrip(b"\0").decode()
         yield Member(name, offset + _BLOCK, length)
         offset += _BLOCK + -(-length // _BLOCK) * _BLOCK

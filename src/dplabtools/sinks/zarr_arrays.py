@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.errors import OutputError
-from dplabtools.sinks.containers import Contained, Items, kept_rows, one_size, sizes_of
+from dplabtools.sinks.containers import (
+    Contained,
+    Items,
+    holds,
+    kept_rows,
+    one_size,
+    sizes_of,
+)
 from dplabtools.sinks.patch_columns import PatchColumns
 from dplabtools.sinks.shard import Shard
 from dplabtools.sinks.slide_record import SlideRecord
@@ -77,7 +84,7 @@ class ZarrGroup:
         number = len(self._chunks)
         self._chunks.append(rows)
         path = self._path(number)
-        if path.exists() and len(chunks_of(path, self.slide.chunk_rows)) == len(rows):
+        if holds(path, lambda file: len(chunks_of(file, self.slide.chunk_rows)), rows):
             return None
         return self._shard(path, name=f"{self.slide.name}-{number}")
 

@@ -109,8 +109,8 @@ def open_hdf5(path: Path) -> Part:
         return Part(
             wsi_file=str(attributes["dplabtools_slide"]),
             views=Views(
-                levels_or_mpps=tuple(json.loads(attributes["dplabtools_level_or_mpp"])),
-                mpps=tuple(json.loads(attributes["dplabtools_mpp"])),
+                levels_or_mpps=tuple(json.loads(attributes["dplabtools_levels_or_mpps"])),
+                mpps=tuple(json.loads(attributes["dplabtools_mpps"])),
             ),
             labels=labels,
             codes=codes,
