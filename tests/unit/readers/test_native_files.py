@@ -198,6 +198,12 @@ ODD: dict[str, dict[str, Any]] = {
     "separate planes": {"pixels": np.moveaxis(NOISE, 2, 0), "planarconfig": "separate"},
     "compression 32773": {"compression": "packbits"},
     "photometric 6": {"photometric": "ycbcr"},
+    "photometric 5": {"pixels": np.dstack((NOISE, NOISE[..., 0])), "photometric": 5},
+    "photometric 3": {
+        "pixels": NOISE[..., 0],
+        "photometric": "palette",
+        "colormap": np.zeros((3, 256), np.uint16),
+    },
     "Philips": {"software": "Philips DP v1.0"},
     "Trestle": {"software": "MedScan"},
     "Leica": {"description": "<scn xmlns='http://www.leica-microsystems.com/scn/2010'/>"},
@@ -283,3 +289,22 @@ def test_openslide_confirms_that_ome_pyramids_are_hidden_from_it(tmp_path: Path)
         tiff.write(NOISE[::2, ::2], subfiletype=1, **options)
     with openslide.OpenSlide(file) as slide:
         assert slide.level_count == 1
+
+
+@pytest.mark.parametrize("suffix", [".mrxs", ".dcm", ".vsi"])
+def test_what_is_no_tiff_is_not_even_tried(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(b"\xff\xd8\xff\xe0 no slide at all" * 40)
+    with pytest.raises(
+        UnsupportedSlideError, match="native: not tried, as this is no TIFF"
+    ):
+        open_reader(file, settings=Settings())
+
+
+def test_an_index_spares_asking_other_readers(made_slide: Path) -> None:
+    index = read_index(made_slide)
+    assert index.nbytes > 0
+    with open_reader(made_slide, settings=Settings(), index=index) as reader:
+        assert reader.library == index.library == "native"
+        assert isinstance(reader, NativeTiffReader)
+        assert reader.index is index
