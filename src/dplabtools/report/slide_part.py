@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -34,6 +34,7 @@ from dplabtools.stored.part import Part
 __all__ = ["COVERAGE_BINS", "SlidePart", "SlideWork"]
 
 COVERAGE_BINS: Final = 20
+_Rings: TypeAlias = list[FloatArray]
 _MOST_READ: Final = 150_000_000  # pixels, for the large picture: about two seconds
 _THUMBNAIL: Final = 160  # pixels, twice what is shown: screens have two to a point
 _SAMPLE_EDGE: Final = 128  # pixels
@@ -126,7 +127,7 @@ class SlideWork:
             *mask_faults,
             *sample_faults,
         )
-        head = _head(slide.record, patches, opened, faults=faults)
+        head = _head(slide.record, patches, opened)
         detail, shown = patch_columns(
             patches,
             samples=[each["row"] for each in samples],
@@ -139,25 +140,33 @@ class SlideWork:
             detail["outline"] = encoded_outline(rings, self.budget.outline)
         if opened.overview is not None:
             detail["overview"] = data_uri(opened.overview, self.budget.overview)
-            boxes = np.zeros((0, 4))
-            if opened.size and opened.scales:
-                boxes = boxes_on(patches, opened.size, opened.scales)
-            colours = np.array(
-                [self.colours.get(label, 0) for label in patches.labels], np.int64
+            head["thumbnail"] = self._thumbnail(
+                opened.overview, patches, opened=opened, rings=rings
             )
-            thumbnail = draw_thumbnail(
-                opened.overview,
-                edge=_THUMBNAIL,
-                boxes=boxes,
-                colours=colours[patches.codes[: len(boxes)]],
-                rings=rings,
-            )
-            head["thumbnail"] = data_uri(thumbnail, self.budget.thumbnail)
         known = patches.coverage[~np.isnan(patches.coverage)]
         bins = np.histogram(known, bins=COVERAGE_BINS, range=(0, 1))[0]
         return SlidePart(
             head=head, detail=detail, samples=samples, coverage=bins, faults=faults
         )
+
+    def _thumbnail(
+        self, overview: Image.Image, patches: Part, *, opened: _Opened, rings: _Rings
+    ) -> str:
+        """Return the small picture of the table."""
+        boxes = np.zeros((0, 4))
+        if opened.size and opened.scales:
+            boxes = boxes_on(patches, opened.size, opened.scales)
+        colours = np.array(
+            [self.colours.get(label, 0) for label in patches.labels], np.int64
+        )
+        small = draw_thumbnail(
+            overview,
+            edge=_THUMBNAIL,
+            boxes=boxes,
+            colours=colours[patches.codes[: len(boxes)]],
+            rings=rings,
+        )
+        return data_uri(small, self.budget.thumbnail)
 
     def _open(self, slide: SlideRun, patches: Part) -> _Opened:
         """Find out what the file can tell; it may be gone, or damaged."""
@@ -188,24 +197,26 @@ class SlideWork:
         count = min(wanted, len(patches))
         rows = np.sort(rng.choice(len(patches), count, replace=False)).tolist()
         samples: list[dict[str, Any]] = []
-        missing: dict[str, list[int]] = {}
+        missing: dict[type[Exception], list[int]] = {}
+        reasons: dict[type[Exception], Exception] = {}
         for row in rows:
             try:
                 samples.append(patch_sample(patches, row, slide=number))
             except (DplabError, OSError, ValueError) as error:
-                missing.setdefault(type(error).__name__, []).append(row)
+                missing.setdefault(type(error), []).append(row)
+                reasons.setdefault(type(error), error)
         faults = tuple(
             Fault(
-                error=f"patch files that the manifest lists cannot be read ({name})",
+                error=f"patches that the manifest lists cannot be read: {reasons[kind]}",
                 remedy="see whether they were moved or removed; extract them again",
                 rows=tuple(numbers),
             )
-            for name, numbers in missing.items()
+            for kind, numbers in missing.items()
         )
         return samples, faults
 
 
-def _read_outline(slide: SlideRun) -> tuple[list[FloatArray], tuple[Fault, ...]]:
+def _read_outline(slide: SlideRun) -> tuple[_Rings, tuple[Fault, ...]]:
     if slide.mask is None:
         return [], ()
     try:
@@ -221,13 +232,7 @@ def _unseen(record: SlideRecord, error: Exception) -> Fault:
     )
 
 
-def _head(
-    record: SlideRecord,
-    patches: Part,
-    opened: _Opened,
-    *,
-    faults: tuple[Fault, ...],
-) -> dict[str, Any]:
+def _head(record: SlideRecord, patches: Part, opened: _Opened) -> dict[str, Any]:
     """Return the row of the table."""
     written = len(patches)
     complete = record.status == "complete"
@@ -246,5 +251,4 @@ def _head(
         "reader": record.reader or opened.library,
         "seconds": record.seconds,
         "coverage": float(known.mean()) if len(known) else None,
-        "faults": len(faults),
     }

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ def write_report(
     run_dir : str or path-like
         Output folder of a disk pool, or of ``dplabtools extract``.
     settings : Settings, default None
-        How slides are read; None: as if no knob was turned.
+        How slides are read, where the run does not say; None: as if no knob was turned.
     seed : int, default 0
         Which patches are on the contact sheet.
     tell : callable, default None
@@ -68,7 +69,7 @@ def write_report(
     """
     run = read_run(Path(run_dir))
     work = SlideWork(
-        settings=settings or Settings(),
+        settings=_settings(run, settings or Settings()),
         budget=Budget.for_slides(len(run.slides)),
         seed=seed,
         colours={name: number for number, name in enumerate(run.labels())},
@@ -77,6 +78,17 @@ def write_report(
     data = _data(run, parts, seed=seed)
     page = render_page(data, [part.detail for part in parts])
     return _save(page, run.folder / _NAME)
+
+
+def _settings(run: Run, settings: Settings) -> Settings:
+    """Return how the run read its slides, as far as it says so."""
+    library = run.params.get("slide-library")
+    places = run.params.get("mpp-round-decimal-places")
+    if isinstance(library, str) and settings.slide_library == "auto":
+        settings = replace(settings, slide_library=library)
+    if isinstance(places, int):
+        settings = replace(settings, mpp_round_decimal_places=places)
+    return settings
 
 
 def _describe_all(

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from dplabtools.errors import OutputError, ParameterError
+from dplabtools.records.run_record import RunRecord, SlideRecord
 from dplabtools.report.budget import Budget
 from dplabtools.report.packing import packed
 from dplabtools.report.write import write_report
@@ -106,6 +107,21 @@ def test_a_slide_that_has_moved_is_told_of(run_dir: Path, slide: Path) -> None:
     detail = contents(page, "slide-0")
     assert "overview" not in detail
     assert unpacked(detail["x"]) == [0, 100, 300]
+
+
+def test_slides_are_read_as_the_run_read_them(tmp_path: Path) -> None:
+    slide = make_slide(tmp_path / "a.svs", size=(512, 512))
+    RunRecord(
+        version="0.1.0",
+        command=(),
+        started="",
+        seconds=1.0,
+        interrupted=False,
+        parameters={"slide-library": "openslide", "mpp-round-decimal-places": 2},
+        versions={},
+        slides=(SlideRecord(wsi_file=str(slide), status="empty"),),
+    ).save(tmp_path)
+    assert contents(write_report(tmp_path))["slides"][0]["reader"] == "openslide"
 
 
 def test_a_relative_path_is_found_from_elsewhere(

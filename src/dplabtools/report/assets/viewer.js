@@ -7,12 +7,14 @@ const context = canvas.getContext("2d");
 const FILL_BELOW = 5; // pixels on screen: smaller patches are areas, without outlines
 const LINES_BELOW = 6000; // so many patches in sight have outlines
 const CLEAR_FROM = 32; // pixels on screen: larger patches are outlines only, with their picture if there is one
+const OUTLINE = "#1d2329"; // of the mask
 const DEEPEST = 4; // screen pixels per level 0 pixel
 
 let open = null; // what is known of the slide that is shown
 let view = { scale: 1, x: 0, y: 0 }; // screen pixels per level 0 pixel, and what is in the middle
 let selected = null;
-let hidden = new Set(); // labels, and "mask"
+const hidden = new Set(); // labels
+let outlined = true; // the mask
 let pending = false;
 
 const payload = (number) => JSON.parse(byId(`slide-${number}`).textContent);
@@ -102,10 +104,10 @@ function paint() {
   context.fillStyle = "#fff";
   context.fillRect(left, top, open.size[0] * scale, open.size[1] * scale);
   if (open.image) context.drawImage(open.image, left, top, open.size[0] * scale, open.size[1] * scale);
-  if (open.outline && !hidden.has("mask")) {
+  if (open.outline && outlined) {
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * left, ratio * top);
     context.lineWidth = 1.5 / scale;
-    context.strokeStyle = "#1d2329";
+    context.strokeStyle = OUTLINE;
     context.stroke(open.outline);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
@@ -277,19 +279,20 @@ function showPanel() {
   byId("viewer-title").textContent = head.name;
   byId("slide-facts").replaceChildren(
     ...fact("Status", make("span", { class: `status ${statusKind(head.status)}`, text: statusText(head.status) })),
-    ...fact("Patches", whole.format(head.written), head.placed > head.written ? `of ${whole.format(head.placed)} asked for` : "")
-    , ...fact("Size", head.size ? `${whole.format(head.size[0])} × ${whole.format(head.size[1])} px` : ""),
+    ...fact("Patches", whole.format(head.written), head.placed > head.written ? `of ${whole.format(head.placed)} asked for` : ""),
+    ...fact("Size", head.size ? `${whole.format(head.size[0])} × ${whole.format(head.size[1])} px` : ""),
     ...fact("µm/px", head.mpp === null ? "unknown" : String(head.mpp), head.mppSource),
     ...fact("Read by", head.reader), ...fact("Seconds", head.seconds === null ? "" : head.seconds.toFixed(1)), ...fact("File", head.file));
-  const box = (key, text, number_, mark) => {
-    const input = make("input", { type: "checkbox", checked: !hidden.has(key) });
-    input.addEventListener("change", () => { if (input.checked) hidden.delete(key); else hidden.add(key); draw(); });
-    return make("label", {}, input, mark, make("span", { text }), make("span", { class: "count", text: number_ }));
+  const box = (checked, toggle, ...words_) => {
+    const input = make("input", { type: "checkbox", checked });
+    input.addEventListener("change", () => { toggle(input.checked); draw(); });
+    return make("label", {}, input, ...words_);
   };
-  const counts = open.byLabel.map((rows_) => rows_.length);
   byId("legend").replaceChildren(make("legend", { text: detail.of > detail.n ? `Patches (${whole.format(detail.n)} of ${whole.format(detail.of)} drawn)` : "Patches" }),
-    ...detail.labels.map((name, code) => box(name, labelName(name), whole.format(head.counts[name] ?? counts[code]), swatch(name))),
-    ...(open.outline ? [box("mask", "Outline of the mask", "", make("span", { class: "swatch", style: { background: "#1d2329" } }))] : []));
+    ...detail.labels.map((name) => box(!hidden.has(name), (on) => { if (on) hidden.delete(name); else hidden.add(name); },
+      swatch(name), make("span", { text: labelName(name) }), make("span", { class: "count", text: whole.format(head.counts[name]) }))),
+    ...(open.outline ? [box(outlined, (on) => { outlined = on; },
+      make("span", { class: "swatch", style: { background: OUTLINE } }), make("span", { text: "Outline of the mask" }), make("span"))] : []));
   byId("slide-faults").replaceChildren(...faultsOf[number].map((fault) => faultItem(fault, false)));
   byId("slide-samples").replaceChildren(...run.samples.filter((sample) => sample.slide === number).map((sample) => {
     const item = sampleItem(sample);
