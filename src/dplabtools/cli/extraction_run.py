@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from dplabtools.cli.config_file import CONFIG_FILE, read_config, save_config
 from dplabtools.cli.console import step
 from dplabtools.cli.inputs import SlideInput
@@ -24,7 +26,6 @@ from dplabtools.errors import ResumeError
 from dplabtools.extraction.progress import Progress
 from dplabtools.records.run_record import RUN_FILE, RunRecord
 from dplabtools.sinks.encoders import ImageEncoder
-from dplabtools.sinks.slide_record import read_records
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,
@@ -37,7 +38,6 @@ __all__ = [
     "carry_out",
     "earlier_options",
     "place_all",
-    "save_options",
     "write_files",
 ]
 
@@ -99,7 +99,7 @@ class Request:
     @property
     def keeps_parts(self) -> bool:
         """Whether slides that are not complete are gone on with, here and by later runs."""
-        return self.files.resume or not read_records(self.out / "manifests")
+        return self.files.resume or not manifest_ids_in(self.out)
 
     @property
     def views(self) -> tuple[int | float, ...]:
@@ -148,7 +148,7 @@ def carry_out(request: Request) -> RunRecord:
     OSError
         If the output folder cannot be made.
     """
-    options, encoding = save_options(request.files), request.files.encoding
+    options, encoding = _save_options(request.files), request.files.encoding
     if encoding is not None:
         ImageEncoder(image_type=encoding, options=options)
     beginning = Beginning(
@@ -257,7 +257,7 @@ def _arguments(request: Request) -> dict[str, Any]:
         "filename_comment": files.filename_comment,
         "filename_separator": files.filename_separator,
         "create_subdirs": files.create_subdirs,
-        "save_options": save_options(files),
+        "save_options": _save_options(files),
         "resume": request.keeps_parts,
         "verify": files.verify.value,
         "resampling_mode": _resampling_mode(request),
@@ -303,7 +303,7 @@ def _resampling_mode(request: Request) -> str | None:
     return "tile" if foreign or any(isinstance(each, float) for each in asked) else None
 
 
-def save_options(files: FileOptions) -> dict[str, Any]:
+def _save_options(files: FileOptions) -> dict[str, Any]:
     """Return what the encoder is given.
 
     Raises
@@ -318,8 +318,6 @@ def save_options(files: FileOptions) -> dict[str, Any]:
 
 
 def _save_option(text: str) -> tuple[str, Any]:
-    import typer
-
     key, equals, value = text.partition("=")
     if not equals:
         msg = f"--save-option takes KEY=VALUE, not {text!r}"
@@ -336,8 +334,6 @@ def _save_option(text: str) -> tuple[str, Any]:
 
 
 def _counter(text: str | None) -> int | None:
-    import typer
-
     if text is None:
         return 1
     if text.lower() == "none":

@@ -120,7 +120,8 @@ def run_record(
 
 def manifest_ids_in(out: Path) -> frozenset[str]:
     """Return the manifests in an output folder."""
-    return frozenset(each.manifest_id for each in read_records(out / "manifests"))
+    files = (out / "manifests").glob("manifest__*.json")
+    return frozenset(file.stem.split("__", 2)[1] for file in files)
 
 
 def _complete(out: Path, ledger: Ledger, beginning: Beginning) -> dict[str, str]:
