@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from zlib import crc32
 
-import imagecodecs
 import numpy as np
-from PIL import Image
 
 from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.errors import DplabError
+from dplabtools.sinks.decoding import decode_image
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.stages import stage
 
@@ -126,7 +124,7 @@ class StoredFiles:
 
     def read(self, index: int, /) -> Pixels:
         """Return the pixels of a file."""
-        return _decoded(self.files[index].read_bytes(), self.files[index].suffix)
+        return decode_image(self.files[index].read_bytes())
 
 
 def _check_pixels(
@@ -150,26 +148,15 @@ def _allowed(picture: Picture, encoder: ImageEncoder | None) -> float:
     """Return how far a stored picture may be off."""
     if encoder is None or _is_lossless(encoder):
         return 0.0
-    expected = _decoded(encoder.encode(picture), encoder.image_type)
+    expected = decode_image(encoder.encode(picture))
     return 2 * _distance(expected, picture) + _SLACK
 
 
 def _is_lossless(encoder: ImageEncoder) -> bool:
     """Tell whether an encoder gives noise back as it is."""
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    return _distance(_decoded(encoder.encode(noise), encoder.image_type), noise) == 0
+    return _distance(decode_image(encoder.encode(noise)), noise) == 0
 
 
 def _distance(first: Pixels, second: Picture) -> float:
     return float(np.abs(np.subtract(first, second, dtype=np.int16)).mean())
-
-
-def _decoded(data: bytes, image_type: str) -> Pixels:
-    """Return the RGB pixels of an image file."""
-    match image_type.lower().lstrip("."):
-        case "jxl":
-            pixels: Pixels = imagecodecs.jpegxl_decode(data)
-        case _:
-            with Image.open(io.BytesIO(data)) as image:
-                pixels = np.asarray(image.convert("RGB"))
-    return pixels

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.optional import optional
-from dplabtools.stored.decoding import decode_image
+from dplabtools.sinks.decoding import decode_image
 
 __all__ = ["FileImages", "ParquetImages"]
 

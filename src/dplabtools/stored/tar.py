@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import IntArray, Pixels
+from dplabtools.sinks.decoding import decode_image
 from dplabtools.sinks.tar_shards import members
-from dplabtools.stored.decoding import decode_image
 
 __all__ = ["TarImages"]
 

@@ -59,7 +59,7 @@ class DiskPatchExtractorPool(_DiskPool):
     the location in level 0 pixels. A file is there under its name only when it is whole,
     and ``manifests/manifest__<manifest id>__<slide>.txt`` (and ``.csv``) only when all
     files of the slide are. If the run fails, files of slides that are not complete are
-    removed.
+    removed, unless it was given `resume`. While it is at work, the folder is locked.
 
     Parameters
     ----------
