@@ -11,10 +11,8 @@ import ring
 
 
 def main() -> None:
-    for figure in (coordinates, data_flow, decode_once, report, ring):
+    for figure in (coordinates, data_flow, decode_once, growth, report, ring):
         figure.main()
-    if (growth.HERE / "growth.json").exists():  # measured, not drawn out of nothing
-        growth.main()
 
 
 if __name__ == "__main__":

@@ -1,25 +1,23 @@
-"""Draw patches per second against the number of patches, out of growth.json."""
+"""Patches per second against the number of patches, out of growth.json."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 import matplotlib.pyplot as plt
+from style import BLUE, GREEN, HERE, ORANGE, save
 
-HERE = Path(__file__).parent
-COLOURS = ("#0072B2", "#009E73", "#D55E00")
-MARKERS = "os^"
+DATA = HERE / "growth.json"
 
 
 def main() -> None:
-    rates = json.loads((HERE / "growth.json").read_text(encoding="utf-8"))
-    figure, axes = plt.subplots(figsize=(7, 3.6), dpi=110)
+    """Draw it, if it has been measured."""
+    if not DATA.exists():
+        return
+    rates = json.loads(DATA.read_text(encoding="utf-8"))
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for (name, points), colour, marker in zip(
-        rates.items(), COLOURS, MARKERS, strict=False
+        rates.items(), (BLUE, GREEN, ORANGE), "os^", strict=False
     ):
         counts = [int(count) for count in points]
         axes.plot(counts, list(points.values()), color=colour, marker=marker, label=name)
@@ -27,8 +25,7 @@ def main() -> None:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(HERE / "growth.png")
+    save(figure, "growth.png")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from style import reduce
+from style import save_picture
 
 from dplabtools.testing.make_slide import make_slide
 
@@ -45,7 +45,7 @@ def main() -> None:
             check=True,
             stderr=subprocess.DEVNULL,
         )
-        reduce(picture, "report.png")
+        save_picture(picture, "report.png")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-BLUE, GREEN, ORANGE, PINK = "#0072B2", "#009E73", "#D55E00", "#CC79A7"
+BLUE, GREEN, ORANGE = "#0072B2", "#009E73", "#D55E00"
 INK, GREY, PALE = "#222222", "#8a8a8a", "#ececec"
 
 mpl.rcParams.update(
@@ -48,9 +48,9 @@ def save(figure: Figure, name: str) -> None:
         return
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=120, **options)
-    reduce(drawn, name)
+    save_picture(drawn, name)
 
 
-def reduce(picture: Path | io.BytesIO, name: str) -> None:
+def save_picture(picture: Path | io.BytesIO, name: str) -> None:
     """Save a picture with a palette: a third of the space, and nobody sees it."""
     Image.open(picture).convert("RGB").quantize(192).save(HERE / name, optimize=True)
