@@ -79,7 +79,7 @@ class Side:
                 text=True,
                 check=False,
                 cwd=folder,
-                env=None if self.python == sys.executable else _without_ours(),
+                env=_environment(ours=self.python == sys.executable),
             )
             seconds = time.perf_counter() - begun
         finally:
@@ -90,9 +90,14 @@ class Side:
         return Run(seconds=seconds, result=json.loads(line))
 
 
-def _without_ours() -> dict[str, str]:
-    """Return the environment without what may lead another interpreter to this package."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def _environment(*, ours: bool) -> dict[str, str]:
+    """Return the environment of a run.
+
+    Nothing may lead another interpreter to this package, and modules are compiled once, as
+    they are where a package is installed.
+    """
+    dropped = {"PYTHONDONTWRITEBYTECODE"} if ours else {"PYTHONPATH"}
+    return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

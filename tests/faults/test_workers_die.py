@@ -20,6 +20,7 @@ from dplabtools._typing import Pixels
 from dplabtools.engine.base import run
 from dplabtools.engine.processes import WORKER_NAME, ProcessEngine
 from dplabtools.errors import WorkerError
+from dplabtools.records.failure import Failure
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -133,6 +134,11 @@ def test_a_stream_survives_the_death_of_workers(
     assert not workers()
 
 
+def lost_patches(errors: list[Failure]) -> int:
+    """Count them; a slide at whose opening two workers died is lost as a whole."""
+    return sum(len(ROWS) if failure.row is None else 1 for failure in errors)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_memory_pool_survives_the_death_of_workers(
     pool: list[PatchesMock], undisturbed: Pixels, seed: int
@@ -145,8 +151,7 @@ def test_a_memory_pool_survives_the_death_of_workers(
     ):
         delivered = extracted.patch_table.status == "ok"
         np.testing.assert_array_equal(extracted.patch_array, undisturbed[delivered])
-        lost = [failure.row for failure in extracted.errors]
-        assert len(lost) == int((~delivered).sum())
+        assert lost_patches(extracted.errors) == int((~delivered).sum())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -164,7 +169,7 @@ def test_a_disk_pool_survives_the_death_of_workers(
         )
     files = list(tmp_path.glob("*.bmp"))
     assert len(files) == extracted.patch_count
-    assert extracted.patch_count + len(extracted.errors) == SLIDES * len(ROWS)
+    assert extracted.patch_count + lost_patches(extracted.errors) == SLIDES * len(ROWS)
     assert sorted(each.name for each in tmp_path.iterdir() if each.is_dir()) == [
         "manifests"
     ]
@@ -187,7 +192,7 @@ def test_containers_survive_the_death_of_workers(
         )
     found = open_patches(tmp_path)
     assert len(found) == extracted.patch_count
-    assert extracted.patch_count + len(extracted.errors) == SLIDES * len(ROWS)
+    assert extracted.patch_count + lost_patches(extracted.errors) == SLIDES * len(ROWS)
     by_place = {(x, y): row for row, ((x, y), _, _) in enumerate(ROWS)}
     for patch in found:
         row = by_place[patch.location]
