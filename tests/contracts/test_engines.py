@@ -29,6 +29,25 @@ class TestProcessEngine(EngineContract):
     def engine(self, method: str) -> Engine:
         return ProcessEngine(workers=2, start_method=method)
 
+    def test_jobs_of_a_lane_go_to_one_worker(self, engine: Engine) -> None:
+        with engine:
+            engine.begin(Task())
+            for index in range(8):
+                engine.submit(index, ("sleep", 0.2), lane=index % 2)
+            outcomes = [engine.take() for _ in range(8)]
+        pids = [
+            {each.pid for each in outcomes if each.index % 2 == lane} for lane in (0, 1)
+        ]
+        assert len(pids[0]) == len(pids[1]) == 1
+        assert pids[0] != pids[1]
+
+    def test_nobody_idles_while_a_lane_is_long(self, engine: Engine) -> None:
+        with engine:
+            engine.begin(Task())
+            for index in range(12):
+                engine.submit(index, ("sleep", 0.1), lane=0)
+            assert len({engine.take().pid for _ in range(12)}) == 2
+
     def test_libraries_are_held_to_one_thread(self, engine: Engine) -> None:
         before = dict(os.environ)
         with engine:

@@ -88,8 +88,12 @@ class Engine(Protocol):
         """
         ...
 
-    def submit(self, index: int, job: object) -> None:
-        """Hand over a job; returns at once."""
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        """Hand over a job; returns at once.
+
+        Jobs of the same lane go to the same worker, as long as no other has nothing to do:
+        what it kept from one may serve the next.
+        """
         ...
 
     def take(self) -> Outcome:

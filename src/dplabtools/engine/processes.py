@@ -42,6 +42,7 @@ _starting = threading.Lock()
 class _Job:
     index: int
     job: object
+    lane: int | None = None
     attempts: int = 0
 
 
@@ -49,6 +50,7 @@ class _Job:
 class _Worker:
     process: BaseProcess
     connection: Connection
+    lane: int
     jobs: deque[_Job] = field(default_factory=deque)
     ready: bool = False
     since: float = 0.0  # when the first of `jobs` was begun
@@ -120,9 +122,9 @@ class ProcessEngine:
         for worker in list(self._workers):
             self._introduce(worker)
 
-    def submit(self, index: int, job: object) -> None:
-        """Hand over a job."""
-        self._backlog.append(_Job(index, job))
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        """Hand over a job; see `Engine.submit`."""
+        self._backlog.append(_Job(index, job, lane))
         self._deal()
 
     def take(self) -> Outcome:
@@ -176,14 +178,29 @@ class ProcessEngine:
     # ------------------------------------------------------------ giving out
 
     def _deal(self) -> None:
-        """Give jobs to the workers that have least to do."""
+        """Give jobs to workers that have least to do, those of their lane first."""
         while self._backlog:
-            worker = min(self._workers, key=lambda each: len(each.jobs), default=None)
-            if (worker is None or worker.jobs) and len(self._workers) < self._count:
-                worker = self._start()
-            if worker is None or len(worker.jobs) >= self._ahead:
+            if len(self._workers) < self._count and all(
+                worker.jobs for worker in self._workers
+            ):
+                self._start()
+            for worker in sorted(self._workers, key=lambda each: len(each.jobs)):
+                job = self._job_for(worker)
+                if job is not None:
+                    self._give(worker, job)
+                    break
+            else:
                 return
-            self._give(worker, self._backlog.popleft())
+
+    def _job_for(self, worker: _Worker) -> _Job | None:
+        """Take from the backlog what a worker may do now."""
+        if len(worker.jobs) >= self._ahead:
+            return None
+        for place, job in enumerate(self._backlog):
+            if job.lane is None or job.lane % self._count == worker.lane:
+                del self._backlog[place]
+                return job
+        return None if worker.jobs else self._backlog.popleft()
 
     def _give(self, worker: _Worker, job: _Job) -> None:
         if not worker.jobs:
@@ -199,7 +216,9 @@ class ProcessEngine:
             )
             process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        lanes = {each.lane for each in self._workers}
+        lane = next(number for number in range(self._count) if number not in lanes)
+        worker = _Worker(process, ours, lane)
         self._workers.append(worker)
         self._introduce(worker)
         return worker

@@ -36,8 +36,8 @@ class SerialEngine:
         self.close()
         self._work = work
 
-    def submit(self, index: int, job: object) -> None:
-        """Hand over a job."""
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        """Hand over a job; there are no lanes."""
         self._jobs.append((index, job))
 
     def take(self) -> Outcome:

@@ -47,8 +47,8 @@ class ThreadEngine:
         self._work = work
         self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="dplabtools")
 
-    def submit(self, index: int, job: object) -> None:
-        """Hand over a job."""
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        """Hand over a job; there are no lanes."""
         if self._threads is None:
             msg = "begin a work before submitting jobs"
             raise LookupError(msg)

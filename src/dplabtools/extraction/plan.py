@@ -17,7 +17,7 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
 
-__all__ = ["Reading", "blocks", "groups", "plan_slide", "rows_outside", "runs"]
+__all__ = ["Reading", "blocks", "groups", "plan_slide", "rows_outside", "runs", "shares"]
 
 _CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
 _CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
@@ -160,6 +160,29 @@ def blocks(
     """
     most = chunk_rows(plan, rows, total=total, workers=workers)
     yield from _squares(plan, rows, most=most, exactly=False)
+
+
+def shares(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
+    """Cut rows of a slide into as many chunks of neighbours as there are workers.
+
+    Parameters
+    ----------
+    plan : SlidePlan
+        The slide.
+    rows : ndarray of int, shape (m,)
+        Rows of the plan to cut up.
+    count : int
+        Number of workers.
+
+    Yields
+    ------
+    ndarray of int
+        Rows that lie together. Of one strip of a slide and of the next, the first chunks
+        are neighbours, and so are the second, ...
+    """
+    most = -(-len(rows) // count)
+    held = _held(plan.table.sizes[rows], views=len(plan.views))
+    yield from _squares(plan, rows, most=max(1, min(most, held)), exactly=False)
 
 
 def runs(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:

@@ -21,7 +21,7 @@ from dplabtools.engine.base import Engine
 from dplabtools.engine.slabs import Segment, available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.account import Account
-from dplabtools.extraction.plan import blocks
+from dplabtools.extraction.plan import blocks, shares
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.source import Chunk
 from dplabtools.records.pixel_batch import PixelBatch
@@ -321,13 +321,13 @@ class BatchStream:
         owner = self._columns.plan_of[patches]
         for index in np.unique(owner).tolist():
             here = np.flatnonzero(owner == index)
-            for places in self._chunks(index, patches[here], here):
+            for lane, places in enumerate(self._chunks(index, patches[here], here)):
                 plan = self._columns.plans[index]
                 rows = self._columns.rows[patches[places]]
                 place = SegmentRows(self._ring.segment, offsets[places])
                 chunk = Chunk.of(plan, rows, place=place)
                 self._jobs[self._next_job] = (group, chunk, places)
-                self._engine.submit(self._next_job, chunk)
+                self._engine.submit(self._next_job, chunk, lane=lane)
                 self._next_job += 1
                 group.waiting += 1
 
@@ -338,9 +338,19 @@ class BatchStream:
         plan = self._columns.plans[index]
         rows = self._columns.rows[patches]
         order = np.argsort(rows)
-        total = len(self._sequence)
-        for part in blocks(plan, rows[order], total=total, workers=self._workers):
+        for part in self._parts(plan, rows[order]):
             yield places[order[np.searchsorted(rows[order], part)]]
+
+    def _parts(self, plan: SlidePlan, rows: IntArray) -> Iterator[IntArray]:
+        """Cut up rows of a slide.
+
+        In the order of the table a group often is a thin strip, and the next one lies
+        beside it. Each worker gets its part of every strip, so that it already has the
+        tiles that two of them share.
+        """
+        if self._options.ordered and not self._options.shuffle_buffer:
+            return shares(plan, rows, count=self._workers)
+        return blocks(plan, rows, total=len(self._sequence), workers=self._workers)
 
     def _take(self) -> None:
         """Wait for a chunk, and count it as done."""

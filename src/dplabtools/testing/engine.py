@@ -151,6 +151,15 @@ class EngineContract:
             assert len(list(run(engine, Task(), [("square", 1)] * 5))) == 5
             assert len(list(run(engine, Task(), [("square", 2)] * 5))) == 5
 
+    def test_a_lane_is_no_more_than_a_wish(self, engine: Engine) -> None:
+        """Jobs are done, whatever their lanes are, and whoever has to do them."""
+        with engine:
+            engine.begin(Task())
+            for index in range(12):
+                engine.submit(index, ("square", index), lane=(0, 5, None)[index % 3])
+            outcomes = _by_index(engine.take() for _ in range(12))
+        assert [outcomes[index].result for index in range(12)] == [i**2 for i in range(12)]
+
     def test_nothing_to_take(self, engine: Engine) -> None:
         """Waiting for nothing is an error, not a wait for ever."""
         with engine:
