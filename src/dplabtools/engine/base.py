@@ -7,8 +7,10 @@ thereby bounds the memory.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -133,6 +135,7 @@ def run(
     jobs: Sequence[object],
     *,
     segments: Sequence[Segment] = (),
+    lanes: int = 1,
 ) -> Iterator[Outcome]:
     """Run all jobs, and yield their outcomes as they come.
 
@@ -146,6 +149,10 @@ def run(
         Their numbers are their places in it.
     segments : sequence of Segment
         Shared memory that the jobs use.
+    lanes : int
+        Into how many parts to cut the jobs, each of them for one worker, where a job can
+        use what is left of the one before. A worker that has finished its part takes from
+        the end of another's.
 
     Yields
     ------
@@ -155,15 +162,22 @@ def run(
     if not jobs:
         return
     engine.begin(work, segments=segments)
-    waiting = iter(enumerate(jobs))
-    for index, job in waiting:
-        engine.submit(index, job)
-        if engine.pending >= engine.capacity:
-            break
+    ends = [len(jobs) * lane // lanes for lane in range(lanes + 1)]
+    parts = [deque(range(*bounds)) for bounds in pairwise(ends)]
+    lane_of: dict[int, int] = {}
+
+    def submit(lane: int) -> None:
+        longest = max(parts, key=len)
+        if longest:
+            index = parts[lane].popleft() if parts[lane] else longest.pop()
+            lane_of[index] = lane
+            engine.submit(index, jobs[index], lane=lane if lanes > 1 else None)
+
+    for place in range(min(engine.capacity, len(jobs))):
+        submit(place % lanes)
     while engine.pending:
         outcome = engine.take()
-        if (following := next(waiting, None)) is not None:
-            engine.submit(*following)
+        submit(lane_of.pop(outcome.index))
         yield outcome
 
 

@@ -214,7 +214,14 @@ class Extraction:
             if not left[slide]:
                 sink.finish(plan, account.delivered[slide])
                 clock.advance(slides=1)
-        for outcome in run(engine, self.work(account), chunks, segments=sink.segments):
+        outcomes = run(
+            engine,
+            self.work(account),
+            chunks,
+            segments=sink.segments,
+            lanes=self.workers,  # neighbouring chunks share tiles
+        )
+        for outcome in outcomes:
             chunk = chunks[outcome.index]
             account.note(chunk, outcome)
             left[chunk.slide] -= 1

@@ -151,6 +151,17 @@ class EngineContract:
             assert len(list(run(engine, Task(), [("square", 1)] * 5))) == 5
             assert len(list(run(engine, Task(), [("square", 2)] * 5))) == 5
 
+    @pytest.mark.parametrize(("count", "lanes"), [(1, 3), (7, 2), (40, 3), (40, 7)])
+    def test_jobs_in_lanes_are_done_once(
+        self, engine: Engine, count: int, lanes: int
+    ) -> None:
+        """However many lanes there are, and however many workers."""
+        jobs = [("square", number) for number in range(count)]
+        with engine:
+            outcomes = list(run(engine, Task(), jobs, lanes=lanes))
+        assert sorted(outcome.index for outcome in outcomes) == list(range(count))
+        assert all(outcome.result == outcome.index**2 for outcome in outcomes)
+
     def test_a_lane_is_no_more_than_a_wish(self, engine: Engine) -> None:
         """Jobs are done, whatever their lanes are, and whoever has to do them."""
         with engine:
