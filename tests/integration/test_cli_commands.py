@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from dplabtools.records.run_record import RunRecord
+from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.slides.patches import read_locations
 from dplabtools.testing.make_slide import make_slide
 
@@ -293,6 +294,23 @@ def test_a_run_goes_on_only_as_it_was_begun(run: Run, tmp_path: Path) -> None:
     (slide_record,) = RunRecord.from_json(done.stdout).slides
     assert (slide_record.status, slide_record.written) == ("complete", 7)
     assert len(list(tmp_path.glob("o/*.png"))) == 7
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_written_to_is_left_alone(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
+    for name in ("run.json", "dplabtools.toml"):
+        (tmp_path / name).write_text("of the other run")
+    lock = FolderLock(tmp_path)
+    lock.acquire()
+    done = run("extract", str(slides), "--out", str(tmp_path), *QUICK, folder=tmp_path)
+    lock.release()
+    assert done.returncode == 1
+    assert "is writing to" in done.stderr
+    for name in ("run.json", "dplabtools.toml"):
+        assert (tmp_path / name).read_text() == "of the other run"
+    assert not (tmp_path / "masks").exists()
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from dplabtools.errors import ResumeError
 from dplabtools.extraction.progress import Progress
 from dplabtools.records.run_record import RUN_FILE, RunRecord
 from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.folder_lock import check_unused
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,
@@ -160,6 +161,7 @@ def carry_out(request: Request) -> RunRecord:
     )
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
     request.out.mkdir(parents=True, exist_ok=True)
+    check_unused(request.out)  # before anything of another run is replaced
     if request.files.resume:
         _check_resumable(request)
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run

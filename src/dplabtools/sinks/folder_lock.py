@@ -15,7 +15,7 @@ from pathlib import Path
 from dplabtools.errors import FolderInUseError, OutputError, UnlockedFolderWarning
 from dplabtools.sinks.durable import output_error
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "check_unused"]
 
 _NAME = ".dplabtools.lock"
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
@@ -151,6 +151,13 @@ class FolderLock:
             os.close(self._descriptor)
             self._descriptor = None
             self._locked = False
+
+
+def check_unused(folder: Path) -> None:
+    """Raise if another run is writing to a folder now; see `FolderLock.acquire`."""
+    lock = FolderLock(folder)
+    lock.acquire()
+    lock.release()
 
 
 def _flock(descriptor: int, *, shared: bool) -> None:
