@@ -18,7 +18,8 @@ import pytest
 
 from dplabtools._typing import Pixels
 from dplabtools.engine.base import run
-from dplabtools.engine.processes import WORKER_NAME, ProcessEngine
+from dplabtools.engine.processes import ProcessEngine
+from dplabtools.engine.starting import WORKER_NAME
 from dplabtools.errors import WorkerError
 from dplabtools.records.failure import Failure
 from dplabtools.slides.patches import (

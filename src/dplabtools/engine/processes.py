@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import pickle
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection as mp_connection
-from multiprocessing import spawn
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Self
 
 from dplabtools.engine.base import Outcome, Work
 from dplabtools.engine.slabs import Segment
-from dplabtools.engine.worker import THREAD_COUNTS, send_descriptor, serve
+from dplabtools.engine.starting import (
+    WORKER_NAME,
+    callers_script_left_alone,
+    prepared_for,
+    start_context,
+)
+from dplabtools.engine.worker import send_descriptor, serve
 from dplabtools.errors import WorkerError
 
-__all__ = ["WORKER_NAME", "ProcessEngine"]
+__all__ = ["ProcessEngine"]
 
 _AHEAD = 2  # jobs given to a worker at once: the next one waits there, not here
 _ATTEMPTS = 2
-WORKER_NAME = "dplabtools-worker"
-_PRELOAD = "dplabtools.engine.preload"
 _LOGGER = logging.getLogger(__name__)
-_starting = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -91,7 +86,7 @@ class ProcessEngine:
         self._count = workers
         self._ahead = ahead
         self._timeout_s = timeout_s
-        self._context = _context(start_method, preload)
+        self._context = start_context(start_method, preload)
         self._workers: list[_Worker] = []
         self._backlog: deque[_Job] = deque()
         self._done: deque[Outcome] = deque()
@@ -210,7 +205,7 @@ class ProcessEngine:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        with _callers_script_left_alone(), _prepared_for(self._context):
+        with callers_script_left_alone(), prepared_for(self._context):
             process = self._context.Process(
                 target=serve, args=(theirs,), name=WORKER_NAME, daemon=True
             )
@@ -338,65 +333,3 @@ def _kill(worker: _Worker) -> None:
     if worker.process.is_alive():
         worker.process.kill()
     worker.process.join()
-
-
-def _context(
-    start_method: str | None, preload: Sequence[str]
-) -> ForkServerContext | SpawnContext:
-    """Return a way to start processes that copies no threads and no locks."""
-    wanted = start_method or multiprocessing.get_start_method(allow_none=True)
-    if wanted not in {"spawn", "forkserver"}:
-        wanted = "forkserver" if sys.platform == "linux" else "spawn"
-    if wanted == "spawn":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_PRELOAD, *preload])
-    return context
-
-
-@contextmanager
-def _callers_script_left_alone() -> Generator[None]:
-    """Start our processes without the caller's ``__main__``, which they do not need.
-
-    Spawned processes import the script that started them, so that what it defines can be
-    unpickled. A script without ``if __name__ == "__main__"`` would thereby run again in
-    each. Processes that others start in the meantime are told apart by their name.
-    """
-    with _starting:
-        original = spawn.get_preparation_data
-
-        def without_script(name: str) -> dict[str, Any]:
-            data: dict[str, Any] = original(name)
-            if name == WORKER_NAME:
-                data.pop("init_main_from_path", None)
-                data.pop("init_main_from_name", None)
-            return data
-
-        spawn.get_preparation_data = without_script
-        try:
-            yield
-        finally:
-            spawn.get_preparation_data = original
-
-
-@contextmanager
-def _prepared_for(context: ForkServerContext | SpawnContext) -> Generator[None]:
-    """Start a process with one BLAS thread, to which Ctrl-C means nothing from the first.
-
-    A spawned process inherits the environment, and which signals are blocked. A fork server
-    would hand both on to processes that others start by it, so it is left as it is: it
-    imports BLAS with one thread by `dplabtools.engine.preload`, and its workers ignore
-    Ctrl-C soon enough.
-    """
-    if not isinstance(context, SpawnContext) or sys.platform == "win32":
-        yield
-        return
-    absent = [name for name in THREAD_COUNTS if name not in os.environ]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        os.environ.update(dict.fromkeys(absent, "1"))
-        yield
-    finally:
-        for name in absent:
-            del os.environ[name]
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,14 +1,8 @@
-"""Batches of patches, one after the other, through a ring of recycled memory.
-
-Fresh shared memory costs as much as decoding what is put there; memory that has been
-touched before costs nothing. So batches go through a few slots, over and over. A slot is
-used again when nobody holds its pixels any more.
-"""
+"""Batches of patches, one after the other, through a ring of recycled memory."""
 
 from __future__ import annotations
 
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +12,12 @@ import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Pixels
 from dplabtools.engine.base import Engine
-from dplabtools.engine.slabs import Segment, available_memory
+from dplabtools.engine.slabs import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import blocks, shares
 from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.ring import Ring
 from dplabtools.extraction.source import Chunk
 from dplabtools.records.pixel_batch import PixelBatch
 from dplabtools.records.slide_plan import SlidePlan
@@ -101,40 +96,6 @@ class _Group:
 
     def __post_init__(self) -> None:
         self.delivered = np.ones(len(self.patches), dtype=np.bool_)
-
-
-class _Ring:
-    """Slots of shared memory for one batch each.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of a batch: (n, levels, height, width, 3).
-    slots : int
-        How many.
-    """
-
-    def __init__(self, shape: tuple[int, ...], slots: int) -> None:
-        self.segment = Segment.create(int(np.prod(shape, dtype=np.int64)) * slots)
-        self.shape = shape
-        self.free = list(range(slots))  # last in, first out: the warmest is used first
-
-    @property
-    def slot_bytes(self) -> int:
-        """Size of a slot."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def patch_bytes(self) -> int:
-        """Size of a patch at all its resolutions."""
-        return self.slot_bytes // self.shape[0]
-
-    def lend(self, slot: int) -> Pixels:
-        """Return the pixels of a slot, which becomes free when nobody holds them."""
-        pixels: Pixels = self.segment.array(self.shape, offset=slot * self.slot_bytes)
-        # Whatever view or tensor is made of the array keeps this object alive, no other.
-        weakref.finalize(pixels.base, self.free.append, slot).atexit = False
-        return pixels
 
 
 class BatchStream:
@@ -217,7 +178,7 @@ class BatchStream:
             parts = [parts[index] for index in self._rng.permutation(len(parts))]
         return np.concatenate([*parts, none])
 
-    def _make_ring(self) -> _Ring:
+    def _make_ring(self) -> Ring:
         """Reserve the memory; pages that no batch reaches are never taken."""
         plans = self._columns.plans
         sizes = np.concatenate(
@@ -246,7 +207,7 @@ class BatchStream:
             )
             raise NotEnoughMemoryError(msg)
         needed = -(-len(self._sequence) // self._options.batch_size) + 1
-        return _Ring(shape, min(slots, max(needed, least)))
+        return Ring(shape, min(slots, max(needed, least)))
 
     # ------------------------------------------------------------------- run
 
