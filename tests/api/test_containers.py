@@ -627,7 +627,6 @@ def test_a_patch_may_not_be_there_twice(
         ("webdataset", {"create_subdirs": True}, "create_subdirs is about image files"),
         ("parquet", {"filename_comment": "x"}, "filename_comment is about image files"),
         ("zarr", {"filename_separator": "-"}, "filename_separator is about image files"),
-        ("zarr", {"verify": "pixels"}, 'verify="pixels" compares image files'),
         ("hdf5", {"image_type": "png"}, "leave image_type out"),
         ("zarr", {"image_type": "png"}, "leave image_type out"),
         ("hdf5", {"save_options": {"quality": 90}}, "may be nothing, not quality"),

@@ -100,9 +100,6 @@ class DiskOptions:
             msg = f"image_type must be text, not {self.image_type!r}"
             raise ParameterTypeError(msg)
         check_choice(self.verify, ("count", "pixels"), name="verify")
-        if self.container is not None and self.verify != "count":
-            msg = f'verify="{self.verify}" compares image files; containers are counted'
-            raise ParameterError(msg)
         if not Path(self.output_dir).is_dir():
             msg = (
                 f"output_dir {str(self.output_dir)!r} is not an existing folder; create it"
