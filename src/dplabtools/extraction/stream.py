@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ __all__ = ["BatchStream", "StreamOptions"]
 _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
 _LEAST_GROUP = 256  # patches that are cut into chunks together, so that neighbours meet
+_STRIP = 512  # the same in the order of the table: wider strips share fewer tiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +146,9 @@ class BatchStream:
         self._clock = clock
         self._rng = np.random.default_rng(options.seed)
         self._sequence = self._ordered(wanted)
-        size = max(options.batch_size, options.shuffle_buffer, _LEAST_GROUP)
-        self._batches = -(-size // options.batch_size)  # of a group
-        self._ring = self._make_ring()
+        shape = self._batch_shape()
+        self._batches = self._batches_of_group(shape)
+        self._ring = self._make_ring(shape)
         self.segments = (self._ring.segment,)
         self._live: deque[_Group] = deque()
         self._jobs: dict[int, tuple[_Group, Chunk, IntArray]] = {}
@@ -163,7 +165,7 @@ class BatchStream:
         """Return the patches in the order in which groups are made of them."""
         starts = self._columns.starts.tolist()
         none = np.zeros(0, dtype=np.int64)
-        if self._options.ordered and not self._options.shuffle_buffer:
+        if self._in_strips():
             return np.concatenate(
                 [*(start + rows for start, rows in zip(starts, wanted, strict=True)), none]
             )
@@ -178,8 +180,8 @@ class BatchStream:
             parts = [parts[index] for index in self._rng.permutation(len(parts))]
         return np.concatenate([*parts, none])
 
-    def _make_ring(self) -> Ring:
-        """Reserve the memory; pages that no batch reaches are never taken."""
+    def _batch_shape(self) -> tuple[int, ...]:
+        """Return the shape of a batch: (n, levels, height, width, 3)."""
         plans = self._columns.plans
         sizes = np.concatenate(
             [plan.table.sizes for plan in plans] or [np.ones((1, 2), int)]
@@ -193,8 +195,24 @@ class BatchStream:
             raise ParameterError(msg)
         width, height = np.maximum(high, 1).tolist()
         views = len(plans[0].views) if plans else 1
-        shape = (self._options.batch_size, views, height, width, 3)
-        batch = int(np.prod(shape, dtype=np.int64))
+        return (self._options.batch_size, views, height, width, 3)
+
+    def _batches_of_group(self, shape: tuple[int, ...]) -> int:
+        """Return how many batches are read together."""
+        options = self._options
+        size = max(options.batch_size, options.shuffle_buffer, _LEAST_GROUP)
+        roomy = 4 * _STRIP * math.prod(shape[1:]) <= options.max_memory
+        if self._in_strips() and roomy:
+            size = max(size, _STRIP)
+        return -(-size // options.batch_size)
+
+    def _in_strips(self) -> bool:
+        """Whether groups are runs of the table: of a grid, strips of the slide."""
+        return self._options.ordered and not self._options.shuffle_buffer
+
+    def _make_ring(self, shape: tuple[int, ...]) -> Ring:
+        """Reserve the memory; pages that no batch reaches are never taken."""
+        batch = math.prod(shape)
         least = self._batches + 1
         slots = self._options.max_memory // batch
         if slots >= least:  # leave half of what is free to everybody else
@@ -309,7 +327,7 @@ class BatchStream:
         beside it. Each worker gets its part of every strip, so that it already has the
         tiles that two of them share.
         """
-        if self._options.ordered and not self._options.shuffle_buffer:
+        if self._in_strips():
             return shares(plan, rows, count=self._workers)
         return blocks(plan, rows, total=len(self._sequence), workers=self._workers)
 
