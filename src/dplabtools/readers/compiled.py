@@ -57,7 +57,7 @@ class CompiledFunction:
 
 
 COPYING: Final = CompiledFunction(
-    "dplabtools.readers.native_tiff.compiled", "copy_parts", after=20_000
+    "dplabtools.readers.native_tiff.compiled", "copy_parts", after=60_000
 )
 """Works on parts of tiles."""
 RESIZING: Final = CompiledFunction(

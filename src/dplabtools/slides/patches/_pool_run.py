@@ -115,9 +115,11 @@ class PoolRun:
 
     def _compiled(self) -> list[str]:
         """Return the modules of compiled functions that pay in a run of this size."""
-        patches = sum(map(len, self.tables))
-        functions = [COPYING] if self.reading.mode is None else [COPYING, RESIZING]
-        return [each.module for each in functions if patches > each.after]
+        patches = sum(map(len, self.tables)) // self.processes
+        work = [(COPYING, 4 * patches)]  # a patch lies on four tiles or so
+        if self.reading.mode is not None:
+            work.append((RESIZING, patches))
+        return [function.module for function, much in work if much > function.after]
 
     def into(self, sink: Sink) -> Account:
         """Extract all patches to a sink."""
