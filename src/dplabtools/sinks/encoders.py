@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from dplabtools.sinks.formats.png import Png
 from dplabtools.sinks.formats.tags import NO_TAGS, Codec, Tags
 from dplabtools.sinks.formats.tiff import Tiff
 
-__all__ = ["ImageEncoder"]
+__all__ = ["ImageEncoder", "encode_views"]
 
 _FAST: Final[Mapping[str, type[Png | Jpeg | Tiff | Bmp | Qoi | JpegXl]]] = {
     "PNG": Png,
@@ -128,6 +128,15 @@ class ImageEncoder:
         if isinstance(picture, bytes):
             return tagged(picture, self.tags)
         return self._codec.encode(np.ascontiguousarray(picture), self.tags)
+
+
+def encode_views(
+    encoders: Sequence[ImageEncoder], pictures: Sequence[Picture]
+) -> list[bytes]:
+    """Return the image files of a patch, each by the encoder of its resolution."""
+    return [
+        encoder.encode(picture) for encoder, picture in zip(encoders, pictures, strict=True)
+    ]
 
 
 def _known_types() -> dict[str, str]:

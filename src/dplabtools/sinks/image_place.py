@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dplabtools._typing import IntArray, Picture
 from dplabtools.sinks.durable import output_error
-from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.encoders import ImageEncoder, encode_views
 from dplabtools.stages import stage
 
 __all__ = ["ImagePlace"]
@@ -60,10 +60,7 @@ class ImagePlace:
             If they cannot be written.
         """
         with stage("encode"):
-            files = [
-                encoder.encode(picture)
-                for encoder, picture in zip(self.encoders, pictures, strict=True)
-            ]
+            files = encode_views(self.encoders, pictures)
         names = self.paths[item]
         with stage("write"):
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dplabtools._typing import Picture
 from dplabtools.optional import optional
-from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.encoders import ImageEncoder, encode_views
 from dplabtools.sinks.patch_columns import PatchColumns
 
 __all__ = ["ParquetFormat", "count_rows", "pyarrow"]
@@ -57,10 +57,7 @@ class ParquetFormat:
 
     def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
         """Encode the images of a patch."""
-        return [
-            encoder.encode(picture)
-            for encoder, picture in zip(self.encoders, pictures, strict=True)
-        ]
+        return encode_views(self.encoders, pictures)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return a row group of these items."""

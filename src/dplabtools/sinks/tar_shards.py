@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dplabtools._typing import Picture
-from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.sinks.encoders import ImageEncoder, encode_views
 from dplabtools.sinks.patch_columns import PatchColumns
 
 __all__ = ["Member", "TarFormat", "count_samples", "members", "tar_header"]
@@ -51,10 +51,7 @@ class TarFormat:
 
     def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
         """Encode the images of a patch."""
-        return [
-            encoder.encode(picture)
-            for encoder, picture in zip(self.encoders, pictures, strict=True)
-        ]
+        return encode_views(self.encoders, pictures)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return the members of these items."""
