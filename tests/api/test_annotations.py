@@ -39,9 +39,9 @@ ASAP = """<?xml version="1.0"?>
 </Annotations><AnnotationGroups/></ASAP_Annotations>"""
 SEDEEN = """<?xml version="1.0"?>
 <session><image><overlays>
-<graphic type="polygon" name="one" description="d"><pen color="#ff00AA00" width="3"/>
+<graphic type="polygon" name="one" description="d"><pen color="#ff00AA80" width="3"/>
 <point-list><point>0,0</point><point>10.4,0</point><point>10,8</point></point-list></graphic>
-<graphic type="ellipse" name="two" description=""><pen color="#ffff0000"/>
+<graphic type="ellipse" name="two" description=""><pen color="#0000ff"/>
 <point-list><point>0,0</point><point>200,0</point><point>200,100</point><point>0,100</point>
 </point-list></graphic>
 <graphic type="text" name="no"><pen color="#ffff0000"/>
@@ -113,7 +113,7 @@ def test_sedeen_polygons_ellipses_and_their_attributes(tmp_path: Path) -> None:
     assert set(seen[0]) == {
         "type", "name", "description", "color", "points", "user_label",
     }  # fmt: skip
-    assert seen[0]["color"] == "#00aa00"
+    assert [each["color"] for each in seen] == ["#ff00AA", "#0000ff"]  # without the alpha
     assert len(second.points) == 65
     ellipse = shapely.Polygon(second.points)
     assert ellipse.bounds == (0, 0, 200, 100)

@@ -276,6 +276,44 @@ def test_documented_built_in_errors(slide: GenericSlide) -> None:
         slide.get_region_array(location=(0, 0), level=7, size=(8, 8))
 
 
+def test_regions_are_asked_for_by_position_too(slide: GenericSlide) -> None:
+    by_name = slide.get_region(
+        location=(300, 200), level_or_mpp=1, size=(64, 48), skip_padding=True
+    )
+    assert slide.get_region((300, 200), 1, (64, 48), True) == by_name
+    array = slide.get_region_array(location=(300, 200), level=1, size=(64, 48))
+    np.testing.assert_array_equal(slide.get_region_array((300, 200), 1, (64, 48)), array)
+
+
+def test_mpps_are_checked_as_documented(
+    slide: GenericSlide, bare_slide: Path, made_slide: Path
+) -> None:
+    slide.check_mpp_data(slide.mpp_data)
+    slide.check_mpp_data(np.array([0.25, 0.25]))  # type: ignore[arg-type]
+    for pair in ((None, None), (0.25, None), (None, 0.25)):
+        with pytest.raises(MissingMppError, match=rf"{made_slide.name}: .*not known"):
+            slide.check_mpp_data(pair)
+    for wrong in (0.25, None, (0.25,), ("a", 0.25)):
+        with pytest.raises(ParameterTypeError, match="mpp must be"):
+            slide.check_mpp_data(wrong)  # type: ignore[arg-type]
+    values: tuple[Any, ...] = (0.001, 1, np.float32(0.5), 0.5 * 20)
+    for value in values:
+        slide.check_mpp_range(value)
+    for value in (0.0009, 0, -1.0, 0.5 * 20 + 1e-6, float("nan")):
+        with pytest.raises(
+            ResolutionError, match=rf"{made_slide.name}: .*out of the range"
+        ):
+            slide.check_mpp_range(value)
+    GenericSlide.set_range_min_mpp(0.1)
+    with pytest.raises(ValueError, match="out of the range"):
+        slide.check_mpp_range(0.09)
+    for text in ("1", None, True):
+        with pytest.raises(ParameterTypeError, match="mpp must be a number"):
+            slide.check_mpp_range(text)  # type: ignore[arg-type]
+    with GenericSlide(wsi_file=bare_slide) as bare, pytest.raises(MissingMppError):
+        bare.check_mpp_range(1.0)
+
+
 def test_a_region_array_may_lie_anywhere(slide: GenericSlide) -> None:
     array = slide.get_region_array(location=(-500, -500), level=0, size=(20, 10))
     assert array.shape == (10, 20, 3)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import (
     InvalidPolygonError,
     LevelOutOfRangeError,
+    MaskTypeError,
     MissingSlideError,
     OutputError,
     OutputFormatError,
@@ -19,6 +22,7 @@ from dplabtools.errors import (
     UnknownColorError,
 )
 from dplabtools.slides import GenericSlide
+from dplabtools.slides.patches import WholeImageGridPatches, WholeImageGridPatchesPool
 from dplabtools.slides.processing import WSIPolygonMask, WSITissueMask
 from dplabtools.slides.utils import MaskData, PolygonData
 
@@ -92,6 +96,82 @@ def test_a_saved_mask_comes_back(tissue: WSITissueMask, tmp_path: Path) -> None:
     for name in ("mask.npz", "mask.png"):
         data = MaskData(mask_data=str(tmp_path / name))
         np.testing.assert_array_equal(data.mask_array, tissue.array)
+
+
+@pytest.fixture
+def other_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(MaskData, "npz_data_key", "foreground")
+    return "foreground"
+
+
+def test_the_key_of_npz_files_may_be_changed(
+    tissue: WSITissueMask, tmp_path: Path, other_key: str, made_slide: Path
+) -> None:
+    tissue.save_array(tmp_path / "mask.npz")
+    with np.load(tmp_path / "mask.npz") as arrays:
+        assert arrays.files == [other_key]
+    data = MaskData(mask_data=tmp_path / "mask.npz")
+    np.testing.assert_array_equal(data.mask_array, tissue.array)
+    place: dict[str, Any] = {"wsi_file": made_slide, "patch_size": 64}
+    from_array = WholeImageGridPatches(mask_data=tissue.array, **place)
+    from_file = WholeImageGridPatches(mask_data=tmp_path / "mask.npz", **place)
+    assert from_file.patch_data == from_array.patch_data
+    np.savez(tmp_path / "old.npz", data=tissue.array)
+    with pytest.raises(MaskTypeError, match="no array under the key 'foreground'"):
+        MaskData(mask_data=tmp_path / "old.npz")
+
+
+@pytest.mark.usefixtures("other_key")
+def test_the_key_of_npz_files_holds_in_workers(
+    tissue: WSITissueMask, tmp_path: Path, made_slide: Path
+) -> None:
+    files = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for file in files:
+        tissue.save_array(file)
+    pool = WholeImageGridPatchesPool(
+        wsi_file_list=[made_slide] * 2,
+        mask_data_list=files,
+        patches_args={"patch_size": 64},
+        proc_num_workers=2,
+    )
+    assert pool[0].patch_count == pool[1].patch_count > 0
+    assert os.getpid() not in pool.pids
+
+
+def test_masks_and_polygons_say_what_they_were_made_of(tmp_path: Path) -> None:
+    array = np.ones((3, 2), np.uint8)
+    np.save(tmp_path / "mask.npy", array)
+    text = "NumPy array [shape=(3, 2), size=6, type=uint8]"
+    for data, said in (
+        (MaskData(mask_data=array), text),
+        (MaskData(mask_data=Image.fromarray(array.T)), text),
+        (MaskData(mask_data=tmp_path / "mask.npy"), str(tmp_path / "mask.npy")),
+    ):
+        assert str(data) == repr(data) == said
+    polygons = [SQUARE, SQUARE]
+    as_text = json.dumps([SQUARE.data_dict])
+    (tmp_path / "square.json").write_text(as_text)
+    for given, said in (
+        (polygons, str([[SQUARE.points, "a", []]] * 2)),
+        (as_text, as_text),
+        (tmp_path / "square.json", str(tmp_path / "square.json")),
+    ):
+        shown = PolygonData(polygon_data=given)
+        assert str(shown) == repr(shown) == said
+
+
+def test_an_overlay_takes_its_colours_by_position(
+    tissue: WSITissueMask, tmp_path: Path
+) -> None:
+    tissue.save_overlay_png(
+        tmp_path / "a.png",
+        mask_color="red",
+        mask_alpha=0.25,
+        outline_color=None,
+        outline_thickness=3,
+    )
+    tissue.save_overlay_png(tmp_path / "b.png", "red", 0.25, None, 3)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_an_overlay_shows_the_mask_on_the_slide(

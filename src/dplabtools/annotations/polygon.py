@@ -84,11 +84,7 @@ class AnnotationPolygon:
     def __str__(self) -> str:
         return str([self.points, self._label, self.holes])
 
-    def __repr__(self) -> str:
-        return (
-            f"AnnotationPolygon(points={self.points}, label={self._label!r}, "
-            f"holes={self.holes})"
-        )
+    __repr__ = __str__
 
     @property
     def _values(self) -> tuple[_Corners, str, tuple[_Corners, ...]]:

@@ -28,7 +28,7 @@ def read_sedeen(data_file: StrPath, get_label_fn: LabelOf) -> tuple[AnnotationPo
     data_file : path
         XML.
     get_label_fn : callable
-        Gets `type`, `name`, `description`, `color` (``#rrggbb``, in lower case), `points`
+        Gets `type`, `name`, `description`, `color` (``#rrggbb``), `points`
         and `user_label` (the name) as keywords, and returns the label.
 
     Returns
@@ -87,10 +87,9 @@ def _points(element: Element) -> list[tuple[float, float]]:
 
 
 def _color(element: Element) -> str:
-    """Return the colour of the pen as ``#rrggbb``; it is written as ``#aarrggbb``."""
+    """Return the colour of the pen, which is written as ``#rrggbbaa``, as ``#rrggbb``."""
     pen = element.find("pen")
-    color = "" if pen is None else pen.get("color", "")
-    return f"#{color[-6:]}".lower() if len(color) == 9 else color.lower()
+    return "" if pen is None else pen.get("color", "")[: len("#rrggbb")]
 
 
 def _ellipse(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -6,7 +6,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +16,29 @@ from dplabtools._typing import BoolArray, StrPath
 from dplabtools.errors import MaskError, MaskTypeError, MissingMaskError
 from dplabtools.masks.foreground import ForegroundMask
 
-__all__ = ["AnyMask", "describe_mask", "foreground_of", "load_mask"]
+__all__ = ["NPZ_KEY", "AnyMask", "describe_mask", "foreground_of", "load_mask"]
 
 AnyMask: TypeAlias = StrPath | npt.NDArray[Any] | Image.Image
 """A path, an array indexed [x, y], or an image."""
 
-_KEY = "data"
+NPZ_KEY: Final = "data"
+"""Name of the array of a mask in an ``.npz`` file, unless another is set."""
 
 
-def load_mask(mask_data: AnyMask, *, slide: str | None = None) -> npt.NDArray[Any]:
+def load_mask(
+    mask_data: AnyMask, *, slide: str | None = None, npz_key: str = NPZ_KEY
+) -> npt.NDArray[Any]:
     """Return a mask as an array.
 
     Parameters
     ----------
     mask_data : path, ndarray or PIL image
-        A ``.npy`` file, an ``.npz`` file with the key ``data``, an image file of one
-        channel, an array indexed [x, y], or an image of one channel. Files are never
-        unpickled.
+        A ``.npy`` file, an ``.npz`` file, an image file of one channel, an array indexed
+        [x, y], or an image of one channel. Files are never unpickled.
     slide : str, optional
         Name of the slide, for messages.
+    npz_key : str, optional
+        Name of the array in an ``.npz`` file.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def load_mask(mask_data: AnyMask, *, slide: str | None = None) -> npt.NDArray[An
         case Image.Image():
             array = _image_array(mask_data)
         case str() | os.PathLike():
-            array = _load_file(Path(mask_data), slide)
+            array = _load_file(Path(mask_data), slide, npz_key)
         case _:
             msg = (
                 f"mask_data must be a path, a NumPy array or a PIL image, "
@@ -104,12 +108,12 @@ def describe_mask(mask_data: AnyMask) -> str:
                 f"type={mask_data.dtype}]"
             )
         case Image.Image():
-            return f"PIL image [size={mask_data.size}, mode={mask_data.mode}]"
+            return describe_mask(_image_array(mask_data))
         case _:
             return os.fspath(mask_data)
 
 
-def _load_file(path: Path, slide: str | None) -> npt.NDArray[Any]:
+def _load_file(path: Path, slide: str | None, npz_key: str) -> npt.NDArray[Any]:
     """Read a mask file by its extension."""
     try:
         match path.suffix.lower():
@@ -118,14 +122,14 @@ def _load_file(path: Path, slide: str | None) -> npt.NDArray[Any]:
                 return array
             case ".npz":
                 with np.load(path, allow_pickle=False) as arrays:
-                    return np.asarray(arrays[_KEY])
+                    return np.asarray(arrays[npz_key])
             case _:
                 return _load_image(path)
     except FileNotFoundError as error:
         msg = f"there is no mask file {path}"
         raise MissingMaskError(msg, slide=slide) from error
     except KeyError as error:
-        msg = f"the mask file {path} has no array under the key {_KEY!r}"
+        msg = f"the mask file {path} has no array under the key {npz_key!r}"
         raise MaskTypeError(msg, slide=slide) from error
     except Image.DecompressionBombError as error:
         msg = f"the mask image {path} is too large; save it as an .npz file"

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from dplabtools._typing import FloatArray, IntArray
-from dplabtools.masks.files import load_mask
 from dplabtools.report.packing import packed
+from dplabtools.slides.utils import MaskData
 
 __all__ = ["encoded_outline", "outline_of"]
 
@@ -32,7 +32,9 @@ def outline_of(mask: Path) -> list[FloatArray]:
     """
     import cv2
 
-    pixels = np.ascontiguousarray((load_mask(mask) != 0).T).view(np.uint8)
+    pixels = np.ascontiguousarray((MaskData(mask_data=mask).mask_array != 0).T).view(
+        np.uint8
+    )
     rings, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     simple = [cv2.approxPolyDP(ring, 1.0, True)[:, 0] for ring in rings]
     simple.sort(key=len, reverse=True)

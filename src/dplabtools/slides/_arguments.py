@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from dplabtools._typing import Size
-from dplabtools.errors import ConfigError, ParameterError, ParameterTypeError
+from dplabtools.errors import (
+    ConfigError,
+    MissingMppError,
+    ParameterError,
+    ParameterTypeError,
+)
 
 __all__ = [
+    "check_mpp_pair",
     "checked_flag",
+    "checked_mpp",
     "checked_number",
     "checked_pair",
     "checked_size",
@@ -60,7 +67,7 @@ def checked_whole(value: int, *, name: str, least: int) -> int:
     return int(value)
 
 
-def checked_flag(value: bool, *, name: str) -> bool:  # noqa: FBT001 - the one argument
+def checked_flag(value: bool, *, name: str) -> bool:
     """Return a setting, if it is True or False.
 
     Raises
@@ -102,6 +109,45 @@ def checked_pair(value: Sequence[int], *, name: str, slide: str) -> tuple[int, i
         msg = f"{name} must be a pair of ints, not {value!r}"
         raise ParameterTypeError(msg, slide=slide) from error
     return first, second
+
+
+def checked_mpp(mpp: float, *, slide: str) -> float:
+    """Return an mpp as a float, if it is a number.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is none.
+    """
+    if not _is_number(mpp):
+        msg = f"mpp must be a number, not {mpp!r}"
+        raise ParameterTypeError(msg, slide=slide)
+    return float(mpp)
+
+
+def check_mpp_pair(mpp: Iterable[float | None], *, slide: str) -> None:
+    """Raise if one of a pair of mpps is missing.
+
+    Raises
+    ------
+    MissingMppError
+        If one is None.
+    ParameterTypeError
+        If it is no pair, or one is neither a number nor None.
+    """
+    try:
+        across, along = mpp
+    except (TypeError, ValueError) as error:
+        msg = f"mpp must be a pair (horizontal, vertical), not {mpp!r}"
+        raise ParameterTypeError(msg, slide=slide) from error
+    if across is None or along is None:
+        msg = (
+            "the microns per pixel are not known; supply them with "
+            "GenericSlide.set_external_mpp"
+        )
+        raise MissingMppError(msg, slide=slide)
+    checked_mpp(across, slide=slide)
+    checked_mpp(along, slide=slide)
 
 
 def checked_size(size: Sequence[int], *, slide: str) -> Size:

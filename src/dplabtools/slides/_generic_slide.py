@@ -19,7 +19,12 @@ from dplabtools.geometry.pyramid import Pyramid, Source
 from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
 from dplabtools.notebook import never_raises
 from dplabtools.readers.slide import Slide
-from dplabtools.slides._arguments import checked_pair, checked_size
+from dplabtools.slides._arguments import (
+    check_mpp_pair,
+    checked_mpp,
+    checked_pair,
+    checked_size,
+)
 from dplabtools.slides._slide_html import slide_html
 from dplabtools.slides._slide_settings import SlideSettings
 
@@ -192,6 +197,46 @@ class GenericSlide(SlideSettings):
         """
         return self._pyramid.mpp_of(parse_level_or_mpp(level_or_mpp))
 
+    def check_mpp_data(self, mpp: tuple[float | None, float | None]) -> None:
+        """Raise if one of a pair of mpps is missing.
+
+        Parameters
+        ----------
+        mpp : (float or None, float or None)
+            Horizontal and vertical microns per pixel, such as `mpp_data`.
+
+        Raises
+        ------
+        MissingMppError
+            If one is None.
+        ParameterTypeError
+            If it is no pair of numbers.
+        """
+        check_mpp_pair(mpp, slide=self.slide_name)
+
+    def check_mpp_range(self, mpp: float) -> None:
+        """Raise if an mpp is out of the range that may be asked for.
+
+        The range is from `range_min_mpp` to what a 1x objective would give: the mpp of
+        level 0 times `magnification`, or `range_max_magnification` if that is unknown.
+
+        Parameters
+        ----------
+        mpp : float
+            Microns per pixel.
+
+        Raises
+        ------
+        ResolutionError
+            If it is out of that range.
+        MissingMppError
+            If the slide has no mpp.
+        ParameterTypeError
+            If it is no number.
+        """
+        value = checked_mpp(mpp, slide=self.slide_name)
+        self._pyramid.check_mpp(value, self._settings())
+
     # -- levels made by resampling_mode="wsi" ----------------------------------------
 
     @property
@@ -224,7 +269,6 @@ class GenericSlide(SlideSettings):
 
     def get_region(
         self,
-        *,
         location: Point,
         level_or_mpp: Number,
         size: Size,
@@ -273,7 +317,7 @@ class GenericSlide(SlideSettings):
             slide.read(origin, resolution, checked_size(size, slide=slide.name))
         )
 
-    def get_region_array(self, *, location: Point, level: int, size: Size) -> Pixels:
+    def get_region_array(self, location: Point, level: int, size: Size) -> Pixels:
         """Return a region of a level as an array, wherever it lies.
 
         Parameters

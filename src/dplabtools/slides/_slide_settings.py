@@ -77,7 +77,7 @@ class SlideSettings:
         config.set_slide_setting(padding_margin_pixels=value)
 
     @staticmethod
-    def set_level_zero_resampling(level_zero_resampling: bool) -> None:  # noqa: FBT001
+    def set_level_zero_resampling(level_zero_resampling: bool) -> None:
         """Set whether to resample from level 0, or from the closest finer level."""
         value = checked_flag(level_zero_resampling, name="level_zero_resampling")
         config.set_slide_setting(level_zero_resampling=value)

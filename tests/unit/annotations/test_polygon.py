@@ -26,7 +26,7 @@ def test_a_polygon_gives_back_what_it_got() -> None:
     assert POLYGON.points == POINTS
     assert POLYGON.label == "tumor"
     assert POLYGON.holes == [HOLE]
-    assert str(POLYGON) == str([POINTS, "tumor", [HOLE]])
+    assert str(POLYGON) == repr(POLYGON) == str([POINTS, "tumor", [HOLE]])
     assert json.loads(json.dumps(POLYGON.data_dict)) == json.loads(json.dumps(ITEM))
 
 

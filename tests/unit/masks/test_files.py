@@ -81,4 +81,6 @@ def test_a_mask_without_pixels_is_refused() -> None:
 def test_masks_are_described_in_a_line() -> None:
     assert describe_mask(MASK) == "NumPy array [shape=(5, 3), size=15, type=uint8]"
     assert describe_mask(Path("a") / "b.npz") == str(Path("a") / "b.npz")
-    assert describe_mask(Image.new("1", (2, 3))) == "PIL image [size=(2, 3), mode=1]"
+    assert describe_mask(Image.new("1", (2, 3))) == (
+        "NumPy array [shape=(2, 3), size=6, type=bool]"
+    )

@@ -91,7 +91,8 @@ class SedeenReader(_AnnotationFile):
         XML file of a session. Files that declare entities are refused.
     get_label_fn : callable
         Called for each annotation with the keywords `type`, `name`, `description`, `color`
-        (``#rrggbb``), `points` and `user_label` (the name); returns the label.
+        (``#rrggbb``, in the case of the file), `points` and `user_label` (the name);
+        returns the label.
 
     Raises
     ------

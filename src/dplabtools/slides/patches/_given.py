@@ -18,6 +18,7 @@ from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.masks.files import AnyMask, describe_mask, load_mask
 from dplabtools.masks.raster import fill_polygons
 from dplabtools.slides.patches._request import LabelFilter
+from dplabtools.slides.utils import MaskData
 
 __all__ = [
     "MaskGiven",
@@ -50,7 +51,7 @@ def read_mask(mask_data: MaskGiven, pyramid: Pyramid) -> npt.NDArray[Any]:
         If a list holds something else than polygons.
     """
     if not isinstance(mask_data, list):
-        return load_mask(mask_data, slide=pyramid.slide)
+        return load_mask(mask_data, slide=pyramid.slide, npz_key=MaskData.npz_data_key)
     polygons = parse_polygons(mask_data, slide=pyramid.slide)
     downsample = max(1.0, max(pyramid.size) / _LONGEST)
     width, height = (max(1, round(each / downsample)) for each in pyramid.size)

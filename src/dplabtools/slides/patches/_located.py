@@ -217,7 +217,7 @@ class Located:
     def _repr_html_(self) -> str:
         return location_html(self.class_name, self.table)
 
-    def save_preview_image(  # noqa: PLR0917 - the documented interface
+    def save_preview_image(
         self,
         image_file: StrPath,
         patch_color: str | None = "red",
@@ -226,7 +226,7 @@ class Located:
         holes_color: str | None = "teal",
         buffer_color: str | None = "black",
         thickness: int = 2,
-        patch_markers: bool = False,  # noqa: FBT001, FBT002
+        patch_markers: bool = False,
         level_or_minsize: int | None = None,
         drawn_labels: Sequence[str] = (),
         drawn_patches_labels: Sequence[str] = (),

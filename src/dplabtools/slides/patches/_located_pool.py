@@ -28,6 +28,7 @@ from dplabtools.slides.patches._html import pool_html
 from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._mock import PatchesMock
 from dplabtools.slides.patches._request import check_choice, parse_count
+from dplabtools.slides.utils import MaskData
 
 __all__ = ["LocatedPool", "PoolArguments"]
 
@@ -89,7 +90,12 @@ class LocatedPool(Sequence[PatchesMock]):
     ) -> None:
         preview = dict(arguments.save_preview_image_args or {})
         jobs = _jobs(kind, per_slide, patches_args=arguments.patches_args, preview=preview)
-        work = _Place(kind=kind, preview=preview, settings=config.snapshot())
+        work = _Place(
+            kind=kind,
+            preview=preview,
+            settings=config.snapshot(),
+            npz_data_key=MaskData.npz_data_key,
+        )
         outcomes = _run(work, jobs, arguments)
 
         done = [(outcome, outcome.result) for outcome in outcomes if outcome.error is None]
@@ -189,10 +195,12 @@ class _Place:
     kind: type[Located]
     preview: Mapping[str, Any]
     settings: Settings
+    npz_data_key: str
 
     def __call__(self, job: _Job, /) -> _Result:
         """Do it, by the settings of the caller."""
         config.adopt(self.settings)
+        MaskData.npz_data_key = self.npz_data_key
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             placed = self.kind(**job.arguments)

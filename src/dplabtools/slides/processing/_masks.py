@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,7 @@ from dplabtools.masks.raster import fill_outlines
 from dplabtools.masks.tissue import find_tissue
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
+from dplabtools.slides.utils import MaskData
 
 __all__ = ["WSIPolygonMask", "WSITissueMask"]
 
@@ -54,7 +56,9 @@ class _SlideMask:
         return self._level
 
     def save_array(self, file: StrPath) -> None:
-        """Save the mask as a compressed ``.npz`` file with the key ``data``.
+        """Save the mask as a compressed ``.npz`` file.
+
+        The array is named as `MaskData.npz_data_key` says, ``data`` unless it was changed.
 
         Parameters
         ----------
@@ -66,8 +70,9 @@ class _SlideMask:
         OutputError
             If the file cannot be written.
         """
+        arrays: dict[str, Any] = {MaskData.npz_data_key: self.array}
         try:
-            np.savez_compressed(file, data=self.array)
+            np.savez_compressed(file, **arrays)
         except OSError as error:
             msg = f"{file} cannot be written: {error}"
             raise OutputError(msg) from error
@@ -92,7 +97,6 @@ class _SlideMask:
     def save_overlay_png(
         self,
         file: StrPath,
-        *,
         mask_color: str | None = "green",
         mask_alpha: float = 0.5,
         outline_color: str | None = "blue",

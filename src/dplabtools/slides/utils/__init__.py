@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
 from dplabtools.annotations.json import PolygonsGiven, parse_polygons
 from dplabtools.annotations.polygon import AnnotationPolygon
-from dplabtools.masks.files import AnyMask, load_mask
+from dplabtools.masks.files import NPZ_KEY, AnyMask, describe_mask, load_mask
 
 __all__ = ["AnnotationPolygon", "MaskData", "PolygonData"]
 
@@ -19,8 +20,15 @@ class MaskData:
     Parameters
     ----------
     mask_data : path, ndarray or PIL image
-        A ``.npy`` file, an ``.npz`` file with the key ``data``, an image file of one
-        channel, an array indexed [x, y], or an image of one channel.
+        A ``.npy`` file, an ``.npz`` file with the key `npz_data_key`, an image file of
+        one channel, an array indexed [x, y], or an image of one channel.
+
+    Attributes
+    ----------
+    npz_data_key : str
+        Name of the array in ``.npz`` files, ``data`` by default. It belongs to the class:
+        ``MaskData.npz_data_key = "mask"`` holds for all masks that are read or saved from
+        then on, by every class, and in their workers.
 
     Raises
     ------
@@ -32,8 +40,16 @@ class MaskData:
         If there are not exactly two axes.
     """
 
+    npz_data_key: ClassVar[str] = NPZ_KEY
+
     def __init__(self, *, mask_data: AnyMask) -> None:
-        self._array = load_mask(mask_data)
+        self._array = load_mask(mask_data, npz_key=self.npz_data_key)
+        self._text = describe_mask(mask_data)
+
+    def __str__(self) -> str:
+        return self._text
+
+    __repr__ = __str__
 
     @property
     def mask_array(self) -> npt.NDArray[Any]:
@@ -62,6 +78,16 @@ class PolygonData:
 
     def __init__(self, *, polygon_data: PolygonsGiven) -> None:
         self._polygons = parse_polygons(polygon_data)
+        self._text = (
+            str(list(self._polygons))
+            if isinstance(polygon_data, list)
+            else os.fspath(polygon_data)
+        )
+
+    def __str__(self) -> str:
+        return self._text
+
+    __repr__ = __str__
 
     @property
     def polygons(self) -> list[AnnotationPolygon]:
