@@ -38,6 +38,7 @@ The tree of them, with the built-in error each one also is::
         ├── OutputFormatError          ValueError
         ├── ResumeError                ValueError
         ├── NotEnoughMemoryError       MemoryError
+        ├── SystemLimitError           OSError
         └── WorkerError                RuntimeError
 
     DplabWarning
@@ -94,6 +95,7 @@ __all__ = [
     "SlideError",
     "SlideReadError",
     "StoredPatchesError",
+    "SystemLimitError",
     "UnfinishedRunWarning",
     "UnknownColorError",
     "UnlockedFolderWarning",
@@ -292,6 +294,10 @@ class ResumeError(ExtractionError, ValueError):
 
 class NotEnoughMemoryError(ExtractionError, MemoryError):
     """The pixels fit neither memory nor the folder for temporary files."""
+
+
+class SystemLimitError(ExtractionError, OSError):
+    """The system allows too few open files, or too small ones."""
 
 
 class WorkerError(ExtractionError, RuntimeError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -295,3 +296,22 @@ def test_the_profile_says_where_the_time_went(make: Make) -> None:
     assert set(profile.stages()) >= {"read", "wait"}
     assert all(seconds >= 0 for seconds in profile.stages().values())
     assert profile.advice.startswith("The workers wait for whoever takes the batches")
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_stream_pickles_whatever_it_was_made_of(
+    pool: list[PatchesMock], make: Make, *, progress: bool
+) -> None:
+    stream = make(patches_pool=(patches for patches in pool), progress=progress)
+    list(stream)
+    twin = pickle.loads(pickle.dumps(stream))
+    assert sum(len(batch) for batch in twin) == COUNT
+
+
+def test_each_iteration_tells_its_progress_from_the_beginning(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = make(progress=True)
+    for _ in range(2):
+        list(stream)
+        assert f"{COUNT}/{COUNT} patches" in capsys.readouterr().err

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import errno
+import resource
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,8 +12,9 @@ import numpy as np
 import pytest
 
 from dplabtools.engine import slabs
+from dplabtools.engine.limits import available_memory
 from dplabtools.engine.slabs import Segment
-from dplabtools.errors import NotEnoughMemoryError
+from dplabtools.errors import NotEnoughMemoryError, SystemLimitError
 from dplabtools.slides.patches import (
     MemPatchExtractorPool,
     PatchesMock,
@@ -110,16 +115,85 @@ def test_a_stream_that_cannot_hold_two_batches_says_so(pool: list[PatchesMock]) 
         next(iter(stream))
 
 
-def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
-    assert slabs._cgroup_available(tmp_path) == 450
-    (tmp_path / "memory.max").write_text("max\n")
-    assert slabs._cgroup_available(tmp_path) is None
+def test_a_file_instead_of_memory_does_not_lie_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    memory.mkdir()
+    disk.mkdir()
+    monkeypatch.setattr(slabs, "available_memory", no_memory)
+    monkeypatch.setattr(slabs, "lies_in_memory", lambda folder: folder == memory)
+    monkeypatch.setattr(slabs, "_MORE_FOLDERS", (str(disk),))
+    monkeypatch.setattr("tempfile.tempdir", str(memory))
+    segment = Segment.create(MB)
+    assert str(disk) in Path("/proc/self/maps").read_text()
+    segment.close()
+    monkeypatch.setattr(slabs, "_MORE_FOLDERS", ())
+    with pytest.raises(NotEnoughMemoryError, match=r"memory [(]which takes memory too"):
+        Segment.create(MB)
+
+
+def test_a_folder_in_memory_that_is_asked_for_has_the_room_that_memory_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DPLABTOOLS_SHM_DIR", str(tmp_path))
+    monkeypatch.setattr(slabs, "lies_in_memory", lambda _: True)
+    Segment.create(MB).close()
+    monkeypatch.setattr(slabs, "available_memory", no_memory)
+    with pytest.raises(NotEnoughMemoryError, match="which takes memory too"):
+        Segment.create(MB)
+
+
+@contextmanager
+def at_most(limit: int, most: int) -> Generator[None]:
+    """Let the system allow no more than this."""
+    before = resource.getrlimit(limit)
+    resource.setrlimit(limit, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(limit, before)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_too_many_open_files_are_a_named_error() -> None:
+    with (
+        pytest.raises(SystemLimitError, match=r"1,048,576 bytes of memory.*ulimit -n"),
+        at_most(resource.RLIMIT_NOFILE, 1),
+    ):
+        Segment.create(MB)
+
+
+def test_a_limit_of_the_size_of_files_is_a_named_error_and_nothing_leaks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = open_files()
+    with at_most(resource.RLIMIT_FSIZE, 100_000):
+        with pytest.raises(SystemLimitError, match=r"1,048,576 bytes of.*ulimit -f"):
+            Segment.create(MB)
+        monkeypatch.setenv("DPLABTOOLS_SHM_DIR", str(tmp_path))
+        with pytest.raises(SystemLimitError, match="ulimit -f"):
+            Segment.create(MB)
+    assert open_files() == before
+
+
+def test_memory_that_cannot_be_mapped_is_a_named_error_and_nothing_leaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    before = open_files()
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with pytest.raises(NotEnoughMemoryError, match="Cannot allocate memory"):
+        Segment.create(MB)
+    assert open_files() == before
 
 
 def test_more_memory_than_the_machine_has_is_no_bus_error() -> None:
-    huge = slabs.available_memory() * 1000
+    huge = available_memory() * 1000
     with pytest.raises(NotEnoughMemoryError):
         Segment.create(huge)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from dplabtools.cli.findings import Finding, State
-from dplabtools.engine.cores import container_cores, usable_cores
-from dplabtools.engine.slabs import Segment, available_memory
+from dplabtools.engine.limits import available_memory, core_quota, usable_cores
+from dplabtools.engine.slabs import Segment
 from dplabtools.errors import NotEnoughMemoryError
 
 __all__ = ["look_at_machine"]
@@ -42,7 +42,7 @@ def _finding(name: str, found: str, *, state: State = "good", remedy: str = "") 
 
 
 def _cores() -> Finding:
-    machine, usable, limit = os.cpu_count() or 1, usable_cores(), container_cores()
+    machine, usable, limit = os.cpu_count() or 1, usable_cores(), core_quota()
     found = f"{usable} of {machine} may be used"
     if limit is None or limit >= machine:
         return _finding("cores", found)

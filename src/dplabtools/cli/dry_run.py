@@ -17,7 +17,7 @@ from dplabtools.cli.console import table_console
 from dplabtools.cli.extraction_run import Request, place_all, write_files
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.remedies import error_record, in_brief
-from dplabtools.engine.cores import usable_cores
+from dplabtools.engine.limits import usable_cores
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock

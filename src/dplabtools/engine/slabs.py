@@ -21,12 +21,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dplabtools.errors import NotEnoughMemoryError
+from dplabtools.engine.limits import available_memory, lies_in_memory, limit_reached
+from dplabtools.errors import DplabError, NotEnoughMemoryError
 
-__all__ = ["Segment", "available_memory"]
+__all__ = ["Segment"]
 
 _LOGGER = logging.getLogger(__name__)
 _RESERVE = 256 << 20  # bytes of memory left to everybody else
+_MORE_FOLDERS = ("/var/tmp",)  # noqa: S108 - for large files, kept on a disk by convention
 
 
 class Segment:
@@ -69,11 +71,21 @@ class Segment:
         Raises
         ------
         NotEnoughMemoryError
-            If neither memory nor the folder for temporary files has room for it.
+            If neither memory nor a folder for temporary files has room for it.
+        SystemLimitError
+            If no more files may be open, or none of that size.
         """
         size = max(nbytes, 1)
-        descriptor = _open_anonymous(size)
-        return cls(uuid.uuid4().hex, mmap.mmap(descriptor, size), descriptor=descriptor)
+        try:
+            descriptor = _open_anonymous(size)
+            try:
+                buffer = mmap.mmap(descriptor, size)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise _named(error, size) from error
+        return cls(uuid.uuid4().hex, buffer, descriptor=descriptor)
 
     @classmethod
     def attach(cls, key: str, descriptor: int) -> Segment:
@@ -145,17 +157,13 @@ def _open_anonymous(size: int) -> int:
     room = available_memory()
     if not asked_for and size + _RESERVE <= room and hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("dplabtools")
-        os.ftruncate(descriptor, size)
+        try:
+            os.ftruncate(descriptor, size)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return descriptor
-    folder = Path(asked_for or tempfile.gettempdir())
-    free = shutil.disk_usage(folder).free if folder.is_dir() else 0
-    if size > free:
-        msg = (
-            f"{size:,} bytes of pixels fit neither the free memory ({room:,} bytes) nor "
-            f"{folder} ({free:,} bytes); extract fewer at once, write them to disk "
-            f"instead, or set DPLABTOOLS_SHM_DIR to a folder with more room"
-        )
-        raise NotEnoughMemoryError(msg)
+    folder = _folder_with_room(size, memory=room, asked_for=asked_for)
     _LOGGER.warning("%s bytes of pixels go to a file in %s, not to memory", size, folder)
     with tempfile.TemporaryFile(dir=folder, prefix="dplabtools-") as file:
         # Blocks are reserved now: a full disk is an error here, not a bus error later.
@@ -166,46 +174,37 @@ def _open_anonymous(size: int) -> int:
         return os.dup(file.fileno())
 
 
-def available_memory() -> int:
-    """Return the bytes of memory that may still be used, by machine and by container."""
-    known = [_meminfo_available(), _cgroup_available()]
-    rooms = [room for room in known if room is not None]
-    return min(rooms, default=1 << 62)
+def _folder_with_room(size: int, *, memory: int, asked_for: str | None) -> Path:
+    """Return a folder that has room for a file, on a disk unless another is asked for.
 
-
-def _meminfo_available() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) << 10
-    return None
-
-
-def _cgroup_available(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return what is left of the limit of a container (cgroup v2, else v1).
-
-    Pages of files that may be dropped at any time do not count as used.
+    Raises
+    ------
+    NotEnoughMemoryError
+        If none has.
     """
-    for limit, used, stat in (
-        ("memory.max", "memory.current", "memory.stat"),
-        (
-            "memory/memory.limit_in_bytes",
-            "memory/memory.usage_in_bytes",
-            "memory/memory.stat",
-        ),
-    ):
-        try:
-            total = int((root / limit).read_text())
-            taken = int((root / used).read_text())
-            lines = (root / stat).read_text().splitlines()
-        except (OSError, ValueError):  # no such file, or no limit: "max"
-            continue
-        droppable = [
-            int(line.split()[1]) for line in lines if line.startswith("inactive_file ")
-        ]
-        return total - taken + sum(droppable)
-    return None
+    names = (asked_for,) if asked_for else (tempfile.gettempdir(), *_MORE_FOLDERS)
+    found: list[str] = []
+    for folder in dict.fromkeys(map(Path, names)):
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        where = f"{folder} ({free:,} bytes free)"
+        if lies_in_memory(folder):
+            free = min(free, memory - _RESERVE) if asked_for else 0
+            where = f"{folder} (which takes memory too)"
+        if size <= free:
+            return folder
+        found.append(where)
+    msg = (
+        f"{size:,} bytes of pixels fit neither the free memory ({memory:,} bytes) nor a "
+        f"file in {' or '.join(found)}; extract fewer at once, write them to disk "
+        f"instead, or set DPLABTOOLS_SHM_DIR to a folder with more room, on a disk"
+    )
+    raise NotEnoughMemoryError(msg)
+
+
+def _named(error: OSError, size: int) -> DplabError:
+    """Return an error that says why there is no shared memory."""
+    what = f"{size:,} bytes of memory cannot be shared with workers"
+    reached = limit_reached(error, what)
+    if reached is not None:
+        return reached
+    return NotEnoughMemoryError(f"{what} ({error.strerror}); extract fewer at once")

@@ -57,6 +57,7 @@ class Account:
         self.pids = [0] * len(tables)
         self.seconds = [0.0] * len(tables)
         self.indexes: dict[int, SlideIndex] = {}
+        self._index_bytes = 0
         self.profile = Profile()
         self._tables = tables
         self._skip_errors = skip_errors
@@ -64,10 +65,9 @@ class Account:
 
     def note_index(self, slide: int, index: SlideIndex | None) -> None:
         """Keep what was found out about a slide, if there is room."""
-        if index is not None:
-            held = sum(each.nbytes for each in self.indexes.values())
-            if held + index.nbytes <= _INDEX_BYTES:
-                self.indexes[slide] = index
+        if index is not None and self._index_bytes + index.nbytes <= _INDEX_BYTES:
+            self.indexes[slide] = index
+            self._index_bytes += index.nbytes
 
     def planned(self) -> list[SlidePlan]:
         """Return the plans of the slides that could be planned."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Pixels
 from dplabtools.engine.base import Engine
-from dplabtools.engine.slabs import available_memory
+from dplabtools.engine.limits import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import blocks, shares
@@ -154,6 +154,11 @@ class BatchStream:
         self._jobs: dict[int, tuple[_Group, Chunk, IntArray]] = {}
         self._next_job = 0
         self._next_patch = 0
+        plans = self._columns.plans
+        self._left = {  # patches of each slide
+            plan.slide: len(rows) for plan, rows in zip(plans, wanted, strict=True)
+        }
+        clock.advance(slides=sum(not left for left in self._left.values()))
 
     def close(self) -> None:
         """Let go of the memory; batches that the caller holds stay valid."""
@@ -338,7 +343,9 @@ class BatchStream:
         failed = self._account.note(chunk, outcome)
         group.waiting -= 1
         group.delivered[places[np.isin(chunk.rows, failed)]] = False
-        self._clock.advance(patches=len(chunk.rows))
+        self._left[chunk.slide] -= len(chunk.rows)
+        finished = not self._left[chunk.slide]
+        self._clock.advance(patches=len(chunk.rows), slides=int(finished))
 
     def _deliver(self, group: _Group) -> Iterator[PixelBatch]:
         """Yield the batches of a complete group."""

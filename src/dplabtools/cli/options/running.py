@@ -59,7 +59,7 @@ class WorkOptions:
     @property
     def processes(self) -> int:
         """Number of worker processes."""
-        from dplabtools.engine.cores import usable_cores
+        from dplabtools.engine.limits import usable_cores
 
         return self.proc_num_workers or usable_cores()
 

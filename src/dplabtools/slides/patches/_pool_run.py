@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat
 
 from PIL import Image
@@ -68,11 +68,11 @@ class PoolRun:
         parse_count(options.thread_mp_chunksize, name="thread_mp_chunksize")
         check_choice(options.on_error, ("raise", "skip"), name="on_error")
         self.timeout_s = _parse_timeout(options.chunk_timeout_s)
-        self.tell = reporter(options.progress)
+        reporter(options.progress)  # checked here, and made for each run anew
         labels = LabelFilter(options.included_labels, options.excluded_labels)
         self.selections = Selection.all_of(options.patches_pool, labels)
         self.tables = [each.selected for each in self.selections]
-        self.options = options
+        self.options = replace(options, patches_pool=())  # whatever it was, it is read
         self.reading = reading(views, options.resampling_mode, self.tables)
         self.views = 1 if views is None else len(views)
 
@@ -100,7 +100,8 @@ class PoolRun:
     def clock(self) -> ProgressClock:
         """Return a clock that begins now."""
         total = sum(map(len, self.tables))
-        return ProgressClock(self.tell, total=total, slides=len(self.tables))
+        tell = reporter(self.options.progress)
+        return ProgressClock(tell, total=total, slides=len(self.tables))
 
     def engine(self, *, ahead: int = 2) -> Engine:
         """Return workers; without slides there is nothing for them to do."""
