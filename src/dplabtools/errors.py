@@ -54,6 +54,8 @@ pickle: they cross process borders.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -102,6 +104,8 @@ __all__ = [
     "UnsupportedSlideError",
     "WorkerError",
 ]
+
+_OPENCV_NO_MEMORY = -4
 
 
 class DplabError(Exception):
@@ -293,7 +297,7 @@ class ResumeError(ExtractionError, ValueError):
 
 
 class NotEnoughMemoryError(ExtractionError, MemoryError):
-    """The pixels fit neither memory nor the folder for temporary files."""
+    """Pixels do not fit memory, nor the folder for temporary files where that would do."""
 
 
 class SystemLimitError(ExtractionError, OSError):
@@ -326,3 +330,33 @@ class UnfinishedRunWarning(DplabWarning):
 
 class UnlockedFolderWarning(DplabWarning):
     """The output folder cannot be locked against other runs."""
+
+
+@contextmanager
+def memory_named(remedy: str, *, slide: str) -> Iterator[None]:
+    """Turn whatever says that memory is short into an error that says what to do.
+
+    Parameters
+    ----------
+    remedy : str
+        What takes less, as an imperative.
+    slide : str
+        Name of the slide.
+
+    Raises
+    ------
+    NotEnoughMemoryError
+        If Python, or OpenCV, runs out of memory meanwhile.
+    """
+    try:
+        yield
+    except NotEnoughMemoryError:
+        raise
+    except Exception as error:
+        opencv = type(error).__module__ == "cv2" and (
+            getattr(error, "code", None) == _OPENCV_NO_MEMORY
+        )
+        if not (opencv or isinstance(error, MemoryError)):
+            raise
+        msg = f"there is not enough memory for it; {remedy}"
+        raise NotEnoughMemoryError(msg, slide=slide) from error

@@ -9,6 +9,8 @@ import numpy as np
 
 from dplabtools._typing import BoolArray
 from dplabtools.errors import ParameterError
+from dplabtools.masks.components import keep_bordering, keep_large
+from dplabtools.masks.strips import row_blocks
 
 __all__ = ["Cleaning"]
 
@@ -44,8 +46,8 @@ class Cleaning:
                 msg = f"{name} must be >= 0, not {value}"
                 raise ParameterError(msg)
 
-    def clean(self, mask: BoolArray, downsample: float) -> BoolArray:
-        """Return the mask without its specks and holes.
+    def clean(self, mask: BoolArray, downsample: float) -> None:
+        """Take the specks and holes out of a mask.
 
         In this order: all holes, small holes, closing, small objects. Pixels touch by
         their edges, not their corners. Small background at the border is a hole, too.
@@ -53,50 +55,32 @@ class Cleaning:
         Parameters
         ----------
         mask : ndarray of bool, shape (height, width)
-            Not changed.
+            Changed in place; little memory is taken beside it.
         downsample : float
             Level 0 pixels per mask pixel, in either direction.
-
-        Returns
-        -------
-        ndarray of bool, shape (height, width)
-            A new array.
         """
         unit = _UNIT_AREA / downsample**2
+        np.logical_not(mask, out=mask)
         if self.all_holes:
-            mask = _fill_enclosed(mask)
-        mask = ~_without_small(~mask, math.ceil(self.holes_ratio * unit) + 1)
+            keep_bordering(mask)
+        keep_large(mask, math.ceil(self.holes_ratio * unit) + 1)
+        np.logical_not(mask, out=mask)
         if self.close_kernel:
-            mask = _close(mask, self.close_kernel)
-        return _without_small(mask, math.ceil(self.objects_ratio * unit))
+            _close(mask, self.close_kernel)
+        keep_large(mask, math.ceil(self.objects_ratio * unit))
 
 
-def _without_small(mask: BoolArray, smallest: int) -> BoolArray:
-    """Return the mask without components of fewer pixels than `smallest`."""
-    import cv2
-
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.view(np.uint8), connectivity=4
-    )
-    keep: BoolArray = stats[:, cv2.CC_STAT_AREA] >= smallest
-    keep[0] = False
-    return keep[np.asarray(labels, dtype=np.int32)]
-
-
-def _fill_enclosed(mask: BoolArray) -> BoolArray:
-    """Return the mask without background that does not reach the border."""
-    import cv2
-
-    outside = np.pad(~mask, 1, constant_values=True).view(np.uint8)
-    _, components = cv2.connectedComponents(outside, connectivity=4)
-    filled: BoolArray = components[1:-1, 1:-1] != components[0, 0]
-    return filled
-
-
-def _close(mask: BoolArray, edge: int) -> BoolArray:
-    """Return the morphological closing with a square."""
+def _close(mask: BoolArray, edge: int) -> None:
+    """Close a mask morphologically with a square, strip by strip."""
     import cv2
 
     kernel = np.ones((edge, edge), dtype=np.uint8)
-    closed = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, kernel)
-    return np.asarray(closed != 0)
+    height, width = mask.shape
+    reach = 2 * edge  # rows that a row of the result depends on, at most, on either side
+    above = mask[:0].copy()
+    for rows in row_blocks(height, width=width):
+        strip = np.concatenate((above, mask[rows.start : rows.stop + reach]))
+        closed = cv2.morphologyEx(strip.view(np.uint8), cv2.MORPH_CLOSE, kernel)
+        before, count = len(above), rows.stop - rows.start
+        above = strip[max(0, before + count - reach) : before + count].copy()
+        mask[rows] = closed[before : before + count]

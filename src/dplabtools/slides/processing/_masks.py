@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ import numpy as np
 from PIL import Image
 
 from dplabtools import config
-from dplabtools._typing import BoolArray, StrPath
+from dplabtools._typing import BoolArray, Pixels, StrPath
 from dplabtools.annotations.json import PolygonsGiven, parse_polygons
-from dplabtools.errors import InvalidPolygonError, OutputError
+from dplabtools.errors import InvalidPolygonError, OutputError, memory_named
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.masks.cleaning import Cleaning
 from dplabtools.masks.colors import parse_color
 from dplabtools.masks.overlay import draw_outline, tint
 from dplabtools.masks.raster import fill_outlines
+from dplabtools.masks.strips import Strips
 from dplabtools.masks.tissue import find_tissue
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
@@ -126,26 +128,31 @@ class _SlideMask:
             If the extension is of no known image format.
         OutputError
             If the file cannot be written.
+        NotEnoughMemoryError
+            If memory does not hold the level, and the drawing of it.
         """
         fill = None if mask_color is None else parse_color(mask_color)
         line = None if outline_color is None else parse_color(outline_color)
-        with Slide(self._wsi_file, settings=config.snapshot()) as slide:
-            size = slide.pyramid.sizes[self._level]
-            image = slide.read((0, 0), Level(self._level), size)
-        if fill is not None:
-            image = tint(image, self._pixels, color=fill, alpha=mask_alpha)
-        if line is not None:
-            image = draw_outline(
-                image, self._pixels, color=line, thickness=outline_thickness
-            )
-        save_image(Image.fromarray(image), file)
+        name = Path(self._wsi_file).name
+        with memory_named("make the mask of a coarser level", slide=name):
+            with Slide(self._wsi_file, settings=config.snapshot()) as slide:
+                size = slide.pyramid.sizes[self._level]
+                image = slide.read((0, 0), Level(self._level), size)
+            if fill is not None:
+                image = tint(image, self._pixels, color=fill, alpha=mask_alpha)
+            if line is not None:
+                image = draw_outline(
+                    image, self._pixels, color=line, thickness=outline_thickness
+                )
+            save_image(Image.fromarray(image), file)
 
 
 class WSITissueMask(_SlideMask):
     """A mask of where a slide shows tissue, told by colour.
 
     Found pixels are cleaned in this order: all holes, small holes, closing, small objects.
-    The level is held in memory meanwhile: choose one of a few megapixels.
+    The level is read in strips: beside the mask itself, of one byte a pixel, it takes
+    about 200 MB, whatever its size.
 
     Parameters
     ----------
@@ -172,6 +179,8 @@ class WSITissueMask(_SlideMask):
         If the slide cannot be opened or read, or has no such level.
     ParameterError
         If there is no such mode, or a size is negative.
+    NotEnoughMemoryError
+        If there is not even memory for the mask.
     """
 
     def __init__(
@@ -195,10 +204,25 @@ class WSITissueMask(_SlideMask):
         with Slide(wsi_file, settings=config.snapshot()) as slide:
             pyramid = slide.pyramid
             level = pyramid.level_for(level_or_minsize)
-            image = slide.read((0, 0), Level(level), pyramid.sizes[level])
-        tissue = find_tissue(image, mode=mode, color_threshold=color_threshold)
-        pixels = cleaning.clean(tissue, pyramid.downsamples[level])
+            with memory_named("ask for a coarser level_or_minsize", slide=slide.name):
+                pixels = find_tissue(
+                    _strips(slide, level), mode=mode, color_threshold=color_threshold
+                )
+                cleaning.clean(pixels, pyramid.downsamples[level])
         super().__init__(wsi_file, level=level, pixels=pixels)
+
+
+def _strips(slide: Slide, level: int) -> Strips:
+    """Return a level of a slide, to be read strip by strip."""
+    size, downsample = slide.pyramid.sizes[level], slide.pyramid.downsamples[level]
+
+    def read(first: int, count: int) -> Pixels:
+        origin = (0, math.ceil(first * downsample))
+        return slide.read(origin, Level(level), (size[0], count))
+
+    # Where a strip cannot begin at a whole pixel, OpenSlide would interpolate it.
+    whole = slide.reader.library == "openslide" and not downsample.is_integer()
+    return Strips(size=size, read=read, whole=whole)
 
 
 class WSIPolygonMask(_SlideMask):
@@ -225,6 +249,8 @@ class WSIPolygonMask(_SlideMask):
         If `polygon_data` is neither a list nor text nor a path.
     MissingAnnotationError
         If there is no such file.
+    NotEnoughMemoryError
+        If there is not even memory for the mask.
     """
 
     def __init__(
@@ -236,7 +262,8 @@ class WSIPolygonMask(_SlideMask):
         level = pyramid.level_for(level_or_minsize)
         outlines = [polygon.points for polygon in polygons]
         _check_extent(outlines, level, pyramid)
-        pixels = fill_outlines(outlines, pyramid.sizes[level])
+        with memory_named("ask for a coarser level_or_minsize", slide=pyramid.slide):
+            pixels = fill_outlines(outlines, pyramid.sizes[level])
         super().__init__(wsi_file, level=level, pixels=pixels)
 
 
