@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ from dplabtools.errors import (
     SlideReadError,
     StoredPatchesError,
 )
+from dplabtools.records.slide_columns import slide_columns
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -708,3 +710,53 @@ def test_patches_that_failed_are_tried_again(
     assert again.errors
     assert len(open_patches(out)) == again.patch_count == 100 - len(again.errors)
     assert sum(len(open_patches(file)) for file in containers(out)) == again.patch_count
+
+
+# ------------------------------------------------------------ columns of slides
+
+
+def with_columns(patches: PatchesMock, **columns: str) -> PatchesMock:
+    return PatchesMock.from_table(
+        replace(patches.table, slide_columns=slide_columns(columns)),
+        class_name="Any",
+        class_params={},
+    )
+
+
+@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("levels", [None, LEVELS])
+def test_columns_of_slides_come_back_with_their_patches(
+    twins: list[Path], tmp_path: Path, kind: str | None, levels: list[float] | None
+) -> None:
+    pool = [
+        with_columns(mock(twins[0], grid(5)), site="Bern, CH", batch="07"),
+        with_columns(mock(twins[1], grid(4, 32)), site='"x"\n'),
+    ]
+    changes: dict[str, Any] = {}
+    if levels is not None:
+        changes = {"levels_or_mpps": levels, "resampling_mode": "tile"}
+    folder = tmp_path / "out"
+    write(folder, kind, *pool, **changes)
+    found = open_patches(folder)
+    assert list(found.table["site"]) == ["Bern, CH"] * 5 + ['"x"\n'] * 4
+    assert list(found.table["batch"]) == ["07"] * 5 + [""] * 4
+    assert set(dict(found.table)) >= {"x", "label", "site", "batch"}
+    assert found[0].columns == {"site": "Bern, CH", "batch": "07"}
+    assert found[-1].columns == {"site": '"x"\n'}
+    assert len(found[0].views) == len(levels or [0])
+    with next(folder.glob("manifests/*.csv")).open(encoding="utf-8") as file:
+        names = file.readline().strip().split(",")
+    assert names[9] == "coverage"
+    assert "site" in names[10:]
+    if kind is not None:
+        bare = [open_patches(each) for each in containers(folder)]
+        assert sorted({patch.columns["site"] for each in bare for patch in each}) == [
+            '"x"\n',
+            "Bern, CH",
+        ]
+
+
+def test_a_column_of_slides_has_a_name_of_its_own() -> None:
+    for name in ("label", "x_1", "image", " ", "item"):
+        with pytest.raises(ParameterError, match="rename it"):
+            slide_columns({name: "text"})

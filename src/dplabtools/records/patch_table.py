@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dplabtools._typing import IntArray
 from dplabtools.errors import InvalidLocationError
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.records.slide_columns import SlideColumns
 
 __all__ = ["PatchRow", "PatchTable", "Shares"]
 
@@ -42,6 +43,9 @@ class PatchTable:
         Labels that may occur, also those no patch has; sorted.
     coverage : ndarray of float32, shape (n,), optional
         Share of foreground of each patch, from 0 to 1; read-only. None if not known.
+    slide_columns : tuple of (str, str)
+        What is written to every row beside all that: name and text of columns of the slide,
+        as `dplabtools.records.slide_columns.slide_columns` makes them.
     """
 
     slide: str
@@ -51,6 +55,7 @@ class PatchTable:
     codes: IntArray
     labels: tuple[str, ...]
     coverage: Shares | None = None
+    slide_columns: SlideColumns = ()
 
     def __post_init__(self) -> None:
         count = len(self.codes)

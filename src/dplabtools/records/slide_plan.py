@@ -8,6 +8,7 @@ from dplabtools._typing import IntArray
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.slide_columns import SlideColumns
 
 __all__ = ["SlidePlan"]
 
@@ -30,6 +31,8 @@ class SlidePlan:
         (x, y) of the top-left corners for each view, in level 0 pixels; may be negative.
     icc_profile : bytes or None
         Colour profile of the slide.
+    found_columns : tuple of (str, str)
+        What was found out as the slide was opened, and is written to every row of it.
     """
 
     slide: int
@@ -38,9 +41,19 @@ class SlidePlan:
     views: tuple[Resolution, ...]
     origins: IntArray
     icc_profile: bytes | None = None
+    found_columns: SlideColumns = ()
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def slide_columns(self) -> SlideColumns:
+        """What is written to every row beside the columns that all patches have.
+
+        What was found out comes first, then what came with the patches; a column of both
+        is as it came.
+        """
+        return tuple({**dict(self.found_columns), **dict(self.table.slide_columns)}.items())
 
     def mpp_of(self, view: int) -> float | None:
         """Return the microns per pixel of a view; None if the slide states none."""

@@ -102,6 +102,7 @@ class Fingerprint:
                 "level_or_mpp": table.resolution.number,
                 "count": len(table),
                 "sha256": _table_digest(table),
+                **{f"column {name}": text for name, text in table.slide_columns},
             },
         )
 

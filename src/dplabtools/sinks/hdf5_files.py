@@ -113,6 +113,7 @@ class Hdf5File:
             "dplabtools_slide": columns.slide,
             "dplabtools_levels_or_mpps": json.dumps(columns.resolutions),
             "dplabtools_mpps": json.dumps(columns.mpps),
+            "dplabtools_columns": json.dumps(columns.own),
         }
         file.attrs.update(own)
         foreign = self._foreign_attributes()

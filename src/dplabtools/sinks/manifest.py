@@ -13,12 +13,12 @@ from pathlib import Path
 from dplabtools._typing import StrPath
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["ManifestHead", "manifest_csv", "manifest_text", "one_line"]
+__all__ = ["CSV_COLUMNS", "ManifestHead", "manifest_csv", "manifest_text", "one_line"]
 
 _COLUMN = 24
 _RULE = "-" * 50
 _LONGEST = 1000  # characters of a parameter: a list of points may have millions
-_CSV_COLUMNS = (
+_FOR_ALL = (
     "file",
     "set",
     "label",
@@ -30,6 +30,8 @@ _CSV_COLUMNS = (
     "mpp",
     "coverage",
 )
+CSV_COLUMNS = (*_FOR_ALL, "item")
+"""Columns of tables, but for those of slides; only containers have items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +156,13 @@ def manifest_csv(
     -------
     str
         CSV with the columns file, set, label, x, y (level 0 pixels), width, height (pixels
-        of the image), level_or_mpp (as asked for), mpp and coverage (empty if unknown), and
-        item, if there are items.
+        of the image), level_or_mpp (as asked for), mpp and coverage (empty if unknown),
+        item, if there are items, and those of the slide.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS if items is None else (*_CSV_COLUMNS, "item"))
+    own = dict(plan.slide_columns)
+    writer.writerow((*_FOR_ALL, *(() if items is None else ("item",)), *own))
     mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
     for row in rows:
         label = plan.table.labels[int(plan.table.codes[row])]
@@ -170,9 +173,8 @@ def manifest_csv(
             x, y = plan.origins[row, view].tolist()
             place = (paths[row][view], number, label, x, y, width, height)
             known = (resolution.number, _text(mpps[view]), _text(share))
-            writer.writerow(
-                (*place, *known) if items is None else (*place, *known, items[row][view])
-            )
+            item = () if items is None else (items[row][view],)
+            writer.writerow((*place, *known, *item, *own.values()))
     return out.getvalue()
 
 

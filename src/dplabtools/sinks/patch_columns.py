@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dplabtools._typing import IntArray
@@ -36,6 +37,8 @@ class PatchColumns:
         Microns per pixel of each view, where the slide states them.
     shares : tuple of float or None
         Share of foreground of each patch, if it is known.
+    own : mapping of str to str
+        Columns of the slide, the same for all its patches.
     """
 
     slide: str
@@ -46,6 +49,7 @@ class PatchColumns:
     resolutions: tuple[int | float, ...]
     mpps: tuple[float | None, ...]
     shares: tuple[float | None, ...]
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: SlidePlan, rows: IntArray) -> PatchColumns:
@@ -62,6 +66,7 @@ class PatchColumns:
             ),
             mpps=tuple(plan.mpp_of(view) for view in range(len(plan.views))),
             shares=tuple(map(table.share, rows.tolist())),
+            own=dict(plan.slide_columns),
         )
 
     def __len__(self) -> int:
@@ -74,7 +79,8 @@ class PatchColumns:
         -------
         dict
             slide, label, width, height, coverage (None if unknown), and x, y, level_or_mpp
-            and mpp; of several views x_0, y_0, ..., x_1 and so on.
+            and mpp; of several views x_0, y_0, ..., x_1 and so on; at last the columns of
+            the slide.
         """
         width, height = self.sizes[item].tolist()
         known: dict[str, Value] = {
@@ -89,4 +95,5 @@ class PatchColumns:
             known[f"x{end}"], known[f"y{end}"] = x, y
             known[f"level_or_mpp{end}"] = self.resolutions[view]
             known[f"mpp{end}"] = self.mpps[view]
+        known.update(self.own)
         return known

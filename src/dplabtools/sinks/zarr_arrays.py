@@ -164,6 +164,7 @@ class ZarrGroup:
                 "labels": list(columns.labels),
                 "level_or_mpp": list(columns.resolutions),
                 "mpp": list(columns.mpps),
+                "columns": dict(columns.own),
             },
         )
         group.create_array(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import Size
 from dplabtools.optional import optional
@@ -15,7 +16,15 @@ from dplabtools.records.patch_table import Shares
 from dplabtools.sinks.tar_shards import Member, members
 from dplabtools.stored.arrays import Hdf5Images, ZarrImages
 from dplabtools.stored.files import ParquetImages
-from dplabtools.stored.part import Images, Part, Views, coded, names_array, parse_number
+from dplabtools.stored.part import (
+    Images,
+    Part,
+    Views,
+    coded,
+    names_array,
+    parse_number,
+    text_column,
+)
 from dplabtools.stored.tar import TarImages
 
 __all__ = ["open_hdf5", "open_parquet", "open_tar", "open_zarr"]
@@ -74,6 +83,8 @@ def _part(
     """Return patches that are described by columns of the same names in both."""
     ends = [""] if views == 1 else [f"_{view}" for view in range(views)]
     labels, codes = coded(columns.get("label", ()))
+    ours = {"slide", "label", "width", "height", "coverage"}
+    ours |= {f"{name}{end}" for name in ("x", "y", "level_or_mpp", "mpp") for end in ends}
     corners = [[columns.get(f"{name}{end}", ()) for name in "xy"] for end in ends]
     sizes = [columns.get(name, ()) for name in ("width", "height")]
 
@@ -96,6 +107,11 @@ def _part(
         coverage=np.array(columns.get("coverage", ()), dtype=np.float32),
         sets=None,
         images=images,
+        extra={
+            name: text_column(values)
+            for name, values in columns.items()
+            if name not in ours
+        },
     )
 
 
@@ -119,6 +135,7 @@ def open_hdf5(path: Path) -> Part:
             coverage=_coverage(file, count),
             sets=None,
             images=Hdf5Images(path=path, rows=np.arange(count), views=views),
+            extra=_repeated(json.loads(attributes.get("dplabtools_columns", "{}")), count),
         )
 
 
@@ -139,12 +156,18 @@ def open_zarr(path: Path) -> Part:
         coverage=_coverage(group, count),
         sets=None,
         images=ZarrImages(path=path, rows=np.arange(count), views=views),
+        extra=_repeated(attributes.get("columns", {}), count),
     )
 
 
 def _measures(shape: tuple[int, ...]) -> tuple[int, int, Size]:
     """Return number, images and (width, height) of patches in an array of this shape."""
     return shape[0], shape[1] if len(shape) == 5 else 1, (shape[-2], shape[-3])
+
+
+def _repeated(columns: Mapping[str, str], count: int) -> dict[str, npt.NDArray[np.object_]]:
+    """Return what is the same for all patches, for each of them."""
+    return {name: text_column([text] * count) for name, text in columns.items()}
 
 
 def _coverage(group: Any, count: int) -> Shares:  # noqa: ANN401 - of h5py or zarr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dplabtools.sinks.manifest import CSV_COLUMNS
 from dplabtools.stored.arrays import Hdf5Images, ZarrImages
 from dplabtools.stored.files import FileImages, ParquetImages
 from dplabtools.stored.part import (
@@ -20,6 +21,7 @@ from dplabtools.stored.part import (
     names_array,
     parse_number,
     reading,
+    text_column,
 )
 from dplabtools.stored.tar import TarImages
 
@@ -87,6 +89,11 @@ class Manifest:
             coverage=np.array([float(each or "nan") for each in shares], dtype=np.float32),
             sets=np.array(sets[::views], dtype=np.int64) if first else None,
             images=self._images(columns["file"], columns.get("item"), views=views),
+            extra={
+                name: text_column(values[::views])
+                for name, values in columns.items()
+                if name not in CSV_COLUMNS
+            },
         )
 
     def _images(

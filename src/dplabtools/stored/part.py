@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import sys
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,16 @@ from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import DplabError, StoredPatchesError
 from dplabtools.records.patch_table import Shares
 
-__all__ = ["Images", "Part", "Views", "coded", "names_array", "parse_number", "reading"]
+__all__ = [
+    "Images",
+    "Part",
+    "Views",
+    "coded",
+    "names_array",
+    "parse_number",
+    "reading",
+    "text_column",
+]
 
 
 class Images(Protocol):
@@ -67,6 +77,8 @@ class Part:
         Share of foreground; NaN where it is not known.
     sets : ndarray of int64, shape (n,), or None
         Number of each set, if they have numbers.
+    extra : mapping of str to ndarray, shape (n,)
+        Further columns by name.
     images : Images
         The pixels.
     """
@@ -80,6 +92,7 @@ class Part:
     coverage: Shares
     sets: IntArray | None
     images: Images
+    extra: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -99,6 +112,11 @@ def coded(values: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
 def names_array(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
     """Return many different texts as one piece of memory."""
     return np.array([value.encode() for value in values], dtype=np.bytes_)
+
+
+def text_column(values: Iterable[str]) -> npt.NDArray[np.object_]:
+    """Return texts as a column; those that are equal are one object."""
+    return np.array([sys.intern(value) for value in values], dtype=np.object_)
 
 
 def parse_number(text: str) -> int | float:

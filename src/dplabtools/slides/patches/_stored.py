@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -48,6 +48,8 @@ class StoredPatch:
         Share of foreground, if it is known.
     set_number : int or None
         Number of the set, for patches at several resolutions.
+    columns : mapping of str to object
+        What else is known of it, by name: the columns of its slide, such as a cohort's own.
     array : ndarray of uint8, shape (height, width, 3)
         RGB; read on first use, and kept as long as this object.
     image : PIL.Image.Image
@@ -65,6 +67,7 @@ class StoredPatch:
     wsi_file: str
     coverage: float | None
     set_number: int | None
+    columns: Mapping[str, Any]
     _part: Part
     _row: int
     _view: int = 0
@@ -84,6 +87,7 @@ class StoredPatch:
             wsi_file=part.wsi_file,
             coverage=None if np.isnan(share) else share,
             set_number=None if part.sets is None else int(part.sets[row]),
+            columns={name: column[row] for name, column in part.extra.items()},
             _part=part,
             _row=row,
             _view=view,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import FloatArray, IntArray
 from dplabtools.records.patch_table import Shares
-from dplabtools.stored.part import Part
+from dplabtools.stored.part import Part, text_column
 
 __all__ = ["StoredTable"]
 
@@ -38,6 +38,9 @@ class StoredTable:
         Microns per pixel; NaN where they are not known.
     coverage : ndarray of float32, shape (n,)
         Share of foreground; NaN where it is not known.
+    extra : mapping of str to ndarray, shape (n,)
+        What else is known, by name: columns of slides, such as a cohort's own; empty where
+        a slide has no such column. ``table[name]`` and ``dict(table)`` have them, too.
     """
 
     wsi_file: npt.NDArray[np.object_]
@@ -50,6 +53,7 @@ class StoredTable:
     level_or_mpp: npt.NDArray[np.object_]
     mpp: FloatArray
     coverage: Shares
+    extra: Mapping[str, npt.NDArray[Any]]
 
     @classmethod
     def of(cls, parts: Sequence[Part]) -> StoredTable:
@@ -60,16 +64,17 @@ class StoredTable:
             **{
                 name: np.concatenate([empty, *(columns[name] for columns in every)])
                 for name, empty in none.items()
-            }
+            },
+            extra=_extra(parts),
         )
 
     def keys(self) -> tuple[str, ...]:
         """Return the names of the columns."""
-        return tuple(column.name for column in fields(self))
+        return (*_NAMES, *self.extra)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        if name not in self.keys():
-            raise KeyError(name)
+        if name not in _NAMES:
+            return self.extra[name]
         column: npt.NDArray[Any] = getattr(self, name)
         return column
 
@@ -108,5 +113,18 @@ def _nothing() -> dict[str, npt.NDArray[Any]]:
     texts = dict.fromkeys(("wsi_file", "label", "level_or_mpp"), np.object_)
     shares = {"mpp": np.float64, "coverage": np.float32}
     types: dict[str, Any] = {**texts, **shares}
-    names = [column.name for column in fields(StoredTable)]
-    return {name: np.zeros(0, dtype=types.get(name, np.int64)) for name in names}
+    return {name: np.zeros(0, dtype=types.get(name, np.int64)) for name in _NAMES}
+
+
+def _extra(parts: Sequence[Part]) -> dict[str, npt.NDArray[Any]]:
+    """Join the further columns of all parts, those of a name to one."""
+    names = dict.fromkeys(name for part in parts for name in part.extra)
+    return {
+        name: np.concatenate(
+            [part.extra.get(name, text_column([""] * len(part))) for part in parts]
+        )
+        for name in names
+    }
+
+
+_NAMES = tuple(column.name for column in fields(StoredTable) if column.name != "extra")
