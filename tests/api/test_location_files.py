@@ -465,6 +465,19 @@ def test_trident_gets_all_that_it_reads(made_slide: Path, tmp_path: Path) -> Non
     assert found == {**TRIDENT, "savetodir": str(tmp_path)}
 
 
+def test_trident_is_told_how_far_patches_of_a_grid_overlap(
+    made_slide: Path, tmp_path: Path
+) -> None:
+    for level, step, overlap in ((0, 48, 16), (0, 64, 0), (1, 96, 16), (0, 100, 0)):
+        rows = [((x * step, y * 7), (64, 64), "") for x in range(5) for y in range(3)]
+        patches = mock(made_slide, patch_data=rows, level_or_mpp=level)
+        (file,) = save_locations(
+            patches=patches, path=tmp_path / f"{level}-{step}.h5", file_format="trident"
+        )
+        with h5py.File(file) as opened:
+            assert opened["coords"].attrs["overlap"] == overlap
+
+
 @pytest.mark.parametrize("file_format", ["trident", "clam"])
 def test_hdf5_holds_squares_of_one_size(
     made_slide: Path, tmp_path: Path, file_format: str

@@ -18,7 +18,7 @@ from PIL import Image
 from dplabtools.errors import OutputError
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
-from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
+from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock, save_locations
 
 
 def locations(slide: Path, *, count: int = 40, label: str = "a") -> PatchesMock:
@@ -160,3 +160,17 @@ def test_a_manifest_whose_name_is_too_long(made_slide: Path, tmp_path: Path) -> 
     with pytest.raises(OutputError, match=rf"{slide.stem}.*shorten"):
         extract(folder, locations(slide))
     assert everything(folder) == []
+
+
+@pytest.mark.parametrize("file_format", ["trident", "clam", "csv", "geojson", "parquet"])
+def test_locations_that_do_not_fit_on_the_disk(
+    made_slide: Path, small_disk: Path, file_format: Any
+) -> None:
+    corners = np.random.default_rng(0).permutation(1 << 22)[:300_000]
+    rows = [((i & 2047, i >> 11), (8, 8), "a") for i in corners.tolist()]
+    patches = PatchesMock(patch_data=rows, wsi_file=made_slide, level_or_mpp=0)
+    with pytest.raises(OutputError, match=r"^made\.svs: .*disk.*cannot be written.*room"):
+        save_locations(
+            patches=patches, path=small_disk / "made.file", file_format=file_format
+        )
+    assert everything(small_disk) == []

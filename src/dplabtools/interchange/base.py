@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from dplabtools._typing import BoolArray, FloatArray, IntArray
-from dplabtools.errors import InvalidLocationError, MissingLocationsError, OutputError
+from dplabtools.errors import InvalidLocationError, MissingLocationsError
 from dplabtools.geometry.boxes import half_even
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.records.patch_table import PatchTable, Shares
 
-__all__ = ["Found", "Question", "Writing", "written_aside"]
+__all__ = ["Found", "Question", "Writing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,31 +219,6 @@ class Writing:
     def footprint(self) -> float:
         """Return the level 0 pixels per pixel of a patch."""
         return self.pyramid.downsample(self.table.resolution)
-
-
-@contextmanager
-def written_aside(file: Path) -> Generator[Path]:
-    """Give a file its name only once it is whole.
-
-    Yields
-    ------
-    Path
-        Where to write it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    aside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        yield aside
-        aside.replace(file)
-    except OSError as error:
-        msg = f"{file} cannot be written: {error}"
-        raise OutputError(msg) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 Reader = Callable[[Question], PatchTable]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from dplabtools._typing import FloatArray
+from dplabtools.atomic import write_whole
 from dplabtools.errors import ResolutionError
 from dplabtools.geometry.resolution import Level, Mpp, Resolution, parse_level_or_mpp
-from dplabtools.interchange.base import Found, Question, Writing, written_aside
+from dplabtools.interchange.base import Found, Question, Writing
 from dplabtools.optional import optional
 from dplabtools.records.foreign_attributes import (
     OWN_RESOLUTION,
@@ -103,7 +105,10 @@ def write_trident(writing: Writing) -> None:
         If the file cannot be written.
     """
     attributes = trident_attributes(
-        writing.pyramid, edge=writing.edge(), downsample=writing.footprint()
+        writing.pyramid,
+        edge=writing.edge(),
+        downsample=writing.footprint(),
+        origins=writing.table.origins,
     )
     _write(writing, {**attributes, "savetodir": str(writing.file.parent)})
 
@@ -249,7 +254,9 @@ def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
     h5py = _h5py()
     origins = writing.table.origins
     name = writing.pyramid.slide.rpartition(".")[0] or writing.pyramid.slide
-    with written_aside(writing.file) as aside, h5py.File(aside, "w") as file:
+    # On a full disk HDF5 dies as it closes a file; these are small, and made in memory.
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
         dataset = file.create_dataset(
             _COORDS,
             data=origins.astype(np.int64),
@@ -258,6 +265,7 @@ def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
         )
         dataset.attrs.update({**attributes, "name": name})
         dataset.attrs[OWN_RESOLUTION] = writing.table.resolution.number
+    write_whole(writing.file, out.getvalue(), slide=writing.pyramid.slide)
 
 
 def _h5py() -> Any:  # noqa: ANN401 - a module without types

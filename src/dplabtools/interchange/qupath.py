@@ -12,8 +12,9 @@ import numpy as np
 
 from dplabtools._typing import FloatArray
 from dplabtools.annotations.geojson import Feature, read_features
+from dplabtools.atomic import written_aside
 from dplabtools.errors import InvalidPolygonError
-from dplabtools.interchange.base import Found, Question, Writing, written_aside
+from dplabtools.interchange.base import Found, Question, Writing
 from dplabtools.records.patch_table import PatchTable
 
 __all__ = ["read_qupath", "write_qupath"]
@@ -66,7 +67,7 @@ def write_qupath(writing: Writing) -> None:
         If the file cannot be written.
     """
     collection = {"type": "FeatureCollection", "features": list(_features(writing))}
-    with written_aside(writing.file) as aside:
+    with written_aside(writing.file, slide=writing.pyramid.slide) as aside:
         aside.write_text(json.dumps(collection), encoding="utf-8")
 
 

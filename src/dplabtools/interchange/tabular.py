@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from dplabtools._typing import FloatArray, IntArray
-from dplabtools.interchange.base import Found, Question, Writing, written_aside
+from dplabtools.atomic import written_aside
+from dplabtools.interchange.base import Found, Question, Writing
 from dplabtools.optional import optional
 from dplabtools.records.patch_table import PatchTable
 
@@ -73,7 +74,7 @@ def write_csv(writing: Writing) -> None:
     """
     columns = _columns(writing.table)
     with (
-        written_aside(writing.file) as aside,
+        written_aside(writing.file, slide=writing.pyramid.slide) as aside,
         aside.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer = csv.writer(stream)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from dplabtools._typing import Size, StrPath
-from dplabtools.errors import OutputError, ParameterError
+from dplabtools.atomic import write_whole
+from dplabtools.errors import ParameterError
 
 __all__ = ["RUN_FILE", "ErrorRecord", "RunRecord", "SlideRecord", "SlideStatus"]
 
@@ -161,14 +161,7 @@ class RunRecord:
             If it cannot be written.
         """
         file = Path(folder) / RUN_FILE
-        aside = file.with_name(f".{file.name}.{os.getpid()}.part")
-        try:
-            aside.write_text(self.to_json(), encoding="utf-8")
-            aside.replace(file)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            msg = f"{file} cannot be written: {error}"
-            raise OutputError(msg) from error
+        write_whole(file, self.to_json().encode())
         return file
 
     @classmethod

@@ -18,7 +18,7 @@ import numpy as np
 
 from dplabtools import __version__
 from dplabtools._typing import StrPath
-from dplabtools.errors import OutputError
+from dplabtools.atomic import write_whole
 from dplabtools.masks.colors import LABEL_COLOURS
 from dplabtools.report.budget import Budget
 from dplabtools.report.page import render_page
@@ -169,12 +169,5 @@ def _words(value: object) -> str:
 
 def _save(page: str, path: Path) -> Path:
     """Write the page aside, and give it its name when it is whole."""
-    aside = path.with_name(f".{_NAME}.{os.getpid()}")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        msg = f"{path} cannot be written: {error}"
-        raise OutputError(msg) from error
+    write_whole(path, page.encode())
     return path

@@ -12,8 +12,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from dplabtools.atomic import output_error
 from dplabtools.errors import FolderInUseError, OutputError, UnlockedFolderWarning
-from dplabtools.sinks.durable import output_error
 
 __all__ = ["FolderLock", "check_unused"]
 

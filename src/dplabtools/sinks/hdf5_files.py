@@ -128,7 +128,9 @@ class Hdf5File:
             return {}
         (view,) = tuple(plan.views)
         downsample = plan.pyramid.downsample(view)
-        found = trident_attributes(plan.pyramid, edge=width, downsample=downsample)
+        found = trident_attributes(
+            plan.pyramid, edge=width, downsample=downsample, origins=plan.table.origins
+        )
         if isinstance(view, Level):
             level = view.index
         else:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
+from dplabtools.atomic import longest_name
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.comparison import Comparison, StoredFiles
 from dplabtools.sinks.distinct import check_distinct
-from dplabtools.sinks.durable import longest_name
 from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.image_place import ImagePlace
 from dplabtools.sinks.manifest import ManifestHead, manifest_csv, manifest_text

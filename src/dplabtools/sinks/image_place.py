@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dplabtools._typing import IntArray, Picture
-from dplabtools.sinks.durable import output_error
+from dplabtools.atomic import output_error
 from dplabtools.sinks.encoders import ImageEncoder, encode_views
 from dplabtools.stages import stage
 

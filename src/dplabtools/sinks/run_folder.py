@@ -14,15 +14,15 @@ from secrets import token_hex
 from typing import Literal, TypeAlias
 
 from dplabtools._typing import IntArray
-from dplabtools.errors import OutputError, UnfinishedRunWarning
-from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.comparison import sample
-from dplabtools.sinks.durable import (
+from dplabtools.atomic import (
     output_error,
     sync_file_system,
     sync_folder,
-    write_durably,
+    write_whole,
 )
+from dplabtools.errors import OutputError, UnfinishedRunWarning
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sinks.comparison import sample
 from dplabtools.sinks.fingerprint import Fingerprint
 from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.sinks.manifest import ManifestHead, one_line
@@ -302,7 +302,7 @@ class RunFolder:
         self._records[slide] = record
 
     def _write(self, path: Path, data: bytes) -> None:
-        write_durably(path, data, aside=self.staging / "manifest")
+        write_whole(path, data, aside=self.staging / "manifest")
 
     def discard(self, slide: int) -> None:
         """Remove the manifests and the record of a slide."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from dplabtools.errors import OutputError
+from dplabtools.errors import DplabError, OutputError
 
 __all__ = [
     "longest_name",
     "output_error",
     "sync_file_system",
     "sync_folder",
-    "write_durably",
+    "write_whole",
+    "written_aside",
 ]
 
 _LONGEST_NAME: Final = 255  # bytes, where the file system does not tell
@@ -95,8 +97,11 @@ def _syncfs(descriptor: int) -> bool:
     return True
 
 
-def write_durably(path: Path, data: bytes, *, aside: Path) -> None:
-    """Write a file aside, and give it its name when all of it is on the disk.
+@contextmanager
+def written_aside(
+    path: Path, *, aside: Path | None = None, slide: str | None = None
+) -> Generator[Path]:
+    """Give a file its name when all of it is on the disk.
 
     That it has its name is certain after `sync_folder`, and as soon as that of a file that
     is named later.
@@ -105,24 +110,48 @@ def write_durably(path: Path, data: bytes, *, aside: Path) -> None:
     ----------
     path : Path
         Its name; a file that has it is replaced.
-    data : bytes
-        What it holds.
-    aside : Path
-        Where it is written first, on the same file system.
+    aside : Path, optional
+        Where it is written first, on the same file system. By default beside it.
+    slide : str, optional
+        Name of the slide it belongs to, for messages.
+
+    Yields
+    ------
+    Path
+        Where to write it; what is there in the end becomes the file.
 
     Raises
     ------
     OutputError
         If it cannot be written; what was there under its name still is.
     """
+    if aside is None:
+        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield aside
+        with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError as error:
-        raise output_error(error, path) from error
+    except BaseException as error:
+        with suppress(OSError):
+            aside.unlink()
+        if isinstance(error, OSError) and not isinstance(error, DplabError):
+            raise output_error(error, path, slide=slide) from error
+        raise
+
+
+def write_whole(
+    path: Path, data: bytes, *, aside: Path | None = None, slide: str | None = None
+) -> None:
+    """Write a file as `written_aside` does.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what was there under its name still is.
+    """
+    with written_aside(path, aside=aside, slide=slide) as file:
+        file.write_bytes(data)
 
 
 def sync_folder(folder: Path) -> None:
