@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import tempfile
@@ -32,28 +33,30 @@ from dplabtools.slides.patches import (
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir(), reason="there is no /proc to look at"
 )
-SERVERS = ("multiprocessing.forkserver", "multiprocessing.resource_tracker")
+
+
+def family() -> Iterator[tuple[psutil.Process, str]]:
+    """Everything alive that this process has started, with its command line."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # nor a zombie
+            yield child, " ".join(child.cmdline())
 
 
 def processes() -> list[str]:
-    """Everything that this process has started, but for the servers of multiprocessing."""
-    own = psutil.Process()
-    found: list[str] = []
-    for child in own.children(recursive=True):
-        command = " ".join(child.cmdline())
-        is_server = child.ppid() == own.pid and any(name in command for name in SERVERS)
-        if not is_server:
-            found.append(f"{child.pid}: {child.name()} {command}")
-    return found
+    """All of it but the one that workers are forked from."""
+    return [
+        f"{child.pid}: {command}"
+        for child, command in family()
+        if child.ppid() != os.getpid() or "dplabtools.engine.zygote" not in command
+    ]
 
 
 def shared_memory() -> list[str]:
-    """Mappings and descriptors of ours, here and in the processes of multiprocessing."""
+    """Mappings and descriptors of ours, here and in all processes that were started."""
     gc.collect()
-    own = psutil.Process()
     found: list[str] = []
-    for process in (own, *own.children(recursive=True)):
-        folder = Path("/proc", str(process.pid))
+    for pid in (os.getpid(), *(child.pid for child, _ in family())):
+        folder = Path("/proc", str(pid))
         maps = (folder / "maps").read_text("utf-8").splitlines()
         found += [line for line in maps if "dplabtools" in line and "memfd" in line]
         for link in (folder / "fd").iterdir():
@@ -79,8 +82,8 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def servers_run(made_slide: Path) -> None:
-    """Start what multiprocessing starts only once."""
+def zygote_runs(made_slide: Path) -> None:
+    """Start what is started only once."""
     few = locations(made_slide, count=1)
     MemPatchExtractorPool(patches_pool=[few], proc_num_workers=1, thread_num_workers=1)
 

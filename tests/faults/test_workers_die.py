@@ -19,7 +19,6 @@ import pytest
 from dplabtools._typing import Pixels
 from dplabtools.engine.base import run
 from dplabtools.engine.processes import ProcessEngine
-from dplabtools.engine.starting import WORKER_NAME
 from dplabtools.errors import WorkerError
 from dplabtools.records.failure import Failure
 from dplabtools.slides.patches import (
@@ -235,11 +234,6 @@ class TestEngine:
         assert "longer than 0.5 s" in str(outcomes[0].error)
         assert outcomes[1].result == 9
         assert time.monotonic() - begun < 30
-
-    def test_workers_are_named(self, engine: ProcessEngine) -> None:
-        list(run(engine, Task(), [("square", 1)]))
-        assert WORKER_NAME.startswith("dplabtools")
-        assert workers()
 
 
 SCRIPT = """

@@ -7,16 +7,26 @@ thereby bounds the memory.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from dplabtools.engine.slabs import Segment
 
-__all__ = ["Engine", "Outcome", "Work", "results_in_order", "run", "run_in_order"]
+__all__ = [
+    "Engine",
+    "Outcome",
+    "Work",
+    "WorkerId",
+    "results_in_order",
+    "run",
+    "run_in_order",
+]
 
 
 class Work(Protocol):
@@ -35,6 +45,26 @@ class Work(Protocol):
         ...
 
 
+class WorkerId(NamedTuple):
+    """A process, among those of several machines.
+
+    Attributes
+    ----------
+    host : str
+        Name of the machine.
+    pid : int
+        Number of the process there; 0 if it never was one.
+    """
+
+    host: str
+    pid: int
+
+    @classmethod
+    def here(cls) -> Self:
+        """Return that of this process."""
+        return cls(socket.gethostname(), os.getpid())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one job.
@@ -49,8 +79,8 @@ class Outcome:
         What it raised, or a `WorkerError` if its workers died.
     attempts : int
         How often it was begun.
-    pid : int
-        Process that ran it last.
+    worker : WorkerId
+        The process that ran it last.
     waited_s : float
         Seconds that the worker had nothing to do before it.
     """
@@ -59,8 +89,13 @@ class Outcome:
     result: Any = None
     error: Exception | None = None
     attempts: int = 1
-    pid: int
+    worker: WorkerId
     waited_s: float = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Number of the process that ran it last, on its machine."""
+        return self.worker.pid
 
     def value(self) -> Any:  # noqa: ANN401 - as above
         """Return the result, or raise the error."""
@@ -75,12 +110,20 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Number of jobs that keep all workers busy."""
+        """Number of jobs that keep all workers busy, as many as there are now."""
         ...
 
     @property
     def pending(self) -> int:
         """Number of jobs submitted, whose outcome has not been taken."""
+        ...
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether jobs see the segments that a work begins with.
+
+        If not, what they make has to come back in their results.
+        """
         ...
 
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
@@ -173,11 +216,16 @@ def run(
             lane_of[index] = lane
             engine.submit(index, jobs[index], lane=lane if lanes > 1 else None)
 
-    for place in range(min(engine.capacity, len(jobs))):
-        submit(place % lanes)
+    def fill(lane: int) -> None:
+        """Keep all workers busy, as many as there are now: they may come and go."""
+        while any(parts) and engine.pending < max(1, engine.capacity):
+            submit(lane % lanes)
+            lane += 1
+
+    fill(0)
     while engine.pending:
         outcome = engine.take()
-        submit(lane_of.pop(outcome.index))
+        fill(lane_of.pop(outcome.index))
         yield outcome
 
 

@@ -1,54 +1,61 @@
-"""Worker processes, started so that they never import the caller's script."""
+"""Worker processes of this machine."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import pickle
+import select
 import time
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection as mp_connection
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.channel import Message
+from dplabtools.engine.forwarding import deliver, log_level
 from dplabtools.engine.slabs import Segment
 from dplabtools.engine.starting import (
-    WORKER_NAME,
-    callers_script_left_alone,
-    prepared_for,
-    start_context,
+    StartedWorker,
+    can_fork,
+    end_all,
+    prepare_zygote,
+    release_zygote,
+    start_worker,
+    zygote_refusal,
 )
-from dplabtools.engine.worker import send_descriptor, serve
+from dplabtools.engine.worker import IDENTITY, JOB, NOTICE, OUTCOME, WORK
 from dplabtools.errors import WorkerError
 
 __all__ = ["ProcessEngine"]
 
 _AHEAD = 2  # jobs given to a worker at once: the next one waits there, not here
 _ATTEMPTS = 2
+_FALSE_STARTS = 3
+_START_S = 60.0
+_KILL_S = 2.0
+_LOOK_S = 1.0  # how often to look at workers of which no descriptor tells that they end
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Job:
     index: int
-    job: object
+    data: bytes
     lane: int | None = None
     attempts: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    process: BaseProcess
-    connection: Connection
+    process: StartedWorker
     lane: int
     jobs: deque[_Job] = field(default_factory=deque)
     ready: bool = False
-    since: float = 0.0  # when the first of `jobs` was begun
+    since: float = field(default_factory=time.monotonic)  # when what it is at was begun
 
 
 class ProcessEngine:
@@ -67,11 +74,12 @@ class ProcessEngine:
     timeout_s : float
         A job that takes longer counts as hanging, and its worker is killed.
     start_method : {None, "forkserver", "spawn"}
-        How processes start. None: as set with `multiprocessing.set_start_method`, if that
-        is one of the two; else forkserver on Linux and spawn elsewhere. Never fork.
-    preload : sequence of str
-        Modules that the work needs. With forkserver they are imported once, before the
-        first worker starts; they must not start threads.
+        How processes start: forked from a process that does nothing else, or each afresh.
+        None: afresh if that is what `multiprocessing.set_start_method` was told, or if
+        there is no other way on this system.
+    modules : sequence of str
+        What the work needs. Where workers are forked they are imported once, before the
+        first starts; they must not start threads.
     """
 
     def __init__(
@@ -81,18 +89,23 @@ class ProcessEngine:
         ahead: int = _AHEAD,
         timeout_s: float = 900.0,
         start_method: str | None = None,
-        preload: Sequence[str] = (),
+        modules: Sequence[str] = (),
     ) -> None:
+        self._owner = os.getpid()
+        self._workers: list[_Worker] = []
         self._count = workers
         self._ahead = ahead
         self._timeout_s = timeout_s
-        self._context = start_context(start_method, preload)
-        self._workers: list[_Worker] = []
+        self._modules = tuple(modules)
+        self._fork = _forks(start_method)
         self._backlog: deque[_Job] = deque()
         self._done: deque[Outcome] = deque()
-        self._begin: bytes | None = None
+        self._begin = b""
         self._segments: tuple[Segment, ...] = ()
         self._false_starts = 0
+        self._broken: WorkerError | None = None
+        if self._fork:
+            prepare_zygote(self._modules)
 
     @property
     def capacity(self) -> int:
@@ -105,21 +118,46 @@ class ProcessEngine:
         held = sum(len(worker.jobs) for worker in self._workers)
         return held + len(self._backlog) + len(self._done)
 
+    @property
+    def shares_memory(self) -> bool:
+        """Yes: workers get the files behind it."""
+        return True
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
-        """Send the work, and the memory that its jobs use, to all workers."""
+        """Send the work, and the memory that its jobs use, to all workers.
+
+        Raises
+        ------
+        WorkerError
+            If the work cannot be pickled.
+        """
         if self.pending:
             msg = f"{self.pending} jobs of the work before are pending"
             raise ValueError(msg)
-        level = logging.getLogger("dplabtools").getEffectiveLevel()
+        try:
+            packed = pickle.dumps(work)
+        except Exception as error:  # pickling runs anybody's code
+            msg = f"the work cannot be sent to workers: {error}"
+            raise WorkerError(msg) from error
         keys = tuple(segment.key for segment in segments)
         self._segments = tuple(segments)
-        self._begin = pickle.dumps(("begin", pickle.dumps(work), level, keys))
-        for worker in list(self._workers):
+        self._begin = WORK + pickle.dumps((packed, log_level(), keys))
+        self._broken, self._false_starts = None, 0
+        for worker in self._workers:
             self._introduce(worker)
 
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         """Hand over a job; see `Engine.submit`."""
-        self._backlog.append(_Job(index, job, lane))
+        if not self._begin:
+            msg = "begin a work before submitting jobs"
+            raise LookupError(msg)
+        try:
+            data = JOB + pickle.dumps(job, protocol=5)
+        except Exception as error:  # noqa: BLE001 - pickling runs anybody's code
+            failed = WorkerError(f"a job cannot be sent to a worker: {error}")
+            self._done.append(Outcome(index=index, error=failed, worker=_NOBODY))
+            return
+        self._backlog.append(_Job(index, data, lane))
         self._deal()
 
     def take(self) -> Outcome:
@@ -129,8 +167,6 @@ class ProcessEngine:
         ------
         LookupError
             If nothing is pending.
-        WorkerError
-            If workers cannot be started.
         """
         while not self._done:
             if not self.pending:
@@ -141,7 +177,7 @@ class ProcessEngine:
 
     def poll(self) -> None:
         """Give out jobs to workers that have finished others; returns at once."""
-        if self._backlog:
+        if self._backlog or any(each.process.channel.unsent for each in self._workers):
             self._listen(wait=False)
 
     def close(self) -> None:
@@ -150,11 +186,11 @@ class ProcessEngine:
         self._backlog.clear()
         self._done.clear()
         self._segments = ()
+        ours = self._owner == os.getpid()
+        if ours:
+            _end(workers)
         for worker in workers:
-            worker.connection.close()  # a worker ends when its caller hangs up
-        for worker in workers:
-            worker.process.join(1.0)
-            _kill(worker)
+            worker.process.let_go(hang_up=ours)
 
     def __enter__(self) -> Self:
         return self
@@ -198,138 +234,178 @@ class ProcessEngine:
         return None if worker.jobs else self._backlog.popleft()
 
     def _give(self, worker: _Worker, job: _Job) -> None:
-        if not worker.jobs:
+        if not worker.jobs and worker.ready:
             worker.since = time.monotonic()
         worker.jobs.append(job)
-        self._send(worker, pickle.dumps(("job", job.index, job.job), protocol=5))
+        worker.process.channel.send(job.data)
 
-    def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        with callers_script_left_alone(), prepared_for(self._context):
-            process = self._context.Process(
-                target=serve, args=(theirs,), name=WORKER_NAME, daemon=True
-            )
-            process.start()
-        theirs.close()
+    def _start(self) -> None:
+        """Ask for one more worker; whether it comes shows later."""
+        if self._broken is not None:
+            self._fail_backlog(self._broken)
+            return
+        try:
+            process = start_worker(self._modules, fork=self._fork)
+        except OSError as error:
+            self._start_failed(str(error))
+            return
         lanes = {each.lane for each in self._workers}
         lane = next(number for number in range(self._count) if number not in lanes)
-        worker = _Worker(process, ours, lane)
+        worker = _Worker(process, lane)
         self._workers.append(worker)
         self._introduce(worker)
-        return worker
 
     def _introduce(self, worker: _Worker) -> None:
         """Send the present work to a worker."""
-        if self._begin is None:
-            msg = "begin a work before submitting jobs"
-            raise LookupError(msg)
-        self._send(worker, self._begin)
-        try:
-            for segment in self._segments:
-                send_descriptor(worker.connection, segment.descriptor)
-        except OSError:
-            return  # it died; `_listen` will find out
-
-    def _send(self, worker: _Worker, data: bytes) -> None:
-        try:
-            worker.connection.send_bytes(data)
-        except OSError:
-            return  # it died; `_listen` will find out
+        files = [segment.descriptor for segment in self._segments]
+        worker.process.channel.send(self._begin, files=files)
 
     # ------------------------------------------------------------- listening
 
     def _listen(self, *, wait: bool = True) -> None:
-        """Hear a worker that has something to say, has died, or has hung for too long."""
-        by_source: dict[Any, _Worker] = {}
+        """Hear workers that have something to say, have died, or hang for too long."""
+        poller = select.poll()
         for worker in self._workers:
-            by_source[worker.connection] = worker
-            by_source[worker.process.sentinel] = worker
-        ready = mp_connection.wait(list(by_source), self._patience() if wait else 0)
-        for worker in {
-            id(by_source[source]): by_source[source] for source in ready
-        }.values():
-            self._hear(worker)
+            channel = worker.process.channel
+            room = select.POLLOUT if channel.unsent else 0
+            poller.register(channel.fileno(), select.POLLIN | room)
+            if worker.process.descriptor >= 0:
+                poller.register(worker.process.descriptor, select.POLLIN)
+        ready = {source for source, _ in poller.poll(self._patience_ms() if wait else 0)}
+        for worker in list(self._workers):
+            process = worker.process
+            told = not ready.isdisjoint({process.channel.fileno(), process.descriptor})
+            if told or (process.descriptor < 0 and process.has_ended()):
+                self._hear(worker)
         self._end_hanging()
         self._deal()
 
-    def _patience(self) -> float:
-        """Return the seconds until the first busy worker counts as hanging."""
-        begun = [worker.since for worker in self._workers if worker.jobs]
-        return max(
-            0.0, min(begun, default=time.monotonic()) + self._timeout_s - time.monotonic()
-        )
+    def _patience_ms(self) -> float:
+        """Return the time until a worker counts as hanging, or is to be looked at."""
+        if not self._workers:
+            return 0.0
+        now = time.monotonic()
+        waits = [self._allowed_s(worker) - (now - worker.since) for worker in self._workers]
+        if any(worker.process.descriptor < 0 for worker in self._workers):
+            waits.append(_LOOK_S)
+        return max(0.0, min(*waits, 3600.0)) * 1000
+
+    def _allowed_s(self, worker: _Worker) -> float:
+        if not worker.ready:
+            return _START_S
+        return self._timeout_s if worker.jobs else 3600.0 * 24
 
     def _hear(self, worker: _Worker) -> None:
-        """Take in all that a worker has sent."""
-        try:
-            while worker.connection.poll():
-                self._note(worker, pickle.loads(worker.connection.recv_bytes()))  # noqa: S301
-        except (EOFError, OSError):
-            self._bury(worker, "died")
-            return
-        if not worker.process.is_alive():
+        """Take in all that a worker has sent, and send what there is room for."""
+        ended = worker.process.has_ended()
+        worker.process.channel.flush()
+        for message in worker.process.channel.receive():
+            self._note(worker, message)
+        if ended or worker.process.channel.ended:
             self._bury(worker, "died")
 
-    def _note(self, worker: _Worker, message: tuple[Any, ...]) -> None:
-        match message:
-            case ("outcome", Outcome() as outcome):
-                job = worker.jobs.popleft()
-                worker.since = time.monotonic()
-                self._done.append(replace(outcome, attempts=job.attempts + 1))
-            case ("ready",):
-                worker.ready = True
-                worker.since = time.monotonic()
-                self._false_starts = 0
-            case ("log", logging.LogRecord() as record):
-                logging.getLogger(record.name).handle(record)
-            case ("warning", Warning() as warning):
-                warnings.warn(warning, stacklevel=2)
-            case _:
-                msg = f"a worker sent {message[0]!r}"
-                raise WorkerError(msg)
+    def _note(self, worker: _Worker, message: Message) -> None:
+        kind, data = message.data[:1], memoryview(message.data)[1:]
+        if kind == IDENTITY:
+            worker.process.identify(pickle.loads(data), message.files)  # noqa: S301
+            worker.ready = True
+            worker.since = time.monotonic()
+            self._false_starts = 0
+        elif kind == OUTCOME:
+            job = worker.jobs.popleft()
+            worker.since = time.monotonic()
+            outcome = _unpacked(data, worker.process)
+            attempts = job.attempts + 1
+            self._done.append(replace(outcome, index=job.index, attempts=attempts))
+        elif kind == NOTICE:
+            deliver(pickle.loads(data))  # noqa: S301 - from our own process
 
     def _end_hanging(self) -> None:
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker.jobs and now - worker.since > self._timeout_s:
-                self._bury(worker, f"took longer than {self._timeout_s:g} s")
+            if now - worker.since > self._allowed_s(worker):
+                if not worker.ready and self._fork:
+                    release_zygote()  # it may be what hangs
+                self._bury(worker, f"took longer than {self._allowed_s(worker):g} s")
 
     def _bury(self, worker: _Worker, what: str) -> None:
         """Replace a worker; its first job is run once more, or has failed."""
         self._workers.remove(worker)
-        worker.connection.close()
-        _kill(worker)
-        code = worker.process.exitcode
-        _LOGGER.warning("worker %s %s (exit code %s)", worker.process.pid, what, code)
-        if not worker.ready:
-            self._false_starts += 1
-            if self._false_starts > _ATTEMPTS:
-                msg = f"worker processes end before they begin (exit code {code})"
-                raise WorkerError(msg)
-        elif worker.jobs:
+        _end([worker])
+        code = worker.process.exit_code()
+        who = worker.process.identity or _NOBODY
+        worker.process.let_go()
+        ending = f"{what} (exit code {'unknown' if code is None else code})"
+        _LOGGER.warning("worker %s %s", who.pid, ending)
+        if worker.ready and worker.jobs:
             culprit = worker.jobs[0]
             culprit.attempts += 1
             if culprit.attempts >= _ATTEMPTS:
                 worker.jobs.popleft()
-                self._done.append(_lost(culprit, what, worker.process))
+                self._done.append(_lost(culprit, ending, who))
         self._backlog.extendleft(reversed(worker.jobs))
+        if not worker.ready:
+            self._start_failed(ending)
+
+    def _start_failed(self, why: str) -> None:
+        """Count it; after a few there is no point in another."""
+        refusal = zygote_refusal() if self._fork else None
+        if refusal is not None:
+            _LOGGER.warning("workers start afresh, not by a fork: %s", refusal)
+            self._fork = False
+        self._false_starts += 1
+        if self._false_starts >= _FALSE_STARTS:
+            msg = f"worker processes end before they begin: {why}"
+            self._broken = WorkerError(msg)
+            self._fail_backlog(self._broken)
+
+    def _fail_backlog(self, error: WorkerError) -> None:
+        """Fail the jobs that nobody can be started for."""
+        if not self._workers:
+            for job in self._backlog:
+                self._done.append(
+                    Outcome(
+                        index=job.index,
+                        error=error,
+                        attempts=max(1, job.attempts),
+                        worker=_NOBODY,
+                    )
+                )
+            self._backlog.clear()
 
 
-def _lost(job: _Job, what: str, process: BaseProcess) -> Outcome:
-    msg = (
-        f"a worker process {what} (exit code {process.exitcode}), and so did the one that "
-        f"tried again"
-    )
+_NOBODY = WorkerId(WorkerId.here().host, 0)
+
+
+def _forks(start_method: str | None) -> bool:
+    """Return whether workers are forked."""
+    wanted = start_method or multiprocessing.get_start_method(allow_none=True)
+    return can_fork() and wanted != "spawn"
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """Kill workers; one that the kernel cannot end is left to it."""
+    for process in end_all([each.process for each in workers], within_s=_KILL_S):
+        if process.identity is not None:
+            _LOGGER.warning(
+                "worker %s cannot be ended, it waits for a device; the system ends it as "
+                "soon as it can",
+                process.identity.pid,
+            )
+
+
+def _unpacked(data: memoryview, process: StartedWorker) -> Outcome:
+    """Return an outcome, or an error that says why it cannot be read."""
+    try:
+        outcome: Outcome = pickle.loads(data)  # noqa: S301 - from our own process
+    except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
+        failed = WorkerError(f"a result cannot be read here: {error!r}")
+        return Outcome(index=-1, error=failed, worker=process.identity or _NOBODY)
+    return outcome
+
+
+def _lost(job: _Job, what: str, who: WorkerId) -> Outcome:
+    msg = f"a worker process {what}, and so did the one that tried again"
     return Outcome(
-        index=job.index,
-        error=WorkerError(msg),
-        attempts=job.attempts,
-        pid=process.pid or 0,
+        index=job.index, error=WorkerError(msg), attempts=job.attempts, worker=who
     )
-
-
-def _kill(worker: _Worker) -> None:
-    """Make sure that a process is gone, and reaped."""
-    if worker.process.is_alive():
-        worker.process.kill()
-    worker.process.join()

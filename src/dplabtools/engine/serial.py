@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.base import Outcome, Work, WorkerId
 from dplabtools.engine.slabs import Segment
 
 __all__ = ["SerialEngine"]
@@ -30,6 +29,11 @@ class SerialEngine:
     def pending(self) -> int:
         """Number of jobs submitted, whose outcome has not been taken."""
         return len(self._jobs)
+
+    @property
+    def shares_memory(self) -> bool:
+        """Yes: it is the memory of this process."""
+        return True
 
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work."""
@@ -78,8 +82,8 @@ def perform(work: Work | None, index: int, job: object) -> Outcome:
     if work is None:
         msg = "begin a work before submitting jobs"
         raise LookupError(msg)
-    pid = os.getpid()
+    worker = WorkerId.here()
     try:
-        return Outcome(index=index, result=work(job), pid=pid)
+        return Outcome(index=index, result=work(job), worker=worker)
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller decides
-        return Outcome(index=index, error=error, pid=pid)
+        return Outcome(index=index, error=error, worker=worker)

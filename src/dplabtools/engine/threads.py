@@ -41,6 +41,11 @@ class ThreadEngine:
         """Number of jobs submitted, whose outcome has not been taken."""
         return self._pending
 
+    @property
+    def shares_memory(self) -> bool:
+        """Yes: it is the memory of this process."""
+        return True
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work; threads see all memory anyway."""
         self.close()

@@ -2,133 +2,236 @@
 
 It talks to its caller through one socket of its own, shared with nobody: a worker that is
 killed can neither hold a lock nor leave half a message in the way of another. A thread
-does nothing but receive, so the caller never waits for a busy worker to listen, and the
-worker ends at once when the caller is gone, whatever it is doing.
+does nothing but receive, and send what there was no room for at once. So neither side ever
+waits for the other, and the worker ends at once when its caller does, whatever it is doing.
 """
 
 from __future__ import annotations
 
-import logging
-import logging.handlers
 import os
 import pickle
+import select
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
-import warnings
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any, TextIO, TypeAlias
+from typing import Final, NoReturn
 
-from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.channel import Channel, Message
+from dplabtools.engine.forwarding import Notice, forwarded
 from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
-from dplabtools.errors import DplabError, DplabWarning, WorkerError
+from dplabtools.errors import DplabError, WorkerError
 
-__all__ = ["THREAD_COUNTS", "receive_descriptor", "send_descriptor", "serve"]
+__all__ = [
+    "IDENTITY",
+    "JOB",
+    "NOTICE",
+    "OUTCOME",
+    "THREAD_COUNTS",
+    "WORK",
+    "ignore_signals",
+    "main",
+    "serve",
+]
 
-THREAD_COUNTS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+THREAD_COUNTS: Final = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+"""The workers are the parallelism; threads below them would only be in the way."""
 
-Message: TypeAlias = tuple[Any, ...]
+# The first byte of a message says what the rest is. To a worker:
+WORK: Final = b"W"  # (pickled work, log level, segment keys), with the segments as files
+JOB: Final = b"J"  # the job; its number is for the caller to know, as they are done in turn
+# and from it:
+IDENTITY: Final = b"I"  # WorkerId, with a descriptor of the process where there are such
+OUTCOME: Final = b"O"  # Outcome
+NOTICE: Final = b"N"  # a log record or a warning
+
+_WATCH_S = 1.0  # how often to look for the caller, where no descriptor tells of its end
+_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 
-def serve(connection: Connection) -> None:
-    """Do what comes through a connection until it is closed.
+def ignore_signals() -> None:
+    """Leave signals that go to a whole group of processes to the caller.
 
-    Messages to a worker: ``("begin", work, log level, segment keys)``, each key followed
-    by its descriptor, and ``("job", index, job)``. From it: ``("ready",)``,
-    ``("outcome", Outcome)``, ``("log", record)`` and ``("warning", warning)``.
+    It may handle them: what a cluster sends before the time of a job is over goes to all
+    its processes. Workers end when their caller does.
+    """
+    for name in _IGNORED:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def main(descriptor: int, caller: int) -> NoReturn:
+    """Be a worker: the whole of a process that was started for it.
 
     Parameters
     ----------
-    connection : Connection
-        Both ways, to the caller.
+    descriptor : int
+        The socket to the caller.
+    caller : int
+        Descriptor of the caller's process, which tells when it ends; -1 without.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends its workers
-    _hold_back_threads()
-    inbox: SimpleQueue[Message] = SimpleQueue()
-    outbox = _Outbox(connection)
-    receiver = threading.Thread(target=_receive, args=(connection, inbox), daemon=True)
-    receiver.start()
-    _forward_messages(outbox)
-    outbox.send("ready")
-    work: Work | None = None
-    while True:
-        begun = time.perf_counter()
-        kind, *content = inbox.get()
-        waited_s = time.perf_counter() - begun
-        if kind == "begin":
-            if work is not None:
-                work.close()
-            work = _begin(*content)
-        else:
-            outcome = perform(work, content[0], content[1])
-            outbox.send_outcome(replace(outcome, waited_s=waited_s))
+    ignore_signals()
+    serve(socket.socket(fileno=descriptor), caller)
 
 
-def _receive(connection: Connection, inbox: SimpleQueue[Message]) -> None:
-    """Receive until the other side is gone, then end the process."""
+def serve(end: socket.socket, caller: int) -> NoReturn:
+    """Do what comes through a socket until it is closed, or the caller ends.
+
+    Parameters
+    ----------
+    end : socket.socket
+        To the caller.
+    caller : int
+        Descriptor of the caller's process; -1 if there are no such.
+    """
     try:
+        line = _Line(Channel(end), caller)
+        own = [os.pidfd_open(os.getpid())] if hasattr(os, "pidfd_open") else []
+        line.send(IDENTITY, pickle.dumps(WorkerId.here()), files=own)
+        desk = _Desk(line)
         while True:
-            message = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the caller
-            if message[0] == "begin":
-                for key in message[3]:
-                    Segment.attach(key, receive_descriptor(connection))
-            inbox.put(message)
-    except (EOFError, OSError):
-        os._exit(0)
+            begun = time.perf_counter()
+            message = line.inbox.get()
+            desk.take(message, waited_s=time.perf_counter() - begun)
+    except BaseException:  # noqa: BLE001 - the last word of this process
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(1)
 
 
-def _begin(work: bytes, level: int, keys: Sequence[str]) -> Work:
-    """Unpack the work; segments of earlier work are let go."""
-    Segment.keep_only(keys)
-    logging.getLogger("dplabtools").setLevel(level)
-    unpacked: Work = pickle.loads(work)  # noqa: S301 - from the caller
-    return unpacked
+class _Line:
+    """The socket to the caller, and the thread that never does anything else."""
 
+    def __init__(self, channel: Channel, caller: int) -> None:
+        self.inbox: SimpleQueue[Message] = SimpleQueue()
+        self._channel = channel
+        self._caller = caller
+        self._parent = os.getppid()
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._waker, False)
+        threading.Thread(target=self._attend, daemon=True).start()
 
-def _hold_back_threads() -> None:
-    """Keep BLAS and OpenCV, if they are imported from now on, to one thread.
+    def send(self, kind: bytes, data: bytes, *, files: list[int] | None = None) -> None:
+        """Send a message, from any thread; returns at once."""
+        self._channel.send(kind + data, files=files or ())
+        if self._channel.unsent:
+            try:
+                os.write(self._waker, b"!")
+            except BlockingIOError:
+                return  # it has not even woken up from the last time
 
-    The workers are the parallelism; threads below them would only be in the way.
-    """
-    for name in THREAD_COUNTS:
-        os.environ.setdefault(name, "1")
-
-
-class _Outbox:
-    """Sends whole messages, from any thread."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-
-    def send(self, *message: object) -> None:
-        self._send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-
-    def send_outcome(self, outcome: Outcome) -> None:
-        """Send an outcome, or why it cannot be sent."""
-        error = outcome.error
-        if error is not None:
-            outcome = replace(outcome, error=_portable(error))
+    def _attend(self) -> None:
         try:
-            data = pickle.dumps(("outcome", outcome), pickle.HIGHEST_PROTOCOL)
-        except Exception as problem:  # noqa: BLE001 - pickling runs anybody's code
-            failed = WorkerError(f"a result cannot be sent: {problem!r}")
-            lost = replace(outcome, result=None, error=failed)
-            data = pickle.dumps(("outcome", lost), pickle.HIGHEST_PROTOCOL)
-        self._send_bytes(data)
+            while self._someone_listens():
+                for message in self._channel.receive():
+                    self.inbox.put(message)
+                self._channel.flush()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - a worker that is deaf must not stay
+            traceback.print_exc()
+        os._exit(1)
 
-    def _send_bytes(self, data: bytes) -> None:
+    def _someone_listens(self) -> bool:
+        """Wait until there is something to do; return False if the caller is gone."""
+        if self._channel.ended:
+            return False
+        poller = select.poll()
+        room = select.POLLOUT if self._channel.unsent else 0
+        poller.register(self._channel.fileno(), select.POLLIN | room)
+        poller.register(self._woken, select.POLLIN)
+        if self._caller >= 0:
+            poller.register(self._caller, select.POLLIN)
+        ready = dict(poller.poll(None if self._caller >= 0 else _WATCH_S * 1000))
+        if self._woken in ready:
+            os.read(self._woken, 1 << 10)
+        return self._caller not in ready and (
+            self._caller >= 0 or os.getppid() == self._parent
+        )
+
+
+class _Desk:
+    """The present work, and what is done with messages."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self._work: Work | None = None
+        self._unfit: Exception | None = None
+        self._forwarding = ExitStack()
+
+    def take(self, message: Message, *, waited_s: float) -> None:
+        """Do what a message says."""
+        data = memoryview(message.data)
+        if message.data[:1] == WORK:
+            self._begin(data[1:], message.files)
+        else:
+            outcome = replace(self._do(data[1:]), waited_s=waited_s)
+            self._line.send(OUTCOME, _packed(outcome))
+
+    def _begin(self, data: memoryview, files: tuple[int, ...]) -> None:
+        """Unpack a work; if that fails, all its jobs have."""
+        if self._work is not None:
+            self._work.close()
+        self._work, self._unfit = None, None
+        packed, level, keys = pickle.loads(data)  # noqa: S301 - from the caller
+        self._forwarding.close()
+        self._forwarding.enter_context(forwarded(self._notify, level=level))
         try:
-            with self._lock:
-                self._connection.send_bytes(data)
-        except OSError:
-            os._exit(0)  # nobody listens any more
+            Segment.keep_only(keys)
+            for key, descriptor in zip(keys, files, strict=True):
+                Segment.attach(key, descriptor)
+            self._work = pickle.loads(packed)  # noqa: S301 - from the caller
+        except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
+            self._unfit = _unfit("the work", error)
+
+    def _notify(self, notice: Notice) -> None:
+        self._line.send(NOTICE, pickle.dumps(notice))
+
+    def _do(self, data: memoryview) -> Outcome:
+        if self._unfit is not None:
+            return Outcome(index=-1, error=self._unfit, worker=WorkerId.here())
+        try:
+            job = pickle.loads(data)  # noqa: S301 - from the caller
+        except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
+            unfit = _unfit("a job", error)
+            return Outcome(index=-1, error=unfit, worker=WorkerId.here())
+        return perform(self._work, -1, job)
+
+
+def _unfit(what: str, error: Exception) -> WorkerError:
+    """Return an error that says why something cannot be unpacked, and what to do."""
+    msg = f"{what} cannot be unpacked in a worker process: {type(error).__name__}: {error}"
+    if "__main__" in str(error):
+        msg += (
+            "; workers never import the script or notebook that they work for, so what "
+            "they are to call has to be in a module that can be imported"
+        )
+    return WorkerError(msg)
+
+
+def _packed(outcome: Outcome) -> bytes:
+    """Pickle an outcome, or why it cannot be."""
+    if outcome.error is not None:
+        outcome = replace(outcome, error=_portable(outcome.error))
+    try:
+        return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
+    except Exception as problem:  # noqa: BLE001 - pickling runs anybody's code
+        failed = WorkerError(f"a result cannot be sent: {problem!r}")
+        lost = replace(outcome, result=None, error=failed)
+        return pickle.dumps(lost, pickle.HIGHEST_PROTOCOL)
 
 
 def _portable(error: Exception) -> Exception:
@@ -140,53 +243,3 @@ def _portable(error: Exception) -> Exception:
     except Exception:  # noqa: BLE001 - pickling runs anybody's code
         return WorkerError(f"{type(error).__name__}: {error}")
     return error
-
-
-class _Forwarder(logging.handlers.QueueHandler):
-    """Sends log records to the caller, whose handlers they are meant for."""
-
-    def __init__(self, outbox: _Outbox) -> None:
-        super().__init__(SimpleQueue())
-        self._outbox = outbox
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self._outbox.send("log", record)
-
-
-def _forward_messages(outbox: _Outbox) -> None:
-    """Send this package's log records and warnings to the caller."""
-    logger = logging.getLogger("dplabtools")
-    logger.handlers = [_Forwarder(outbox)]
-    logger.propagate = False
-    show = warnings.showwarning
-
-    def forward(  # noqa: PLR0917 - the signature is Python's
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if isinstance(message, DplabWarning):
-            outbox.send("warning", message)
-        else:
-            show(message, category, filename, lineno, file, line)
-
-    warnings.simplefilter("always", DplabWarning)
-    warnings.showwarning = forward
-
-
-def send_descriptor(connection: Connection, descriptor: int) -> None:
-    """Send an open file descriptor to the other side."""
-    with socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        socket.send_fds(sock, [b"d"], [descriptor])
-
-
-def receive_descriptor(connection: Connection) -> int:
-    """Receive an open file descriptor from the other side."""
-    with socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        _, descriptors, _, _ = socket.recv_fds(sock, 1, 1)
-    if not descriptors:
-        raise EOFError
-    return descriptors[0]

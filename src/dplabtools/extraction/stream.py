@@ -154,6 +154,7 @@ class BatchStream:
         self._jobs: dict[int, tuple[_Group, Chunk, IntArray]] = {}
         self._next_job = 0
         self._next_patch = 0
+        self._next_batches = 1 if self._in_strips() else self._batches
         plans = self._columns.plans
         self._left = {  # patches of each slide
             plan.slide: len(rows) for plan, rows in zip(plans, wanted, strict=True)
@@ -280,7 +281,7 @@ class BatchStream:
     def _dispatch(self) -> None:
         """Hand out groups as long as there is memory, and somebody could use them."""
         while self._next_patch < len(self._sequence):
-            rows = self._batches * self._options.batch_size
+            rows = self._next_batches * self._options.batch_size
             patches = self._sequence[self._next_patch : self._next_patch + rows]
             slots = -(-len(patches) // self._options.batch_size)
             busy = self._engine.capacity
@@ -288,6 +289,8 @@ class BatchStream:
             if slots > len(self._ring.free) or (enough and len(self._live) > 1):
                 return
             self._next_patch += len(patches)
+            # The first batch is wanted soon; wider strips, which share fewer tiles, later.
+            self._next_batches = min(2 * self._next_batches, self._batches)
             self._submit(patches, [self._ring.free.pop() for _ in range(slots)])
 
     def _submit(self, patches: IntArray, slots: list[int]) -> None:

@@ -222,7 +222,7 @@ def _run(work: _Place, jobs: Sequence[_Job], arguments: PoolArguments) -> list[O
     tell = _Teller(reporter(arguments.progress), slides=len(jobs))
     outcomes: list[Outcome] = []
     workers = min(arguments.proc_num_workers, len(jobs))
-    with ProcessEngine(workers=workers, ahead=1, preload=(__name__,)) as engine:
+    with ProcessEngine(workers=workers, ahead=1, modules=(__name__,)) as engine:
         for outcome in run(engine, work, jobs):
             if outcome.error is not None and arguments.on_error == "raise":
                 raise outcome.error

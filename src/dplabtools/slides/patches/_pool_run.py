@@ -34,7 +34,7 @@ from dplabtools.slides.patches._request import (
 __all__ = ["ExtractorPool", "OnError", "PoolOptions", "PoolRun"]
 
 OnError = Literal["raise", "skip"]
-_PRELOAD = (
+_MODULES = (
     "dplabtools.extraction.source",
     "dplabtools.readers.openslide",
     "dplabtools.readers.native_tiff.reader",
@@ -111,7 +111,7 @@ class PoolRun:
             workers=self.processes,
             ahead=ahead,
             timeout_s=self.timeout_s,
-            preload=(*_PRELOAD, *self._compiled()),
+            modules=(*_MODULES, *self._compiled()),
         )
 
     def _compiled(self) -> list[str]:
