@@ -386,7 +386,7 @@ class BatchStream:
         """
         deadline = time.monotonic() + _HELD_TIMEOUT_S
         needed = min(
-            self._batches,
+            self._next_batches,
             -(-(len(self._sequence) - self._next_patch) // self._options.batch_size),
         )
         while len(self._ring.free) < needed:
