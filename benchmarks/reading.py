@@ -254,7 +254,8 @@ def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> No
 
 def main() -> None:
     for function in (COPYING, RESIZING):  # as in workers of a long run
-        import_module(function.module)
+        for module in function.modules:
+            import_module(module)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slides", nargs="*", default=[])
     parser.add_argument("--peers", default=sys.executable)

@@ -27,7 +27,7 @@ def test_a_good_machine_is_good(run: Run, made_slide: Path, tmp_path: Path) -> N
     done = run("doctor", made_slide, folder=tmp_path)
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1] == "All that is needed is there."
-    for name in ("openslide", "native", "JPEG 2000", "cores", "a small run", "made.svs"):
+    for name in ("openslide", "native", "JPEG 2000", "resizing", "a small run", "made.svs"):
         assert f"ok    {name}: " in done.stdout
     assert "\x1b" not in done.stdout
     assert not list(tmp_path.iterdir())
@@ -67,6 +67,35 @@ def test_a_missing_reader_is_named(run: Run, tmp_path: Path) -> None:
     assert jpeg["state"] == "wrong"
     assert jpeg["remedy"] == "pip install --force-reinstall simplejpeg"
     assert finding(document, "native")["state"] == "wrong"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("compiler", "state", "found", "remedy"),
+    [
+        (
+            "raise OSError('no LLVM')",
+            "note",
+            "cannot be compiled (OSError: no",
+            "reinstall",
+        ),
+        ("", "note", "cannot be compiled (AttributeError", "reinstall"),
+        ("import os; os.abort()", "wrong", "fails: ", "pip uninstall llvmlite"),
+    ],
+)
+def test_a_compiler_that_fails_is_named(
+    run: Run, tmp_path: Path, compiler: str, state: str, found: str, remedy: str
+) -> None:
+    (tmp_path / "llvmlite").mkdir()
+    (tmp_path / "llvmlite" / "__init__.py").write_text("")
+    (tmp_path / "llvmlite" / "binding.py").write_text(compiler)
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    document = json.loads(run("doctor", "--json", folder=tmp_path, PYTHONPATH=path).stdout)
+    for name in ("copying", "resizing"):
+        said = finding(document, name)
+        assert said["state"] == state
+        assert said["found"].startswith(found)
+        assert remedy in said["remedy"]
 
 
 @pytest.mark.slow

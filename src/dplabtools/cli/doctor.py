@@ -35,13 +35,14 @@ def doctor(
     """Look for what is wrong.
 
     Looks at readers, codecs, shared memory, cores, memory, folders for temporary files,
-    extras and slides; extracts patches of a made slide; and says what to do about what
-    is wrong.
+    extras and slides; compiles machine code and extracts patches of a made slide; and says
+    what to do about what is wrong.
 
     Exit code: 0, all that is needed is there; 1, it is not; 2, the command was not
     understood.
     """
     with one_line_errors():
+        from dplabtools.cli.doctor_compiled import look_at_compiled
         from dplabtools.cli.doctor_libraries import look_at_libraries
         from dplabtools.cli.doctor_machine import look_at_machine
         from dplabtools.cli.doctor_slides import look_at_slides
@@ -49,6 +50,7 @@ def doctor(
         reading.apply()
         findings = [
             *look_at_libraries(),
+            *look_at_compiled(),
             *look_at_machine(),
             *look_at_slides(slides or []),
         ]

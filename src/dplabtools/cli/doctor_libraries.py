@@ -18,7 +18,6 @@ _NEEDED: Final = (
     ("pillow", "PIL.Image"),
     ("shapely", "shapely"),
     ("opencv-python-headless", "cv2"),
-    ("numba", "numba"),
     ("defusedxml", "defusedxml"),
     ("tomli-w", "tomli_w"),
 )

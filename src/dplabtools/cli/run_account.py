@@ -33,7 +33,7 @@ __all__ = ["Beginning", "library_versions", "manifest_ids_in", "print_record", "
 
 _LIBRARIES: Final = (
     *("numpy", "pillow", "shapely", "openslide-python", "openslide-bin", "tifffile"),
-    *("imagecodecs", "simplejpeg", "numba", "opencv-python-headless", "tiffslide"),
+    *("imagecodecs", "simplejpeg", "llvmlite", "opencv-python-headless", "tiffslide"),
 )
 
 

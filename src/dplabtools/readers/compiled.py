@@ -1,45 +1,67 @@
-"""Compiled functions, imported once they are worth it.
+"""Two inner loops in machine code, for the processor at hand.
 
-Importing numba and machine code takes as long as reading a thousand patches, and the very
-first time on a machine, when the code is compiled, ten times as long. Small work is done
-without, by something slower that gives the same.
+They are written in the language of LLVM, a page each, which makes machine code of them in
+ten milliseconds. So every process does that for itself: nothing is kept on a disk, and a
+first run is like any other. numpy and Pillow do the same, with equal results; small work
+is left to them, for which importing LLVM would take longer.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Sequence
+from importlib import resources
 from typing import Any, Final
 
-__all__ = ["COPYING", "RESIZING", "CompiledFunction"]
+__all__ = ["COMPILER", "COPYING", "RESIZING", "CompiledFunction"]
+
+COMPILER: Final = "llvmlite.binding"
+"""The module that makes machine code."""
 
 _LOGGER = logging.getLogger("dplabtools")
+_ADDRESS, _NUMBER = ctypes.c_void_p, ctypes.c_int64
 
 
 class CompiledFunction:
-    """A function of a module that need not be there.
+    """A function that is compiled once it is worth it.
 
     Parameters
     ----------
-    module, name : str
-        Where it is.
+    name : str
+        Of the function.
+    package : str
+        Where its text is, in a file of this name that ends in ``.ll``.
+    takes : sequence of ctypes type
+        Its arguments. It returns nothing, and other threads run meanwhile.
     after : int
-        How much work has to come up in a process for the module to be imported. If
-        somebody else has imported it, it is used at once.
+        How much work has to come up in a process for it to be compiled. If somebody else
+        has imported the compiler, that is done at once.
+    beside : str, optional
+        Another module that is imported when the function is used.
     """
 
-    def __init__(self, module: str, name: str, *, after: int) -> None:
-        self.module = module
+    def __init__(
+        self,
+        name: str,
+        *,
+        package: str,
+        takes: Sequence[Any],
+        after: int,
+        beside: str | None = None,
+    ) -> None:
+        self.name = name
         self.after = after
-        self._name = name
+        self.modules = (COMPILER,) if beside is None else (COMPILER, beside)
+        self._package = package
+        self._takes = tuple(takes)
         self._work = 0
         self._tried = False
-        self._function: Callable[..., Any] | None = None
+        self._function: Callable[..., None] | None = None
 
-    def worth(self, work: int) -> Callable[..., Any] | None:
-        """Return the function if it is worth it by now, and there.
+    def worth(self, work: int) -> Callable[..., None] | None:
+        """Return the function if it is worth it by now, and can be compiled.
 
         Parameters
         ----------
@@ -47,20 +69,55 @@ class CompiledFunction:
             How much more there is to be done.
         """
         self._work += work
-        if not self._tried and (self._work > self.after or self.module in sys.modules):
+        if not self._tried and (self._work > self.after or COMPILER in sys.modules):
             self._tried = True
             try:
-                self._function = getattr(import_module(self.module), self._name)
-            except ImportError as error:
-                _LOGGER.info("slower without compiled functions (%s)", error)
+                self._function = self.compiled()
+            except Exception as error:  # noqa: BLE001 - however a compiler fails, we do without
+                _LOGGER.info("slower without %s in machine code (%s)", self.name, error)
         return self._function
+
+    def compiled(self) -> Callable[..., None]:
+        """Return the function, compiled now; what the compiler raises is raised."""
+        text = resources.files(self._package).joinpath(f"{self.name}.ll").read_text("utf-8")
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=_features(llvm), opt=3, jit=True
+        )
+        module = llvm.parse_assembly(text)
+        module.verify()
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+        address = engine.get_function_address(self.name)
+        function: Any = ctypes.CFUNCTYPE(None, *self._takes)(address)
+        function.engine = engine  # the machine code is there for as long as its engine
+        return function  # type: ignore[no-any-return]
+
+
+def _features(llvm: Any) -> str:  # noqa: ANN401 - llvmlite has no types
+    """Return what the processor can do; not known: what all of its kind can."""
+    try:
+        features: str = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:
+        return ""
+    return features
 
 
 COPYING: Final = CompiledFunction(
-    "dplabtools.readers.native_tiff.compiled", "copy_parts", after=60_000
+    "copy_parts",
+    package="dplabtools.readers.native_tiff",
+    takes=(_ADDRESS, _NUMBER, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS, _NUMBER),
+    after=20_000,
 )
 """Works on parts of tiles."""
 RESIZING: Final = CompiledFunction(
-    "dplabtools.readers.fast_resizing", "resize_fast", after=50
+    "mix_rows",
+    package="dplabtools.readers",
+    takes=(*[_ADDRESS] * 4, _NUMBER, _ADDRESS, _NUMBER, _NUMBER),
+    after=30,
+    beside="cv2",
 )
 """Works on images."""

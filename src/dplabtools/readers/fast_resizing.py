@@ -1,8 +1,8 @@
-"""Pillow's resizing, several times as fast: the same arithmetic, compiled by numba.
+"""Pillow's resizing, several times as fast: the same arithmetic in other machine code.
 
-Both axes are done by one kernel that takes whole rows at a time, which compilers turn
-into vector instructions; for the other axis the image is transposed. It is the arithmetic
-of ``src/libImaging/Resample.c`` in Pillow: weights with 22 fractional bits, and rounding to
+Both axes are done by one function, ``mix_rows.ll``, that takes many pixels of a row at a
+time; for the other axis the image is transposed. It is the arithmetic of
+``src/libImaging/Resample.c`` in Pillow: weights with 22 fractional bits, and rounding to
 eight bits after each axis. So the pixels are equal.
 """
 
@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from dplabtools._typing import Pixels
-from dplabtools.machine_code import numba
 from dplabtools.readers.workspace import workspace
 
-__all__ = ["resize_fast"]
+__all__ = ["FILTERS", "NARROWEST", "resize_fast"]
+
+NARROWEST: Final = 11  # pixels; 32 bytes are taken at a time
+"""Width and height that an image must have, before and after, to be resized here."""
+
+_MixRows: TypeAlias = Callable[..., None]
+"""``mix_rows``, compiled."""
 
 _FRACTION: Final = 22  # bits: eight are for the pixel, two against overflow
-_HALF: Final = 1 << (_FRACTION - 1)
 
 
 def _sinc(x: float) -> float:
@@ -57,23 +61,30 @@ def _lanczos(x: float) -> float:
     return _sinc(x) * _sinc(x / 3) if -3 <= x < 3 else 0.0
 
 
-_FILTERS: Final[Mapping[Image.Resampling, tuple[Callable[[float], float], float]]] = {
+FILTERS: Final[Mapping[Image.Resampling, tuple[Callable[[float], float], float]]] = {
     Image.Resampling.BOX: (_box, 0.5),
     Image.Resampling.BILINEAR: (_bilinear, 1.0),
     Image.Resampling.HAMMING: (_hamming, 1.0),
     Image.Resampling.BICUBIC: (_bicubic, 2.0),
     Image.Resampling.LANCZOS: (_lanczos, 3.0),
 }
-"""Function and reach of each filter."""
+"""Function and reach of each filter that can be used here."""
 
 
 def resize_fast(
-    pixels: Pixels, out: Pixels, *, resample: Image.Resampling, vertical_first: bool
+    mix_rows: _MixRows,
+    pixels: Pixels,
+    *,
+    out: Pixels,
+    resample: Image.Resampling,
+    vertical_first: bool,
 ) -> None:
     """Resize an image as Pillow does it.
 
     Parameters
     ----------
+    mix_rows : callable
+        The function of that name, compiled.
     pixels : ndarray of uint8, shape (height, width, 3)
         The image.
     out : ndarray of uint8, shape (height, width, 3)
@@ -87,18 +98,19 @@ def resize_fast(
     # Brought into the caches first, row by row: turning takes pixels from all over.
     near = _memory("near", *before)
     np.copyto(near, pixels)
+    axes = _Axes(mix_rows, resample)
     if width == before[1]:
-        _resize_rows(near, out, resample)
+        axes.resize_rows(near, out)
     elif height == before[0]:
-        _resize_columns(near, out, resample)
+        axes.resize_columns(near, out)
     elif vertical_first:
         between = _memory("between", height, before[1])
-        _resize_rows(near, between, resample)
-        _resize_columns(between, out, resample)
+        axes.resize_rows(near, between)
+        axes.resize_columns(between, out)
     else:
         between = _memory("between", before[0], width)
-        _resize_columns(near, between, resample)
-        _resize_rows(between, out, resample)
+        axes.resize_columns(near, between)
+        axes.resize_rows(between, out)
 
 
 def _memory(use: str, height: int, width: int) -> Pixels:
@@ -106,18 +118,36 @@ def _memory(use: str, height: int, width: int) -> Pixels:
     return flat.reshape(height, width, 3)
 
 
-def _resize_columns(pixels: Pixels, out: Pixels, resample: Image.Resampling) -> None:
-    (height, before), after = pixels.shape[:2], out.shape[1]
-    turned, result = _memory("turned", before, height), _memory("result", after, height)
-    cv2.transpose(pixels, turned)
-    _resize_rows(turned, result, resample)
-    cv2.transpose(result, out)
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """Resizes one axis of an image at a time, into contiguous memory."""
 
+    mix_rows: _MixRows
+    resample: Image.Resampling
 
-def _resize_rows(pixels: Pixels, out: Pixels, resample: Image.Resampling) -> None:
-    (before, width), after = pixels.shape[:2], out.shape[0]
-    rows, mixed = pixels.reshape(before, width * 3), out.reshape(after, width * 3)
-    _mix_rows(rows, *_weights(before, after, resample), mixed)
+    def resize_columns(self, pixels: Pixels, out: Pixels) -> None:
+        import cv2
+
+        (height, before), after = pixels.shape[:2], out.shape[1]
+        turned = _memory("turned", before, height)
+        result = _memory("result", after, height)
+        cv2.transpose(pixels, turned)
+        self.resize_rows(turned, result)
+        cv2.transpose(result, out)
+
+    def resize_rows(self, pixels: Pixels, out: Pixels) -> None:
+        (before, width), after = pixels.shape[:2], out.shape[0]
+        starts, lengths, weights = _weights(before, after, self.resample)
+        self.mix_rows(
+            pixels.ctypes.data,
+            starts.ctypes.data,
+            lengths.ctypes.data,
+            weights.ctypes.data,
+            weights.shape[1],
+            out.ctypes.data,
+            after,
+            width * 3,
+        )
 
 
 @lru_cache(maxsize=64)
@@ -125,7 +155,7 @@ def _weights(
     before: int, after: int, resample: Image.Resampling
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Return first row, number of rows and their weights for each row of the result."""
-    function, reach = _FILTERS[resample]
+    function, reach = FILTERS[resample]
     scale = before / after
     stretch = max(scale, 1.0)
     reach *= stretch
@@ -148,40 +178,3 @@ def _weights(
             exact = (share / total if total else share) * (1 << _FRACTION)
             weights[row, i] = int(exact + math.copysign(0.5, exact))
     return starts, lengths, weights
-
-
-@numba.njit(  # type: ignore[untyped-decorator,unused-ignore]
-    "void(uint8[:, ::1], int64[::1], int64[::1], int32[:, ::1], uint8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
-def _mix_rows(  # noqa: PLR0917 - numba takes arguments by place
-    rows: Any,  # noqa: ANN401 - compiled
-    starts: Any,  # noqa: ANN401 - compiled
-    lengths: Any,  # noqa: ANN401 - compiled
-    weights: Any,  # noqa: ANN401 - compiled
-    out: Any,  # noqa: ANN401 - compiled
-) -> None:
-    count = out.shape[1]
-    total = np.empty(count, np.int32)
-    for row in range(out.shape[0]):
-        first, length, w = starts[row], lengths[row], weights[row]
-        for j in range(count):
-            total[j] = _HALF
-        fours = length - length % 4
-        for i in range(0, fours, 4):  # four at once: sums go to memory less often
-            a, b = rows[first + i], rows[first + i + 1]
-            c, d = rows[first + i + 2], rows[first + i + 3]
-            for j in range(count):
-                total[j] += (
-                    np.int32(a[j]) * w[i]
-                    + np.int32(b[j]) * w[i + 1]
-                    + np.int32(c[j]) * w[i + 2]
-                    + np.int32(d[j]) * w[i + 3]
-                )
-        for i in range(fours, length):
-            a, weight = rows[first + i], w[i]
-            for j in range(count):
-                total[j] += np.int32(a[j]) * weight
-        for j in range(count):
-            out[row, j] = min(max(total[j] >> _FRACTION, 0), 255)

@@ -15,6 +15,7 @@ from PIL import Image
 from dplabtools._typing import Pixels, Point, Size
 from dplabtools.errors import UnknownFilterError
 from dplabtools.readers.compiled import RESIZING
+from dplabtools.readers.fast_resizing import FILTERS, NARROWEST, resize_fast
 
 __all__ = ["AREA", "Resizing", "check_filter", "resampling_filter", "resize"]
 
@@ -24,9 +25,6 @@ AREA: Final = "AREA"
 _Fetch: TypeAlias = Callable[[Point, Size], Pixels]
 
 _PILLOW_ORDERS = int(PIL.__version__.split(".", maxsplit=1)[0]) >= 13
-_COMPILED: Final = frozenset(
-    Image.Resampling[name] for name in ("BOX", "BILINEAR", "HAMMING", "BICUBIC", "LANCZOS")
-)
 _SUPPORT = 5  # pixels; no filter of Pillow reaches further
 _BLOCK = 2048  # side of what is read at once for a whole image, in pixels of the original
 
@@ -86,13 +84,14 @@ def resize(pixels: Pixels, out: Pixels, name: str) -> None:
         return
     resample = resampling_filter(name)
     before, after = (each.shape[1::-1] for each in (pixels, out))
-    compiled = None
-    if resample in _COMPILED and before != after:
-        compiled = RESIZING.worth(1)
-    if compiled is None:
+    mix_rows = None
+    if resample in FILTERS and before != after and min(*before, *after) >= NARROWEST:
+        mix_rows = RESIZING.worth(1)
+    if mix_rows is None:
         out[:] = np.asarray(Image.fromarray(pixels).resize(after, resample))
         return
-    compiled(pixels, out, resample=resample, vertical_first=_vertical_first(before, after))
+    vertical_first = _vertical_first(before, after)
+    resize_fast(mix_rows, pixels, out=out, resample=resample, vertical_first=vertical_first)
 
 
 def _vertical_first(before: Size, after: Size) -> bool:

@@ -26,7 +26,7 @@ class Copier:
     """
 
     def __init__(self, copies: IntArray, canvas: Canvas) -> None:
-        self._copies = copies
+        self._copies = copies = np.ascontiguousarray(copies, dtype=np.int64)
         self._canvas = canvas  # keeps the memory alive that compiled code writes to
         self._compiled = COPYING.worth(len(copies))
         if self._compiled is None:
@@ -35,6 +35,7 @@ class Copier:
             pitches = canvas.sizes[:, 0] * 3
             self._places = np.stack((canvas.addresses(), pitches), axis=1)
             self._past_caches = int(canvas.lengths.sum()) > _CACHES
+            self._tables = copies.ctypes.data, self._places.ctypes.data
 
     def copy(self, tile: Pixels, begin: int, end: int) -> None:
         """Copy parts of one tile.
@@ -56,8 +57,9 @@ class Copier:
 
     def _copy(self, tile: Pixels, begin: int, end: int, *, pitch: int) -> None:
         if self._compiled is not None:
-            places, past = self._places, self._past_caches
-            self._compiled(tile, pitch, self._copies, begin, end, places, past)
+            copies, places = self._tables
+            past = self._past_caches
+            self._compiled(tile.ctypes.data, pitch, copies, begin, end, places, past)
             return
         pixels = _flat(tile)
         for rectangle, y, x, row, column, rows, columns in self._copies[begin:end].tolist():

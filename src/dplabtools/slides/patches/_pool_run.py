@@ -111,16 +111,17 @@ class PoolRun:
             workers=self.processes,
             ahead=ahead,
             timeout_s=self.timeout_s,
-            modules=(*_MODULES, *self._compiled()),
+            modules=(*_MODULES, *self._compilers()),
         )
 
-    def _compiled(self) -> list[str]:
+    def _compilers(self) -> list[str]:
         """Return the modules of compiled functions that pay in a run of this size."""
         patches = sum(map(len, self.tables)) // self.processes
         work = [(COPYING, 4 * patches)]  # a patch lies on four tiles or so
         if self.reading.mode is not None:
             work.append((RESIZING, patches))
-        return [function.module for function, much in work if much > function.after]
+        pay = [function for function, much in work if much > function.after]
+        return [name for function in pay for name in function.modules]
 
     def into(self, sink: Sink) -> Account:
         """Extract all patches to a sink."""

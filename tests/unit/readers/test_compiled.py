@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dplabtools._typing import Pixels
+from dplabtools.readers import resampling
+from dplabtools.readers.compiled import COMPILER, COPYING, RESIZING, CompiledFunction
+from dplabtools.readers.native_tiff import copying
+from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.testing.make_slide import make_slide
+
+
+def fresh(function: CompiledFunction) -> CompiledFunction:
+    """Return a function that has not been compiled yet, and will be at once."""
+    package, takes = function._package, function._takes
+    return CompiledFunction(function.name, package=package, takes=takes, after=0)
+
+
+@pytest.mark.parametrize("function", [COPYING, RESIZING], ids=lambda each: str(each.name))
+def test_each_function_can_be_compiled(function: CompiledFunction) -> None:
+    assert callable(function.compiled())
+    assert fresh(function).worth(1) is not None
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+def with_a_step_that_fails(step: str, error: Exception) -> Any:
+    """Return LLVM, but for one of its steps."""
+    import llvmlite.binding as llvm
+
+    steps = {name: getattr(llvm, name) for name in dir(llvm) if not name.startswith("_")}
+    return SimpleNamespace(**{**steps, step: failing(error)})
+
+
+BROKEN = {
+    "is not there": None,
+    "lacks a function": ModuleType(COMPILER),
+    "knows no such machine": with_a_step_that_fails(
+        "initialize_native_target", OSError("a")
+    ),
+    "reads another language": with_a_step_that_fails("parse_assembly", RuntimeError("b")),
+    "has no memory": with_a_step_that_fails("create_mcjit_compiler", MemoryError()),
+    "fails oddly": with_a_step_that_fails("get_host_cpu_name", AssertionError("c")),
+}
+
+
+@pytest.mark.parametrize("compiler", BROKEN.values(), ids=BROKEN)
+def test_a_compiler_that_fails_in_any_way_is_no_matter(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    made_slide: Path,
+    compiler: Any,
+) -> None:
+    caplog.set_level(logging.INFO, "dplabtools")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 90, 3), dtype=np.uint8)
+    with NativeTiffReader(made_slide, background=(255, 255, 255)) as reader:
+        expected = resized(pixels), reader.read((-10, 20), 0, (300, 200))
+        monkeypatch.setitem(sys.modules, COMPILER, compiler)
+        import llvmlite
+
+        monkeypatch.setattr(llvmlite, "binding", compiler)
+        monkeypatch.setattr(resampling, "RESIZING", fresh(RESIZING))
+        monkeypatch.setattr(copying, "COPYING", fresh(COPYING))
+        for _ in range(2):
+            found = resized(pixels), reader.read((-10, 20), 0, (300, 200))
+            for each, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(each, other)
+    for name in ("copy_parts", "mix_rows"):  # said once, not for each image
+        assert caplog.text.count(f"slower without {name} in machine code") == 1
+
+
+def resized(pixels: Pixels) -> Pixels:
+    out = np.empty((30, 41, 3), np.uint8)
+    resampling.resize(pixels, out, "LANCZOS")
+    np.testing.assert_array_equal(
+        out, Image.fromarray(pixels).resize((41, 30), Image.Resampling.LANCZOS)
+    )
+    return out
+
+
+def test_an_interruption_while_compiling_is_none_of_its_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    function = fresh(RESIZING)
+    monkeypatch.setattr(function, "compiled", failing(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        function.worth(1)
+
+
+SCRIPT = """
+import sys
+import zlib
+from dplabtools.slides.patches import MemPatchExtractorPool, WholeImageGridPatches
+import numpy as np
+
+patches = WholeImageGridPatches(
+    wsi_file=sys.argv[1], mask_data=np.ones((96, 72)), patch_size=40, level_or_mpp=0.7,
+    patch_stride=0.5,
+)
+pool = MemPatchExtractorPool(
+    patches_pool=[patches], proc_num_workers=2, thread_num_workers=1, resampling_mode="tile"
+)
+print(len(pool.patch_list), zlib.crc32(np.ascontiguousarray(pool.patch_array)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["raise AttributeError('llvm')", "", "1 / 0"])
+def test_workers_with_a_broken_compiler_deliver_the_same(
+    tmp_path: Path, broken: str
+) -> None:
+    slide = make_slide(tmp_path / "a.svs", size=(1024, 768), seed=1)
+    (tmp_path / "llvmlite").mkdir()
+    (tmp_path / "llvmlite" / "__init__.py").write_text("")
+    (tmp_path / "llvmlite" / "binding.py").write_text(broken)
+
+    def told(**environment: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(slide)],
+            env={**os.environ, **environment},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    whole = told()
+    assert int(whole.split()[0]) > 2 * RESIZING.after
+    assert told(PYTHONPATH=path) == whole
