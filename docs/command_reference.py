@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from dplabtools.cli.main import app
+from dplabtools.cli.app import app
 
 PAGE = Path(__file__).parent / "reference" / "command-line.md"
 HEADING = """# The command

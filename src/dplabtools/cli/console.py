@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
 
+from dplabtools.cli.interruption import exit_code, raise_if_interrupted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
     "FAILED",
-    "INTERRUPTED",
     "Tell",
     "one_line_errors",
     "print_json",
@@ -43,7 +44,6 @@ class Tell(Protocol):
 
 
 FAILED: Final = 1
-INTERRUPTED: Final = 130
 _LOG_INTERVAL_S: Final = 10.0
 _LOG_WIDTH: Final = 120  # a file is as wide as it needs to be
 
@@ -73,8 +73,7 @@ def one_line_errors() -> Generator[None]:
             typer.echo(f"dplabtools: {with_remedy(error)}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
-            typer.echo("dplabtools: interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(exit_code()) from None
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON has
@@ -125,6 +124,7 @@ def step(title: str) -> Generator[Tell]:
         begun = time.monotonic()
 
         def tell(done: int, total: int, words: str = "", /) -> None:
+            raise_if_interrupted()
             shown = words or _slides(done, total, begun)
             bar.update(task, completed=done, total=total, words=shown)
 
@@ -145,6 +145,7 @@ class _LogLines:
         self._begun = self._last = time.monotonic()
 
     def __call__(self, done: int, total: int, words: str = "", /) -> None:
+        raise_if_interrupted()
         now = time.monotonic()
         if done >= total or now - self._last >= _LOG_INTERVAL_S:
             self._last = now

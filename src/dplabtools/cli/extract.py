@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dplabtools.cli.config_file import CONFIG_FILE, effective_options
-from dplabtools.cli.console import FAILED, INTERRUPTED, one_line_errors, print_json
+from dplabtools.cli.config_file import effective_options
+from dplabtools.cli.console import FAILED, one_line_errors, print_json
 from dplabtools.cli.grouping import grouped
+from dplabtools.cli.interruption import exit_code
 from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, WorkOptions
@@ -65,7 +65,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     of each slide is in OUT/run.json, all options in OUT/dplabtools.toml.
 
     Exit code: 0, everything was written; 1, something failed; 2, the command was not
-    understood; 130, interrupted.
+    understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
     """
     with one_line_errors():
         from dplabtools.cli.extraction_run import Request, earlier_options
@@ -122,21 +122,19 @@ def _extract(request: Request, *, report: bool, json_output: bool) -> None:
         page = make_report(request.out)
         typer.echo(f"The report is {page}", err=json_output)
     if record.interrupted:
-        _say_how_to_resume(request, record)
-        raise typer.Exit(INTERRUPTED)
+        _say_what_is_complete(request, record)
+        raise typer.Exit(exit_code())
     if record.failed:
         raise typer.Exit(FAILED)
 
 
-def _say_how_to_resume(request: Request, record: RunRecord) -> None:
+def _say_what_is_complete(request: Request, record: RunRecord) -> None:
     complete = [each for each in record.slides if each.status in ("complete", "empty")]
-    config = shlex.quote(str(request.out / CONFIG_FILE))
     typer.echo(
-        f"dplabtools: interrupted; {len(complete)} of {len(record.slides)} slides are "
-        f"complete, with a manifest in {request.out}; what is whole of the others is kept",
+        f"dplabtools: {len(complete)} of {len(record.slides)} slides are complete, with a "
+        f"manifest in {request.out}; what is whole of the others is kept",
         err=True,
     )
-    typer.echo(f"To go on: dplabtools extract --config {config} --resume", err=True)
 
 
 def _estimate(request: Request, *, json_output: bool) -> None:

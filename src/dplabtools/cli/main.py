@@ -1,61 +1,21 @@
-"""The command and its options."""
+"""Where the command begins and ends: signals find somebody here before anything is loaded."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
 
-import typer
-
-from dplabtools import __version__
-from dplabtools.cli.demo import demo
-from dplabtools.cli.doctor import doctor
-from dplabtools.cli.export import export
-from dplabtools.cli.extract import extract
-from dplabtools.cli.info import info
-from dplabtools.cli.locate import locate
-from dplabtools.cli.mask import mask
-from dplabtools.cli.report import report
+from dplabtools.cli.interruption import ending_when_interrupted
 
 __all__ = ["main"]
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for each in (info, mask, locate, extract, export, report):
-    app.command(no_args_is_help=True)(each)
-app.command()(doctor)
-app.command()(demo)
-
-
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - called by typer
-    if wanted:
-        typer.echo(f"dplabtools {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def dplabtools(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            help="Print the version and leave.",
-        ),
-    ] = False,
-) -> None:
-    """Patches out of whole-slide images."""
 
 
 def main() -> None:
     """Run the command; the exit code says how it went.
 
-    0: everything was done; 1: something failed; 2: the command was not understood; 130:
-    interrupted.
+    0: everything was done; 1: something failed; 2: the command was not understood; 130 or
+    143: interrupted, by Ctrl-C or by SIGTERM, and the last line says how to go on.
     """
-    app(prog_name="dplabtools")
+    with ending_when_interrupted(sys.argv[1:]):
+        from dplabtools.cli.app import app
+
+        app(prog_name="dplabtools")

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from dplabtools import config
-from dplabtools.cli.main import app
+from dplabtools.cli.app import app
 from dplabtools.settings import Settings
 from dplabtools.slides import patches
 from dplabtools.slides.processing import WSIPolygonMask, WSITissueMask
