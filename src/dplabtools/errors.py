@@ -46,6 +46,7 @@ The tree of them, with the built-in error each one also is::
     ├── PolygonOutsideWarning
     ├── DuplicatePatchesWarning
     ├── UnfinishedRunWarning
+    ├── EarlierRunWarning
     └── UnlockedFolderWarning
 
 An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
@@ -68,6 +69,7 @@ __all__ = [
     "DplabWarning",
     "DuplicatePatchesError",
     "DuplicatePatchesWarning",
+    "EarlierRunWarning",
     "ExtractionError",
     "FolderInUseError",
     "InvalidLocationError",
@@ -326,6 +328,10 @@ class DuplicatePatchesWarning(DplabWarning):
 
 class UnfinishedRunWarning(DplabWarning):
     """The output folder has files of a run that was killed."""
+
+
+class EarlierRunWarning(DplabWarning):
+    """The output folder has patches of the same slides, or made with other parameters."""
 
 
 class UnlockedFolderWarning(DplabWarning):

@@ -603,6 +603,7 @@ def test_arrays_are_of_one_size(lossless_slide: Path, tmp_path: Path, kind: str)
     assert [patch.size for patch in open_patches(tmp_path)] == [(48, 32), (32, 32)]
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 @pytest.mark.parametrize("kind", ["hdf5", "zarr"])
 def test_what_is_there_is_not_replaced(
     lossless_slide: Path, tmp_path: Path, kind: str

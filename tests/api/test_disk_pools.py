@@ -313,6 +313,7 @@ def test_an_empty_label_that_no_patch_has_is_no_error(
 # -------------------------------------------------------------------------- encoders
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 def test_options_reach_the_encoder(made_slide: Path, out: Path) -> None:
     size: dict[int, int] = {}
     for quality in (20, 75, 95):
@@ -418,6 +419,7 @@ def test_a_label_that_is_too_long_for_a_name(lossless_slide: Path, out: Path) ->
     assert everything(out) == []
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 def test_the_same_folder_may_be_used_again(lossless_slide: Path, out: Path) -> None:
     pool(out, mock(lossless_slide), create_subdirs=True)
     pool(out, mock(lossless_slide), create_subdirs=True)
@@ -503,6 +505,7 @@ def test_where_numbers_begin(
         assert files(folder, "*") == names
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 def test_resetting_the_counter_changes_nothing(lossless_slide: Path, out: Path) -> None:
     sets(out, mock(lossless_slide), global_counter=5)
     MultiResDiskPatchExtractorPool.reset_global_counter()
@@ -548,6 +551,7 @@ def test_slides_of_the_same_name_need_a_common_counter(
     assert sets(out, *given, global_counter=1).patchset_count == 6
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 @pytest.mark.parametrize("counter", [1, None])
 def test_the_folder_of_a_set_must_be_new(
     lossless_slide: Path, out: Path, counter: int | None

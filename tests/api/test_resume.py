@@ -220,6 +220,7 @@ def test_the_same_patches_twice_are_two(slides: list[Path], out: Path) -> None:
     assert len(images(out)) == 30
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 def test_of_two_runs_the_later_one_is_resumed(slides: list[Path], out: Path) -> None:
     files(out, mock(slides[0]), resume=False)
     later = files(out, mock(slides[0]), resume=False)
@@ -633,6 +634,7 @@ def test_without_resume_there_is_a_warning(
         files(out, mock(slides[0], ROWS[:2]), resume=False)
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 def test_sets_of_an_unfinished_run_are_in_the_way_of_another(
     slides: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -661,6 +663,7 @@ def during(action: Callable[[], object]) -> Callable[[Progress], None]:
     return once
 
 
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_second_run_is_refused_and_harms_nothing(
     slides: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch, *, resume: bool

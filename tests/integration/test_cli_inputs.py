@@ -14,8 +14,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dplabtools.cli.inputs import SlideInput, slide_inputs, with_files
 from dplabtools.cli.app import app
+from dplabtools.cli.inputs import SlideInput, slide_inputs, with_files
 from dplabtools.cli.options.slides import SlideOptions
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]

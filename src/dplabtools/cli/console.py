@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAILED",
     "Tell",
+    "exit_code_of",
     "one_line_errors",
     "print_json",
     "step",
@@ -44,6 +45,7 @@ class Tell(Protocol):
 
 
 FAILED: Final = 1
+MISUNDERSTOOD: Final = 2
 _LOG_INTERVAL_S: Final = 10.0
 _LOG_WIDTH: Final = 120  # a file is as wide as it needs to be
 
@@ -57,23 +59,32 @@ def one_line_errors() -> Generator[None]:
     """
     from dplabtools import errors
 
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        try:
+            yield
+        except (errors.DplabError, OSError) as error:
+            if exit_code_of(error) == MISUNDERSTOOD:
+                raise typer.BadParameter(str(error)) from None
+            typer.echo(f"dplabtools: {with_remedy(error)}", err=True)
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(exit_code()) from None
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return 2 for arguments that make no sense, and 1 for all else."""
+    from dplabtools import errors
+
     wrong_arguments = (
         errors.ParameterError,
         errors.ParameterTypeError,
         errors.ConfigError,
         errors.OutputFormatError,
     )
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
-        try:
-            yield
-        except (errors.DplabError, OSError) as error:
-            if isinstance(error, wrong_arguments) and error.slide is None:
-                raise typer.BadParameter(str(error)) from None
-            typer.echo(f"dplabtools: {with_remedy(error)}", err=True)
-            raise typer.Exit(FAILED) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(exit_code()) from None
+    of_slide = getattr(error, "slide", None) is not None
+    wrong = isinstance(error, wrong_arguments) and not of_slide
+    return MISUNDERSTOOD if wrong or isinstance(error, typer.BadParameter) else FAILED
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON has

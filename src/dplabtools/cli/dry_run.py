@@ -16,6 +16,7 @@ from rich.text import Text
 from dplabtools.cli.console import table_console
 from dplabtools.cli.extraction_run import Request, place_all, write_files
 from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.engine.limits import usable_cores
 from dplabtools.records.failure import Failure
@@ -93,6 +94,7 @@ def estimate(request: Request) -> Estimate:
         As the run would raise.
     """
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    look_ahead(request, ledger, writes=False)
     with tempfile.TemporaryDirectory(prefix="dplabtools-") as folder:
         begun = time.perf_counter()
         place_all(request, ledger, masks=Path(folder, "masks"))

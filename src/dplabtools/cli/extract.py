@@ -68,7 +68,8 @@ def extract(  # noqa: PLR0913 - each is a group of options
     understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
     """
     with one_line_errors():
-        from dplabtools.cli.extraction_run import Request, earlier_options
+        from dplabtools.cli.earlier_run import EarlierRun
+        from dplabtools.cli.extraction_run import Request
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.placing_run import Foreign, check_placing, with_seed
         from dplabtools.cli.resolution import chosen_resolution
@@ -82,7 +83,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
-        earlier = earlier_options(output.out) if files.resume else {}
+        earlier = EarlierRun.in_folder(output.out).options if files.resume else {}
         placing = with_seed(placing, earlier=earlier.get("seed"))
         settled: dict[str, Any] = {
             "level_or_mpp": level_or_mpp,

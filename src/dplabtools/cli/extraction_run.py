@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from dplabtools.cli.config_file import CONFIG_FILE, read_config, save_config
+from dplabtools.cli.config_file import CONFIG_FILE, save_config
 from dplabtools.cli.console import step
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.cli.ledger import Ledger
@@ -20,12 +18,11 @@ from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
+from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
-from dplabtools.cli.run_account import Beginning, manifest_ids_in, run_record
-from dplabtools.errors import ResumeError
+from dplabtools.cli.run_account import Beginning, run_record
 from dplabtools.extraction.progress import Progress
 from dplabtools.records.run_record import RUN_FILE, RunRecord
-from dplabtools.sinks.encoders import ImageEncoder
 from dplabtools.sinks.folder_lock import check_unused
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -37,19 +34,9 @@ __all__ = [
     "Request",
     "Written",
     "carry_out",
-    "earlier_options",
     "place_all",
     "write_files",
 ]
-
-_JPEG = ("jpg", "jpeg", "jpe", "jfif")
-_QUALITY = 90
-_MAY_DIFFER = frozenset(  # where a run goes on
-    {
-        *("slides", "slides-csv", "out", "proc-num-workers", "thread-num-workers"),
-        *("chunk-timeout-s", "on-error", "print-messages"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +85,6 @@ class Request:
         return (label in included or not included) and label not in excluded
 
     @property
-    def keeps_parts(self) -> bool:
-        """Whether slides that are not complete are gone on with, here and by later runs."""
-        return self.files.resume or not manifest_ids_in(self.out)
-
-    @property
     def views(self) -> tuple[int | float, ...]:
         """Resolutions of each set; empty for single patches."""
         return parse_resolutions(self.files.levels_or_mpps)
@@ -149,21 +131,16 @@ def carry_out(request: Request) -> RunRecord:
     OSError
         If the output folder cannot be made.
     """
-    options, encoding = _save_options(request.files), request.files.encoding
-    if encoding is not None:
-        ImageEncoder(image_type=encoding, options=options)
     beginning = Beginning(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         clock=time.perf_counter(),
         command=request.command,
         parameters=request.parameters,
-        earlier=frozenset() if request.files.resume else manifest_ids_in(request.out),
     )
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    look_ahead(request, ledger)
     request.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.out)  # before anything of another run is replaced
-    if request.files.resume:
-        _check_resumable(request)
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
     save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
     written = None
@@ -233,7 +210,7 @@ def write_files(
         if request.views:
             pool = MultiResDiskPatchExtractorPool(
                 levels_or_mpps=request.views,
-                global_counter=_counter(request.files.global_counter),
+                global_counter=request.files.first_set,
                 **arguments,
             )
         else:
@@ -259,8 +236,8 @@ def _arguments(request: Request) -> dict[str, Any]:
         "filename_comment": files.filename_comment,
         "filename_separator": files.filename_separator,
         "create_subdirs": files.create_subdirs,
-        "save_options": _save_options(files),
-        "resume": request.keeps_parts,
+        "save_options": files.encoder_options,
+        "resume": True,  # the folder is this run's own: what is whole of it is kept
         "verify": files.verify.value,
         "resampling_mode": _resampling_mode(request),
         "included_labels": placing.included_labels if by_label else (),
@@ -270,32 +247,6 @@ def _arguments(request: Request) -> dict[str, Any]:
     }
 
 
-def earlier_options(out: Path) -> dict[str, Any]:
-    """Return the options of the run that a folder is of; none if it is of none."""
-    file = out / CONFIG_FILE
-    return read_config(file) if file.exists() else {}
-
-
-def _check_resumable(request: Request) -> None:
-    """Raise if a run would go on otherwise than it was begun.
-
-    Raises
-    ------
-    ResumeError
-        Before anything is written; it names the options.
-    """
-    earlier, now = earlier_options(request.out), request.parameters
-    names = sorted((earlier.keys() | now.keys()) - _MAY_DIFFER) if earlier else []
-    changed = [
-        f"{name} ({earlier.get(name, 'not given')} → {now.get(name, 'not given')})"
-        for name in names
-        if earlier.get(name) != now.get(name)
-    ]
-    if changed:
-        msg = f"{request.out} was begun with other options: {', '.join(changed)}"
-        raise ResumeError(msg)
-
-
 def _resampling_mode(request: Request) -> str | None:
     """Return how to resample; as is said, else only where there may be something to."""
     if request.files.resampling_mode is not None:
@@ -303,44 +254,3 @@ def _resampling_mode(request: Request) -> str | None:
     foreign = request.foreign is not None
     asked = (*request.views, request.level_or_mpp)
     return "tile" if foreign or any(isinstance(each, float) for each in asked) else None
-
-
-def _save_options(files: FileOptions) -> dict[str, Any]:
-    """Return what the encoder is given.
-
-    Raises
-    ------
-    typer.BadParameter
-        If an option is no ``KEY=VALUE``.
-    """
-    given = dict(map(_save_option, files.save_option))
-    jpeg = (files.encoding or "").lower() in _JPEG
-    quality = files.quality or (_QUALITY if jpeg else None)
-    return given if quality is None else {"quality": quality, **given}
-
-
-def _save_option(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        msg = f"--save-option takes KEY=VALUE, not {text!r}"
-        raise typer.BadParameter(msg)
-    words: dict[str, Any] = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return key, words[value.lower()]
-    for kind in (int, float):
-        try:
-            return key, kind(value)
-        except ValueError:
-            continue
-    return key, value
-
-
-def _counter(text: str | None) -> int | None:
-    if text is None:
-        return 1
-    if text.lower() == "none":
-        return None
-    if not text.isdecimal():
-        msg = f"--global-counter takes a whole number or none, not {text!r}"
-        raise typer.BadParameter(msg)
-    return int(text)

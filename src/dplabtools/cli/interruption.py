@@ -62,7 +62,7 @@ def exit_code() -> int:
     return _CODE_OF_SIGNALS + (_received[0] if _received else signal.SIGINT)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
     raise KeyboardInterrupt
 

@@ -31,8 +31,6 @@ class Ledger:
         Patches placed.
     labels : dict of str to dict of str to int
         Number of patches to be had of each slide, by label.
-    failures : list of Failure
-        What could not be done.
     """
 
     inputs: tuple[SlideInput, ...]
@@ -41,23 +39,29 @@ class Ledger:
     masks: dict[str, str] = field(default_factory=dict)
     patches: dict[str, PatchesMock] = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    _failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What could not be done: slides as given, whatever was found out first."""
+        place = {each.wsi_file: number for number, each in enumerate(self.inputs)}
+        return sorted(self._failures, key=lambda each: place[each.wsi_file])
 
     def fail(self, slide: str, error: Exception) -> None:
         """Raise an error that concerns a slide, or enter it."""
         if not self.skip_errors:
             raise error
-        self.failures.append(Failure(wsi_file=slide, row=None, error=error))
+        self._failures.append(Failure(wsi_file=slide, row=None, error=error))
 
     def enter(self, failures: Iterable[Failure]) -> None:
         """Add what a pool has skipped."""
-        self.failures += failures
+        self._failures += failures
 
     def left(self) -> list[SlideInput]:
         """Return the slides that have not failed."""
-        failed = {each.wsi_file for each in self.failures if each.row is None}
+        failed = {each.wsi_file for each in self._failures if each.row is None}
         return [each for each in self.inputs if each.wsi_file not in failed]
 
     def of_slide(self, slide: str) -> list[Failure]:
         """Return what failed of a slide."""
-        return [each for each in self.failures if each.wsi_file == slide]
+        return [each for each in self._failures if each.wsi_file == slide]

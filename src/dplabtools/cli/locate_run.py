@@ -13,6 +13,7 @@ from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
 from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
+from dplabtools.cli.preflight import check_libraries
 from dplabtools.errors import DplabError
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.slides.patches import save_locations
@@ -58,9 +59,13 @@ def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
     ------
     DplabError
         The first error, unless errors are to be skipped.
+    MissingLibraryError
+        If a library is not installed, before anything is done.
     OSError
         If the folder cannot be made.
     """
+    foreign = None if request.foreign is None else request.foreign.file_format
+    check_libraries(request.file_format, foreign)
     request.out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
     if request.foreign is not None:

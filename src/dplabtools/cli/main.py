@@ -1,4 +1,4 @@
-"""Where the command begins and ends: signals find somebody here before anything is loaded."""
+"""Where the command begins and ends: signals are met before anything is loaded."""
 
 from __future__ import annotations
 

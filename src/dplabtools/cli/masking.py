@@ -49,14 +49,15 @@ def make_masks(
             return error
         return facts
 
+    left = ledger.left()
     pool = ThreadPoolExecutor(workers)
     try:
         with step("masks") as tell:
-            results = pool.map(examine, ledger.inputs)
-            slides = zip(ledger.inputs, results, strict=True)
+            results = pool.map(examine, left)
+            slides = zip(left, results, strict=True)
             for done, (each, result) in enumerate(slides, 1):
                 _enter(ledger, each, result, mask=each.mask or made[each.wsi_file])
-                tell(done, len(names))
+                tell(done, len(left))
     finally:
         pool.shutdown(cancel_futures=True)
 

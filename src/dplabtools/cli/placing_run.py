@@ -138,6 +138,20 @@ class Foreign:
             label=placing.weak_label or "",
         )
 
+    @property
+    def file_format(self) -> str:
+        """Kind of the files.
+
+        Raises
+        ------
+        typer.BadParameter
+            If nobody says it.
+        """
+        if self.options.locations_format is None:
+            msg = "--locations needs --locations-format"
+            raise typer.BadParameter(msg)
+        return self.options.locations_format.value
+
 
 def check_placing(
     options: PlacingOptions, inputs: tuple[SlideInput, ...], *, foreign: bool
@@ -264,11 +278,7 @@ def read_placed(ledger: Ledger, foreign: Foreign) -> None:
     foreign : Foreign
         Where the patches are.
     """
-    options = foreign.options
-    if options.locations_format is None:
-        msg = "--locations needs --locations-format"
-        raise typer.BadParameter(msg)
-    name = options.locations_format.value
+    options, name = foreign.options, foreign.file_format
     frame = None if options.frame is None else parse_resolution(options.frame)
     count = len(ledger.inputs)
     suffixes = (FORMATS[name].suffix,)

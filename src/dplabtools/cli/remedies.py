@@ -53,7 +53,7 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (errors.MissingLocationsError, "add the file to the folder of --locations"),
     (
         errors.ResumeError,
-        "resume with the options in dplabtools.toml of that folder: --config, --resume",
+        "name another --out, or go on as it was: --config OUT/dplabtools.toml --resume",
     ),
     (errors.FolderInUseError, "wait for the other run, or name another --out"),
     (errors.NotEnoughMemoryError, "lower --workers; 'dplabtools doctor' shows the memory"),

@@ -29,7 +29,7 @@ from dplabtools.sinks.slide_record import read_records
 if TYPE_CHECKING:
     from dplabtools.cli.extraction_run import Written
 
-__all__ = ["Beginning", "library_versions", "manifest_ids_in", "print_record", "run_record"]
+__all__ = ["Beginning", "library_versions", "print_record", "run_record"]
 
 _LIBRARIES: Final = (
     *("numpy", "pillow", "shapely", "openslide-python", "openslide-bin", "tifffile"),
@@ -51,15 +51,12 @@ class Beginning:
         The command line.
     parameters : mapping of str to object
         All options in effect.
-    earlier : frozenset of str
-        Manifests of earlier runs in the folder, which are none of this one.
     """
 
     started: str
     clock: float
     command: tuple[str, ...]
     parameters: Mapping[str, Any]
-    earlier: frozenset[str]
 
 
 def library_versions() -> dict[str, str]:
@@ -96,7 +93,7 @@ def run_record(
     interrupted : bool
         Whether it was ended before it was done.
     """
-    ids = _complete(out, ledger, beginning) if written is None else written.manifest_ids
+    ids = _complete(out, ledger) if written is None else written.manifest_ids
     seconds = {} if written is None else written.seconds
     return RunRecord(
         version=__version__,
@@ -118,18 +115,12 @@ def run_record(
     )
 
 
-def manifest_ids_in(out: Path) -> frozenset[str]:
-    """Return the manifests in an output folder."""
-    files = (out / "manifests").glob("manifest__*.json")
-    return frozenset(file.stem.split("__", 2)[1] for file in files)
-
-
-def _complete(out: Path, ledger: Ledger, beginning: Beginning) -> dict[str, str]:
+def _complete(out: Path, ledger: Ledger) -> dict[str, str]:
     """Return the manifests of slides that were complete before the run was ended."""
     ids = {
         Path(each.wsi_file).absolute(): each.manifest_id
         for each in read_records(out / "manifests")
-        if each.complete and each.manifest_id not in beginning.earlier
+        if each.complete
     }
     files = {Path(each.wsi_file).absolute(): each.wsi_file for each in ledger.inputs}
     return {files[file]: number for file, number in ids.items() if file in files}

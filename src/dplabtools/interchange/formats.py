@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dplabtools.interchange.base import Question, Writing
 from dplabtools.interchange.hdf5 import (
+    h5py_library,
     read_atlaspatch,
     read_clam,
     read_trident,
@@ -16,6 +17,7 @@ from dplabtools.interchange.hdf5 import (
 )
 from dplabtools.interchange.qupath import read_qupath, write_qupath
 from dplabtools.interchange.tabular import (
+    pyarrow_library,
     read_csv,
     read_parquet,
     write_csv,
@@ -42,6 +44,9 @@ class Format:
         What the caller has to say, as the file does not.
     takes : tuple of str
         What the caller may say.
+    library : callable or None
+        Imports the library that it takes, or raises `MissingLibraryError`; None if every
+        installation has it.
     """
 
     read: Callable[[Question], PatchTable]
@@ -49,9 +54,13 @@ class Format:
     suffix: str
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    library: Callable[[], object] | None = None
 
 
-_TABLE: Final = {"needs": ("level_or_mpp", "frame"), "takes": ("patch_size",)}
+_TABLE: Final[Mapping[str, Any]] = {
+    "needs": ("level_or_mpp", "frame"),
+    "takes": ("patch_size",),
+}
 
 FORMATS: Final[Mapping[str, Format]] = {
     "trident": Format(
@@ -59,10 +68,21 @@ FORMATS: Final[Mapping[str, Format]] = {
         write=write_trident,
         suffix="_patches.h5",
         takes=("level_or_mpp",),
+        library=h5py_library,
     ),
-    "clam": Format(read=read_clam, write=write_clam, suffix=".h5", takes=("level_or_mpp",)),
+    "clam": Format(
+        read=read_clam,
+        write=write_clam,
+        suffix=".h5",
+        takes=("level_or_mpp",),
+        library=h5py_library,
+    ),
     "atlaspatch": Format(
-        read=read_atlaspatch, write=None, suffix=".h5", takes=("level_or_mpp",)
+        read=read_atlaspatch,
+        write=None,
+        suffix=".h5",
+        takes=("level_or_mpp",),
+        library=h5py_library,
     ),
     "geojson": Format(
         read=read_qupath,
@@ -72,5 +92,11 @@ FORMATS: Final[Mapping[str, Format]] = {
         takes=("patch_size",),
     ),
     "csv": Format(read=read_csv, write=write_csv, suffix=".csv", **_TABLE),
-    "parquet": Format(read=read_parquet, write=write_parquet, suffix=".parquet", **_TABLE),
+    "parquet": Format(
+        read=read_parquet,
+        write=write_parquet,
+        suffix=".parquet",
+        library=pyarrow_library,
+        **_TABLE,
+    ),
 }

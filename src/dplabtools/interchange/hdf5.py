@@ -21,7 +21,14 @@ from dplabtools.records.foreign_attributes import (
 )
 from dplabtools.records.patch_table import PatchTable
 
-__all__ = ["read_atlaspatch", "read_clam", "read_trident", "write_clam", "write_trident"]
+__all__ = [
+    "h5py_library",
+    "read_atlaspatch",
+    "read_clam",
+    "read_trident",
+    "write_clam",
+    "write_trident",
+]
 
 _COORDS: Final = "coords"
 _CHUNK: Final = 1024
@@ -135,7 +142,7 @@ def write_clam(writing: Writing) -> None:
 
 def _read(question: Question, *, columns: int) -> tuple[FloatArray, dict[str, Any]]:
     """Return the coordinates, and the attributes of dataset and file."""
-    h5py = _h5py()
+    h5py = h5py_library()
     with question.opening(), h5py.File(question.file, "r") as file:
         dataset = file.get(_COORDS)
         if not isinstance(dataset, h5py.Dataset):
@@ -251,7 +258,7 @@ def _true_level(writing: Writing) -> int:
 
 def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
     """Write coordinates and attributes."""
-    h5py = _h5py()
+    h5py = h5py_library()
     origins = writing.table.origins
     name = writing.pyramid.slide.rpartition(".")[0] or writing.pyramid.slide
     # On a full disk HDF5 dies as it closes a file; these are small, and made in memory.
@@ -268,6 +275,6 @@ def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
     write_whole(writing.file, out.getvalue(), slide=writing.pyramid.slide)
 
 
-def _h5py() -> Any:  # noqa: ANN401 - a module without types
+def h5py_library() -> Any:  # noqa: ANN401 - a module without types
     """Return the library, or raise `MissingLibraryError`."""
     return optional("h5py", what="HDF5 files", extra="hdf5")

@@ -14,7 +14,7 @@ from dplabtools.interchange.base import Found, Question, Writing
 from dplabtools.optional import optional
 from dplabtools.records.patch_table import PatchTable
 
-__all__ = ["read_csv", "read_parquet", "write_csv", "write_parquet"]
+__all__ = ["pyarrow_library", "read_csv", "read_parquet", "write_csv", "write_parquet"]
 
 _OPTIONAL: Final = ("width", "height", "label", "coverage")
 
@@ -53,7 +53,7 @@ def read_parquet(question: Question) -> PatchTable:
     MissingLibraryError
         If pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow_library()
     with question.opening():
         try:
             stored = parquet.read_table(question.file)
@@ -92,7 +92,7 @@ def write_parquet(writing: Writing) -> None:
     OutputError
         If the file cannot be written.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow_library()
     with written_aside(writing.file) as aside:
         parquet.write_table(arrow.table(_columns(writing.table)), aside)
 
@@ -180,7 +180,7 @@ def _number(value: object) -> float:
         return np.nan
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow_library() -> tuple[Any, Any]:
     """Return two modules of it, or raise `MissingLibraryError`."""
     what, extra = "Parquet files", "parquet"
     return (

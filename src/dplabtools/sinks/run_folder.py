@@ -20,10 +20,10 @@ from dplabtools.atomic import (
     sync_folder,
     write_whole,
 )
-from dplabtools.errors import OutputError, UnfinishedRunWarning
+from dplabtools.errors import EarlierRunWarning, OutputError, UnfinishedRunWarning
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.sinks.comparison import sample
-from dplabtools.sinks.fingerprint import Fingerprint
+from dplabtools.sinks.fingerprint import Fingerprint, changes
 from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.sinks.manifest import ManifestHead, one_line
 from dplabtools.sinks.naming import new_manifest_id
@@ -148,7 +148,9 @@ class RunFolder:
                 self.manifest_ids[slide] = record.manifest_id
             self._records |= self.found
         elif self._lock.exclusive:
-            self._warn_of(unfinished_slides(manifests))
+            unfinished = unfinished_slides(manifests)
+            self._warn_of(unfinished)
+            self._warn_of_earlier(manifests, unfinished=unfinished)
         for folder in (self.staging, manifests):
             self.make(folder)
 
@@ -190,6 +192,29 @@ class RunFolder:
             f"resume=True, with the parameters of that run, goes on with them"
         )
         warnings.warn(msg, UnfinishedRunWarning, stacklevel=2)
+
+    def _warn_of_earlier(self, manifests: Path, *, unfinished: Sequence[str]) -> None:
+        """Tell if patches that are there will be doubled, or mixed with others."""
+        files = {
+            file.stem.split("__", 2)[-1]: file
+            for file in manifests.glob("manifest__*.json")
+        }
+        there = files.keys() - unfinished
+        records = list(self._records.values())
+        ours = {Path(record.wsi_file).stem for record in records}
+        names = sorted(there & ours)
+        differ = _differing([files[name] for name in sorted(there)[:1]], records[:1])
+        if not names and not differ:
+            return
+        what = [f"{', '.join(names[:_SHOWN])} will be there twice"] if names else []
+        what += [f"they were made with other parameters ({', '.join(differ)})"] * bool(
+            differ
+        )
+        msg = (
+            f"{self.path} holds patches of an earlier run: {'; '.join(what)}; name another "
+            f"folder, or give resume=True with the parameters of that run"
+        )
+        warnings.warn(msg, EarlierRunWarning, stacklevel=2)
 
     def number_sets(
         self, plans: Sequence[SlidePlan], *, first: int | None
@@ -323,6 +348,21 @@ class RunFolder:
                 with suppress(OSError):
                     folder.rmdir()
             self._lock.release()
+
+
+def _differing(files: Sequence[Path], records: Sequence[SlideRecord]) -> list[str]:
+    """Return the parameters in which a record differs from that of a file."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return [
+            change
+            for file in files
+            for record in records
+            for change in changes(
+                SlideRecord.from_json(file.read_bytes()).fingerprint.parameters,
+                record.fingerprint.parameters,
+            )
+        ][:_SHOWN]
+    return []
 
 
 def remove(file: Path) -> None:

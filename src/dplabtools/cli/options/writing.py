@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -35,6 +35,8 @@ class Verify(StrEnum):
 
 
 _OF_PIXELS = (Container.HDF5, Container.ZARR)
+_JPEG = ("jpg", "jpeg", "jpe", "jfif")
+_QUALITY = 90
 
 
 class ResamplingMode(StrEnum):
@@ -150,6 +152,55 @@ class FileOptions:
     def encoding(self) -> str | None:
         """Extension of the images; None where pixels are held."""
         return self.image_type or (None if self.container in _OF_PIXELS else "png")
+
+    @property
+    def encoder_options(self) -> dict[str, Any]:
+        """What the encoder is given.
+
+        Raises
+        ------
+        typer.BadParameter
+            If an option is no ``KEY=VALUE``.
+        """
+        given = dict(map(_parse_option, self.save_option))
+        jpeg = (self.encoding or "").lower() in _JPEG
+        quality = self.quality or (_QUALITY if jpeg else None)
+        return given if quality is None else {"quality": quality, **given}
+
+    @property
+    def first_set(self) -> int | None:
+        """Number of the first set; None to count the sets of each slide.
+
+        Raises
+        ------
+        typer.BadParameter
+            If it is something else.
+        """
+        text = self.global_counter
+        if text is None:
+            return 1
+        if text.lower() == "none":
+            return None
+        if not text.isdecimal():
+            msg = f"--global-counter takes a whole number or none, not {text!r}"
+            raise typer.BadParameter(msg)
+        return int(text)
+
+
+def _parse_option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        msg = f"--save-option takes KEY=VALUE, not {text!r}"
+        raise typer.BadParameter(msg)
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return key, words[value.lower()]
+    for kind in (int, float):
+        try:
+            return key, kind(value)
+        except ValueError:
+            continue
+    return key, value
 
 
 class ExchangeFormat(StrEnum):

@@ -1,0 +1,278 @@
+"""What is looked at before the work begins, so that nothing shows after hours of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from dplabtools import config
+from dplabtools.cli.console import exit_code_of, with_remedy
+from dplabtools.cli.earlier_run import EarlierRun
+from dplabtools.cli.inputs import SlideInput, file_for
+from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.options.placing import Region, Sampler
+from dplabtools.errors import (
+    DplabError,
+    InvalidLocationError,
+    MissingAnnotationError,
+    MissingLocationsError,
+    MissingMaskError,
+    MissingSlideError,
+    OutputError,
+    ParameterError,
+)
+from dplabtools.interchange.formats import FORMATS
+from dplabtools.optional import optional
+from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.slides.patches._containers import ContainerOptions
+from dplabtools.slides.patches._disk import DiskOptions
+from dplabtools.slides.patches._request import parse_count, parse_views
+
+if TYPE_CHECKING:
+    from dplabtools.cli.extraction_run import Request
+
+__all__ = ["check_files", "check_libraries", "look_ahead"]
+
+_LEAST_ROOM: Final = 16 << 20  # bytes, for masks, manifests and some patches
+_LOOKING: Final = 8  # threads that look at files: network drives make them wait
+_SHOWN: Final = 50  # slides in a list
+
+
+def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None:
+    """Look at all that can be known before a slide is opened, in a second or so.
+
+    Parameters
+    ----------
+    request : Request
+        What is to be extracted.
+    ledger : Ledger
+        Slides that lack a file are entered.
+    writes : bool, default True
+        Look at the output folder, too.
+
+    Raises
+    ------
+    DplabError, typer.BadParameter
+        What is in the way, if it is one thing.
+    typer.Exit
+        If there are several things: all of them were printed, each in a line.
+    """
+    found = [
+        *_problems(lambda: _check_files_of_patches(request)),
+        *_problems(lambda: _check_foreign(request)),
+        *_problems(lambda: _check_labels(request)),
+    ]
+    if writes:
+        found += _problems(lambda: _check_writable(request.out))
+        found += _problems(lambda: _check_earlier(request))
+    lacking = check_files(request)
+    if lacking and (found or not ledger.skip_errors or len(lacking) == len(ledger.inputs)):
+        found += lacking.values()
+        lacking = {}
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        _tell("nothing was begun; in the way are", found)
+        raise typer.Exit(max(map(exit_code_of, found)))
+    if lacking:
+        head = f"{len(lacking):,} of {len(ledger.inputs):,} slides cannot be extracted"
+        _tell(head, list(lacking.values()))
+    for slide, error in lacking.items():
+        ledger.fail(slide, error)
+
+
+def _problems(check: Callable[[], None]) -> Iterator[Exception]:
+    """Yield what a check raises."""
+    try:
+        check()
+    except (DplabError, typer.BadParameter, OSError) as error:
+        yield error
+
+
+def _tell(head: str, errors: list[Exception]) -> None:
+    """Print errors as a list, on standard error."""
+    lines = [f"  {with_remedy(error)}" for error in errors[:_SHOWN]]
+    more = len(errors) - _SHOWN
+    lines += [f"  and {more:,} more"] if more > 0 else []
+    typer.echo("\n".join([f"dplabtools: {head}:", *lines]), err=True)
+
+
+def _check_files_of_patches(request: Request) -> None:
+    """Raise if the files asked for cannot be made, here or at all.
+
+    Raises
+    ------
+    ParameterError, OutputFormatError
+        If options make no sense.
+    MissingLibraryError
+        If a library is not installed.
+    """
+    files = request.files
+    kind: Any = None if files.container is None else files.container.value
+    options = DiskOptions(
+        output_dir=_nearest_folder(request.out),
+        image_type=files.encoding,
+        filename_comment=files.filename_comment,
+        filename_separator=files.filename_separator,
+        create_subdirs=files.create_subdirs,
+        save_options=files.encoder_options,
+        container=kind,
+    )
+    if kind is None:
+        ImageEncoder(image_type=files.encoding or "", options=options.save_options)
+    else:
+        ContainerOptions(
+            kind=kind, image_type=files.encoding, save_options=options.save_options
+        ).container()
+    if request.views:
+        parse_views(request.views)
+    if files.first_set is not None:
+        parse_count(files.first_set, name="--global-counter", least=0)
+
+
+def check_libraries(*formats: str | None) -> None:
+    """Raise if files of other tools, or slides, cannot be read or written here.
+
+    Parameters
+    ----------
+    *formats : str or None
+        Names of the kinds of files.
+
+    Raises
+    ------
+    MissingLibraryError
+        If a library is not installed.
+    """
+    for name in formats:
+        library = None if name is None else FORMATS[name].library
+        if library is not None:
+            library()
+    if config.slide_library == "tiffslide":
+        optional("tiffslide", what="slides read by tiffslide", extra="tiffslide")
+
+
+def _check_foreign(request: Request) -> None:
+    """Raise as `check_libraries` does, or if nobody says what the files of patches are."""
+    check_libraries(None if request.foreign is None else request.foreign.file_format)
+
+
+def _check_labels(request: Request) -> None:
+    """Raise if there are to be folders for labels, and slides have none.
+
+    Raises
+    ------
+    ParameterError
+        It names the slides.
+    """
+    placing = request.placing
+    own = request.foreign is not None or placing.region is Region.POLYGON
+    if not request.files.create_subdirs or own or placing.weak_label:
+        return
+    without = [Path(each.wsi_file).name for each in request.inputs if not each.label]
+    if without:
+        more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
+        msg = (
+            f"--create-subdirs needs a label for each slide, and there is none for "
+            f"{', '.join(without[:5])}{more}; give --weak-label, or a column label"
+        )
+        raise ParameterError(msg)
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the folder, or the nearest above that is there."""
+    return next(
+        each for each in (path.absolute(), *path.absolute().parents) if each.exists()
+    )
+
+
+def _check_writable(out: Path) -> None:
+    """Raise if nothing can be written to a folder, which need not be there yet.
+
+    Raises
+    ------
+    OutputError
+        It says why.
+    """
+    nearest = _nearest_folder(out)
+    if not nearest.is_dir():
+        msg = f"{nearest} is a file, and no folder to write to; name another --out"
+        raise OutputError(msg)
+    try:
+        if nearest == out.absolute():
+            with tempfile.TemporaryFile(dir=nearest) as file:
+                file.write(b"\0")
+        elif not os.access(nearest, os.W_OK | os.X_OK):
+            msg = "it may not be written to"
+            raise PermissionError(msg)
+    except OSError as error:
+        msg = f"nothing can be written to {nearest}: {error}; name another --out"
+        raise OutputError(msg) from error
+    free = shutil.disk_usage(nearest).free
+    if free < _LEAST_ROOM:
+        msg = f"there are only {free >> 20} MB free in {nearest}; name another --out"
+        raise OutputError(msg)
+
+
+def _check_earlier(request: Request) -> None:
+    """Raise if patches of an earlier run would be doubled, or mixed with others.
+
+    Raises
+    ------
+    ResumeError
+        It says what differs.
+    """
+    earlier = EarlierRun.in_folder(request.out)
+    if request.files.resume:
+        earlier.check_resumable(request.parameters, request.inputs)
+    else:
+        earlier.check_absent(request.parameters)
+
+
+def check_files(request: Request) -> dict[str, DplabError]:
+    """Return what is wrong with the files of each slide, for those that lack one."""
+
+    def look(each: SlideInput) -> DplabError | None:
+        return next(_lacking(each, request), None)
+
+    with ThreadPoolExecutor(_LOOKING) as threads:
+        errors = zip(request.inputs, threads.map(look, request.inputs), strict=True)
+        return {each.wsi_file: error for each, error in errors if error is not None}
+
+
+def _lacking(each: SlideInput, request: Request) -> Iterator[DplabError]:
+    """Yield an error for each file of a slide that is not there."""
+    name = Path(each.wsi_file).name
+    if not Path(each.wsi_file).exists():
+        yield MissingSlideError(f"there is no slide file {each.wsi_file}", slide=name)
+    if each.mask is not None and not each.mask.exists():
+        yield MissingMaskError(f"there is no mask {each.mask}", slide=name)
+    if request.foreign is not None:
+        yield from _lacking_locations(each, request)
+    elif request.placing.region is not Region.WHOLE_IMAGE and not _exists(each.annotation):
+        msg = f"there is no annotation file {each.annotation or 'for it'}"
+        yield MissingAnnotationError(msg, slide=name)
+    if request.placing.sampler is Sampler.CUSTOM and not _exists(each.points):
+        msg = f"there is no file of points {each.points or 'for it'}"
+        yield InvalidLocationError(msg, slide=name)
+
+
+def _exists(file: Path | None) -> bool:
+    return file is not None and file.exists()
+
+
+def _lacking_locations(each: SlideInput, request: Request) -> Iterator[DplabError]:
+    if request.foreign is None or request.foreign.options.locations_format is None:
+        return
+    name, count = request.foreign.options.locations_format.value, len(request.inputs)
+    suffix = (FORMATS[name].suffix,)
+    file = file_for(each.wsi_file, request.foreign.options.locations, suffix, count=count)
+    if file is not None and not file.exists():
+        msg = f"there is no file {file}"
+        yield MissingLocationsError(msg, slide=Path(each.wsi_file).name)
