@@ -18,6 +18,7 @@ from PIL import Image
 
 from dplabtools import config
 from dplabtools.errors import (
+    EarlierRunWarning,
     FolderInUseError,
     OutputError,
     ParameterError,
@@ -629,9 +630,24 @@ def test_without_resume_there_is_a_warning(
     with pytest.warns(UnfinishedRunWarning, match=r"a, b, c; resume=True"):
         files(out, mock(slides[0], ROWS[:2]), resume=False)
     files(out, *map(mock, slides))
+    with pytest.warns(EarlierRunWarning, match="a will be there twice"):
+        files(out, mock(slides[0], ROWS[:2]), resume=False)
+
+
+def test_a_second_run_into_a_folder_warns_of_what_it_doubles_or_mixes(
+    slides: list[Path], out: Path
+) -> None:
+    first = files(out, *map(mock, slides[:2]), resume=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        files(out, mock(slides[0], ROWS[:2]), resume=False)
+        files(out, mock(slides[2]), resume=False)  # another slide, made as the others
+    with pytest.warns(
+        EarlierRunWarning, match=r"holds patches .* a, b will be there twice"
+    ):
+        again = files(out, *map(mock, slides[:2]), resume=False)
+    assert not set(first.manifest_ids) & set(again.manifest_ids)
+    with pytest.warns(EarlierRunWarning, match="other parameters .filename_comment: ''"):
+        files(out, mock(slides[0]), resume=False, filename_comment="x")
 
 
 @pytest.mark.filterwarnings("ignore::dplabtools.errors.EarlierRunWarning")

@@ -287,7 +287,7 @@ def test_a_run_goes_on_only_as_it_was_begun(run: Run, tmp_path: Path) -> None:
     before = {file: file.read_bytes() for file in tmp_path.glob("o/*.*")}
     done = run(*arguments, "--resume", "--mpp", "1", folder=tmp_path)
     assert done.returncode == 1
-    assert "other options: level-or-mpp (not given → 1.0) → resume with" in done.stderr
+    assert "other options: --mpp not given (now 1.0) → name another --out" in done.stderr
     assert {file: file.read_bytes() for file in tmp_path.glob("o/*.*")} == before
     done = run(*arguments, "--resume", "--json", folder=tmp_path)  # with the same seed
     assert done.returncode == 0, done.stderr

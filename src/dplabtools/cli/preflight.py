@@ -117,7 +117,7 @@ def _check_files_of_patches(request: Request) -> None:
     files = request.files
     kind: Any = None if files.container is None else files.container.value
     options = DiskOptions(
-        output_dir=_nearest_folder(request.out),
+        output_dir=request.out.absolute().anchor,  # a folder; `_check_writable` has its own
         image_type=files.encoding,
         filename_comment=files.filename_comment,
         filename_separator=files.filename_separator,
@@ -185,8 +185,8 @@ def _check_labels(request: Request) -> None:
         raise ParameterError(msg)
 
 
-def _nearest_folder(path: Path) -> Path:
-    """Return the folder, or the nearest above that is there."""
+def _nearest(path: Path) -> Path:
+    """Return the path itself, or the nearest above that is there."""
     return next(
         each for each in (path.absolute(), *path.absolute().parents) if each.exists()
     )
@@ -200,7 +200,7 @@ def _check_writable(out: Path) -> None:
     OutputError
         It says why.
     """
-    nearest = _nearest_folder(out)
+    nearest = _nearest(out)
     if not nearest.is_dir():
         msg = f"{nearest} is a file, and no folder to write to; name another --out"
         raise OutputError(msg)
