@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.slides import four_slides
 from dplabtools._typing import Pixels
-from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.slides.patches import DiskPatchExtractor, PatchesMock
 
 SIDE = 256

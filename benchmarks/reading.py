@@ -32,6 +32,7 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.extraction.plan import Reading, blocks, plan_slide
 from dplabtools.extraction.source import Chunk, ReadChunk, SlideSpec
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.output.memory import SegmentRows
 from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.native_tiff.assemble import plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
@@ -40,7 +41,6 @@ from dplabtools.readers.native_tiff.index import read_index
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
-from dplabtools.sinks.memory import SegmentRows
 from dplabtools.testing.make_slide import make_slide
 
 _Task: TypeAlias = Callable[[], float | None]

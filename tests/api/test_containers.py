@@ -480,7 +480,9 @@ def test_files_do_not_depend_on_the_number_of_workers(
     shards = shards_of(40, kind)
     for workers, threads in ((1, 1), (4, 1), (2, 3)):
         numbers = map("{:08}".format, range(100))
-        monkeypatch.setattr("dplabtools.sinks.run_folder.new_manifest_id", numbers.__next__)
+        monkeypatch.setattr(
+            "dplabtools.output.run_folder.folder.new_manifest_id", numbers.__next__
+        )
         write(
             tmp_path / f"{workers}",
             kind,

@@ -30,7 +30,7 @@ from dplabtools.errors import (
 )
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
-from dplabtools.sinks import naming
+from dplabtools.output import naming
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
     DiskPatchExtractorPool,

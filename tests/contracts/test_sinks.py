@@ -16,19 +16,19 @@ from pyarrow import parquet
 
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
-from dplabtools.sinks.base import Sink
-from dplabtools.sinks.comparison import StoredFiles
-from dplabtools.sinks.container_sink import ContainerSink
-from dplabtools.sinks.containers import Contained, Container, SlideFiles
-from dplabtools.sinks.encoders import ImageEncoder
-from dplabtools.sinks.hdf5_files import Hdf5File
-from dplabtools.sinks.image_files import ImageFileSink
-from dplabtools.sinks.image_shards import ImageShards
-from dplabtools.sinks.manifest import ManifestHead
-from dplabtools.sinks.memory import MemorySink
-from dplabtools.sinks.naming import Naming
-from dplabtools.sinks.run_folder import RunTerms
-from dplabtools.sinks.zarr_arrays import ZarrGroup
+from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.comparison import StoredFiles
+from dplabtools.output.container_sink import ContainerSink
+from dplabtools.output.containers.base import Contained, Container, SlideFiles
+from dplabtools.output.containers.hdf5 import Hdf5File
+from dplabtools.output.containers.image_shards import ImageShards
+from dplabtools.output.containers.zarr import ZarrGroup
+from dplabtools.output.image_files import ImageFileSink
+from dplabtools.output.memory import MemorySink
+from dplabtools.output.naming import Naming
+from dplabtools.output.run_folder.folder import RunTerms
+from dplabtools.output.run_folder.manifests import ManifestHead
+from dplabtools.output.sink import Sink
 from dplabtools.testing.sink import SinkContract
 
 SETS = (Level(1), Mpp(0.7), Level(0))

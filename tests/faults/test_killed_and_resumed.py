@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from dplabtools.errors import OutputError
-from dplabtools.sinks import naming
+from dplabtools.output import naming
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,
@@ -62,7 +62,8 @@ SEED = 7
 SCRIPT = """
 import json, os, random, signal, sys, threading, time
 from dplabtools.extraction.account import Account
-from dplabtools.sinks import naming, run_folder
+from dplabtools.output import naming
+from dplabtools.output.run_folder import folder as run_folder
 from dplabtools.slides import patches
 
 task = json.loads(sys.argv[1])

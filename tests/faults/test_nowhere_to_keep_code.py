@@ -16,7 +16,7 @@ SCRIPT = """
 import numpy as np
 from PIL import Image
 from dplabtools.readers.fast_resizing import resize_fast
-from dplabtools.sinks.formats.deflate import deflated, filtered_rows
+from dplabtools.output.codecs.deflate import deflated, filtered_rows
 
 rows = filtered_rows(np.zeros((64, 64, 3), np.uint8))
 print(len(deflated(rows)))

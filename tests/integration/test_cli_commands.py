@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.records.run_record import RunRecord
-from dplabtools.sinks.folder_lock import FolderLock
 from dplabtools.slides.patches import read_locations
 from dplabtools.testing.make_slide import make_slide
 

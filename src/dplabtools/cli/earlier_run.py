@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from dplabtools.cli.config_file import CONFIG_FILE, read_config
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.errors import OutputError, ResumeError
-from dplabtools.sinks.slide_record import SlideRecord, read_records
+from dplabtools.output.run_folder.slide_record import SlideRecord, read_records
 
 __all__ = ["EarlierRun"]
 

@@ -13,8 +13,8 @@ from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.locate_run import save_all
 from dplabtools.errors import DplabError, InvalidLocationError, MissingLocationsError
 from dplabtools.geometry.resolution import Number
+from dplabtools.output.run_folder.slide_record import SlideRecord, read_records
 from dplabtools.records.patch_table import PatchRow
-from dplabtools.sinks.slide_record import SlideRecord, read_records
 from dplabtools.slides.patches import PatchesMock
 
 __all__ = ["carry_out"]

@@ -22,8 +22,8 @@ from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.cli.run_account import Beginning, run_record
 from dplabtools.extraction.progress import Progress
+from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.records.run_record import RUN_FILE, RunRecord
-from dplabtools.sinks.folder_lock import check_unused
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,

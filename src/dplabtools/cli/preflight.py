@@ -30,7 +30,7 @@ from dplabtools.errors import (
 )
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.optional import optional
-from dplabtools.sinks.encoders import ImageEncoder
+from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.slides.patches._containers import ContainerOptions
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._request import parse_count, parse_views

@@ -18,13 +18,13 @@ from dplabtools import __version__
 from dplabtools.cli.console import table_console
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.remedies import error_record, in_brief
+from dplabtools.output.run_folder.slide_record import read_records
 from dplabtools.records.run_record import (
     ErrorRecord,
     RunRecord,
     SlideRecord,
     SlideStatus,
 )
-from dplabtools.sinks.slide_record import read_records
 
 if TYPE_CHECKING:
     from dplabtools.cli.extraction_run import Written

@@ -21,10 +21,10 @@ from dplabtools.extraction.source import (
     SlideFacts,
     SlideSpec,
 )
+from dplabtools.output.comparison import DifferentPatchError
+from dplabtools.output.sink import Sink, Verifying
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.base import Sink, Verifying
-from dplabtools.sinks.comparison import DifferentPatchError
 
 __all__ = ["Extraction"]
 

@@ -15,6 +15,7 @@ from dplabtools.errors import DplabError, SlideReadError
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.output.sink import Place
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
@@ -22,7 +23,6 @@ from dplabtools.readers.stored import stored_regions
 from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.canvas import Canvas
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.base import Place
 from dplabtools.stages import drain, stage
 
 __all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideSpec"]

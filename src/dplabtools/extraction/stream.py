@@ -20,9 +20,9 @@ from dplabtools.extraction.plan import blocks, shares
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.ring import Ring
 from dplabtools.extraction.source import Chunk
+from dplabtools.output.memory import SegmentRows
 from dplabtools.records.pixel_batch import PixelBatch
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.memory import SegmentRows
 
 __all__ = ["BatchStream", "StreamOptions"]
 

@@ -11,12 +11,12 @@ from dplabtools._typing import FloatArray, IntArray, Pixels, Size
 from dplabtools.errors import StoredPatchesError
 from dplabtools.geometry.resolution import Level, Mpp, Number, parse_level_or_mpp
 from dplabtools.notebook import data_uri
+from dplabtools.output.stored_slide import Part, Views
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import Shares
 from dplabtools.report.faults import Fault
 from dplabtools.report.packing import packed
 from dplabtools.report.run_folder import SlideRun
-from dplabtools.stored.part import Part, Views
 
 __all__ = [
     "boxes_on",

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from dplabtools.errors import OutputError
+from dplabtools.output.run_folder.slide_record import SlideRecord as StoredRecord
+from dplabtools.output.run_folder.slide_record import read_records
+from dplabtools.output.run_folder.stored_manifests import Manifest, find_manifests
 from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord
-from dplabtools.sinks.slide_record import SlideRecord as StoredRecord
-from dplabtools.sinks.slide_record import read_records
-from dplabtools.stored.manifests import Manifest, find_manifests
 
 __all__ = ["Run", "SlideRun", "read_run"]
 

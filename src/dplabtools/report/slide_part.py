@@ -13,6 +13,7 @@ from dplabtools._typing import FloatArray, IntArray, Size
 from dplabtools.errors import DplabError
 from dplabtools.locations.thumbnail import draw_thumbnail
 from dplabtools.notebook import data_uri
+from dplabtools.output.stored_slide import Part
 from dplabtools.readers.slide import Slide
 from dplabtools.records.run_record import SlideRecord
 from dplabtools.report.budget import Budget
@@ -29,7 +30,6 @@ from dplabtools.report.patches import (
 )
 from dplabtools.report.run_folder import SlideRun
 from dplabtools.settings import Settings
-from dplabtools.stored.part import Part
 
 __all__ = ["COVERAGE_BINS", "SlidePart", "SlideWork"]
 

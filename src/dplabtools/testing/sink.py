@@ -13,10 +13,10 @@ from dplabtools._typing import BoolArray, Pixels, Size
 from dplabtools.engine.slabs import Segment
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Resolution
+from dplabtools.output.sink import Place, Sink
 from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sinks.base import Place, Sink
 
 __all__ = ["SinkContract", "plan_of"]
 

@@ -14,12 +14,12 @@ from dplabtools.extraction.plan import Reading
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
+from dplabtools.output.memory import MemorySink
 from dplabtools.readers.native_tiff import reader as native
 from dplabtools.readers.native_tiff.index import TiffIndex, read_index
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
 from dplabtools.settings import Settings
-from dplabtools.sinks.memory import MemorySink
 
 
 def extraction(file: Path) -> Extraction:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from dplabtools.errors import ParameterError
-from dplabtools.sinks.comparison import StoredImages
-from dplabtools.sinks.containers import Contained, Container, SlideFiles
-from dplabtools.sinks.encoders import ImageEncoder
-from dplabtools.sinks.hdf5_files import Hdf5File
-from dplabtools.sinks.hdf5_rows import h5py_library
-from dplabtools.sinks.image_shards import ImageShards
-from dplabtools.sinks.parquet_shards import pyarrow
-from dplabtools.sinks.zarr_arrays import ZarrGroup
-from dplabtools.sinks.zarr_shards import zarr_library
+from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.comparison import StoredImages
+from dplabtools.output.containers.base import Contained, Container, SlideFiles
+from dplabtools.output.containers.hdf5 import Hdf5File
+from dplabtools.output.containers.hdf5_rows import h5py_library
+from dplabtools.output.containers.image_shards import ImageShards
+from dplabtools.output.containers.parquet import pyarrow
+from dplabtools.output.containers.zarr import ZarrGroup
+from dplabtools.output.containers.zarr_shards import zarr_library
+from dplabtools.output.run_folder.stored_manifests import Manifest
 from dplabtools.slides.patches._disk import ContainerKind
 from dplabtools.slides.patches._request import parse_count
-from dplabtools.stored.manifests import Manifest
 
 __all__ = ["ContainerOptions"]
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
+from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.image_files import ImageFileSink
+from dplabtools.output.naming import Naming
+from dplabtools.output.run_folder.folder import RunTerms, Verify
+from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.settings import Settings
-from dplabtools.sinks.encoders import ImageEncoder
-from dplabtools.sinks.image_files import ImageFileSink
-from dplabtools.sinks.manifest import ManifestHead
-from dplabtools.sinks.naming import Naming
-from dplabtools.sinks.run_folder import RunTerms, Verify
 from dplabtools.slides.patches._request import Selection, check_choice
 
 if TYPE_CHECKING:  # who writes image files needs no containers
-    from dplabtools.sinks.container_sink import ContainerSink
+    from dplabtools.output.container_sink import ContainerSink
 
 __all__ = ["ContainerKind", "DiskOptions", "DiskSink"]
 
@@ -173,7 +173,7 @@ class DiskOptions:
             shared=self.shared,
         )
         if self.container is not None:
-            from dplabtools.sinks.container_sink import ContainerSink
+            from dplabtools.output.container_sink import ContainerSink
             from dplabtools.slides.patches._containers import ContainerOptions
 
             options = ContainerOptions(

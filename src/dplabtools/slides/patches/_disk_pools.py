@@ -9,7 +9,7 @@ from typing import Any
 from dplabtools._typing import StrPath
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.geometry.resolution import Number, Resolution
-from dplabtools.sinks.run_folder import Verify
+from dplabtools.output.run_folder.folder import Verify
 from dplabtools.slides.patches._disk import ContainerKind, DiskOptions
 from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views

@@ -13,7 +13,7 @@ from dplabtools._typing import Pixels
 from dplabtools.errors import ClosedPoolError
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.geometry.resolution import Number, Resolution
-from dplabtools.sinks.memory import MemorySink
+from dplabtools.output.memory import MemorySink
 from dplabtools.slides.patches._html import counts_text
 from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
 from dplabtools.slides.patches._request import LocationLike, parse_views

@@ -17,10 +17,10 @@ from dplabtools.extraction.progress import ProgressArgument, ProgressClock, repo
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.notebook import never_raises
+from dplabtools.output.sink import Sink
 from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.records.failure import Failure
 from dplabtools.records.profile import Profile
-from dplabtools.sinks.base import Sink
 from dplabtools.slides.patches._html import result_html
 from dplabtools.slides.patches._request import (
     LabelFilter,

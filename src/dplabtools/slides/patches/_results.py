@@ -15,8 +15,8 @@ from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.notebook import facts_card, never_raises, rows_table
+from dplabtools.output.memory import MemorySink
 from dplabtools.records.patch_table import PatchTable
-from dplabtools.sinks.memory import MemorySink
 from dplabtools.slides.patches._html import STRIP_EDGE, strip
 
 __all__ = ["LabelledImage", "MemoryResult", "PatchList", "PatchSetList", "ResultTable"]

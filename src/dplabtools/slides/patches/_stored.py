@@ -17,10 +17,10 @@ from PIL import Image
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ParameterTypeError
 from dplabtools.notebook import facts_card, never_raises
+from dplabtools.output.opening import open_parts
+from dplabtools.output.stored_slide import Part, reading
 from dplabtools.slides.patches._html import STRIP_EDGE, counts_text, strip
 from dplabtools.slides.patches._stored_table import StoredTable
-from dplabtools.stored.opening import open_parts
-from dplabtools.stored.part import Part, reading
 
 __all__ = ["StoredPatch", "StoredPatches", "open_patches"]
 

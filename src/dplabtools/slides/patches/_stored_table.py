@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import FloatArray, IntArray
+from dplabtools.output.stored_slide import Part, text_column
 from dplabtools.records.patch_table import Shares
-from dplabtools.stored.part import Part, text_column
 
 __all__ = ["StoredTable"]
 

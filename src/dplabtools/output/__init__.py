@@ -1,0 +1,1 @@
+"""Where patches go, and how they are read back."""

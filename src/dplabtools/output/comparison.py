@@ -1,0 +1,162 @@
+"""Whether what is stored of a patch is what the slide has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from zlib import crc32
+
+import numpy as np
+
+from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools.errors import DplabError
+from dplabtools.output.codecs.decoding import decode_image
+from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.stages import stage
+
+__all__ = ["Comparison", "DifferentPatchError", "StoredFiles", "StoredImages", "sample"]
+
+_SAMPLE = 16  # patches of a slide
+_SLACK = 1.0  # grey values on average: decoders differ by rounding
+
+
+class DifferentPatchError(DplabError):
+    """What is stored is not what the slide has; caught by the run, which does it again."""
+
+
+def sample(rows: IntArray, *, manifest_id: str) -> IntArray:
+    """Return some of the rows of a slide, the same ones each time.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        To choose from.
+    manifest_id : str
+        Seeds the choice.
+
+    Returns
+    -------
+    ndarray of int64
+        Up to 16 of them, sorted.
+    """
+    rng = np.random.default_rng(crc32(manifest_id.encode()))
+    chosen: IntArray = np.sort(rng.permutation(rows)[:_SAMPLE])
+    return chosen
+
+
+class StoredImages(Protocol):
+    """What reads the images of a slide; picklable."""
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image: patch after patch, view after view."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A place that keeps nothing: patches put there are compared with what is stored.
+
+    Attributes
+    ----------
+    images : StoredImages
+        What is stored.
+    indices : tuple of int
+        For each item the first of its images.
+    encoders : tuple of ImageEncoder
+        That made them, one for each resolution; none where pixels are stored as they are.
+    name : str
+        Of the manifest, for messages.
+    """
+
+    images: StoredImages
+    indices: tuple[int, ...]
+    encoders: tuple[ImageEncoder, ...]
+    name: str
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """False: pixels are compared, however they were written."""
+        return False
+
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
+        """Return None: patches are compared when they are whole."""
+
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
+        """Compare a patch with its stored images.
+
+        Raises
+        ------
+        DifferentPatchError
+            If one is damaged, or shows something else.
+        """
+        with stage("verify"):
+            for view, picture in enumerate(pictures):
+                index = self.indices[item] + view
+                name = f"image {index} of {self.name}"
+                try:
+                    stored = self.images.read(index)
+                except Exception as error:  # whatever a container comes up with
+                    msg = f"{name} cannot be read: {error}"
+                    raise DifferentPatchError(msg) from error
+                encoder = self.encoders[view] if self.encoders else None
+                _check_pixels(stored, picture, encoder=encoder, name=name)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def commit(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFiles:
+    """The images of files.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        One for each image.
+    """
+
+    files: tuple[Path, ...]
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of a file."""
+        return decode_image(self.files[index].read_bytes())
+
+
+def _check_pixels(
+    stored: Pixels, picture: Picture, *, encoder: ImageEncoder | None, name: str
+) -> None:
+    """Raise if stored pixels are not those of the slide.
+
+    Those of a format without loss have to be the same. Of others they may be twice as far
+    off, on average, as the encoder brings them by itself.
+    """
+    if stored.shape != np.shape(picture):
+        msg = f"{name} has the shape {stored.shape}, and should have {np.shape(picture)}"
+        raise DifferentPatchError(msg)
+    distance = _distance(stored, picture)
+    if distance > 0 and distance > _allowed(picture, encoder):
+        msg = f"{name} differs from the slide by {distance:.2f} grey values on average"
+        raise DifferentPatchError(msg)
+
+
+def _allowed(picture: Picture, encoder: ImageEncoder | None) -> float:
+    """Return how far a stored picture may be off."""
+    if encoder is None or _is_lossless(encoder):
+        return 0.0
+    expected = decode_image(encoder.encode(picture))
+    return 2 * _distance(expected, picture) + _SLACK
+
+
+def _is_lossless(encoder: ImageEncoder) -> bool:
+    """Tell whether an encoder gives noise back as it is."""
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    return _distance(decode_image(encoder.encode(noise)), noise) == 0
+
+
+def _distance(first: Pixels, second: Picture) -> float:
+    return float(np.abs(np.subtract(first, second, dtype=np.int16)).mean())

@@ -1,0 +1,1 @@
+"""Kinds of files that hold patches: each is written, and read back."""

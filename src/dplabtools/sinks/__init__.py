@@ -1,1 +1,0 @@
-"""Where patches go: shared memory, or files."""

@@ -1,1 +1,0 @@
-"""Patches that were written, read back: from image files and from containers."""
