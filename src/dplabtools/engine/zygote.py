@@ -145,6 +145,7 @@ class _Zygote:
 
     def _answer(self, message: Message) -> None:
         wanted: Surroundings = pickle.loads(message.data)  # noqa: S301 - from the caller
+        sys.path[:] = wanted.path
         for module in wanted.modules:
             if module not in sys.modules:
                 _import(module)

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterable
@@ -47,10 +48,26 @@ class Task:
                 cv2 = importlib.import_module("cv2")
                 return int(cv2.getNumThreads()), os.environ.get("OPENBLAS_NUM_THREADS")
             case _:
-                return _misbehave(*job)
+                return _other(*job)
 
     def close(self) -> None:
         """Nothing is kept."""
+
+
+def _other(verb: str, argument: object) -> object:
+    match verb, argument:
+        case "bytes", int() as count:
+            return bytes(count)
+        case "surroundings", str() as variable:
+            return os.environ.get(variable), str(Path.cwd()), tuple(sys.path)
+        case "log", str() as text:
+            logging.getLogger("dplabtools.testing").warning(text)
+            return None
+        case "warn", str() as text:
+            warnings.warn(DuplicatePatchesWarning(text), stacklevel=1)
+            return None
+        case _:
+            return _misbehave(verb, argument)
 
 
 def _misbehave(verb: str, argument: object) -> object:
@@ -59,12 +76,6 @@ def _misbehave(verb: str, argument: object) -> object:
             raise SlideReadError(text, slide="a.svs")
         case "unpicklable", _:
             return lambda: None
-        case "log", str() as text:
-            logging.getLogger("dplabtools.testing").warning(text)
-            return None
-        case "warn", str() as text:
-            warnings.warn(DuplicatePatchesWarning(text), stacklevel=1)
-            return None
         case "die", _:
             os.kill(os.getpid(), signal.SIGKILL)
         case "die once", str() as marker:
