@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import warnings
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from dplabtools import config
+from dplabtools.engine.channel import Channel, Message
 from dplabtools.errors import (
     DuplicatePatchesWarning,
     MaskError,
@@ -21,6 +22,7 @@ from dplabtools.errors import (
     ParameterError,
     ParameterTypeError,
     UnsupportedSlideError,
+    WorkerError,
 )
 from dplabtools.extraction.progress import Progress
 from dplabtools.slides import GenericSlide
@@ -448,22 +450,49 @@ def test_no_mask_crosses_a_pipe_twice(
 ) -> None:
     sent: list[int] = []
     received: list[int] = []
-    send, receive = Connection.send_bytes, Connection.recv_bytes
+    send, receive = Channel.send, Channel.receive
 
-    def counted_send(self: Connection, data: bytes) -> None:
+    def counted_send(self: Channel, data: bytes, *, files: Sequence[int] = ()) -> None:
         sent.append(len(data))
-        send(self, data)
+        send(self, data, files=files)
 
-    def counted_receive(self: Connection) -> bytes:
-        data = receive(self)
-        received.append(len(data))
-        return data
+    def counted_receive(self: Channel) -> list[Message]:
+        messages = receive(self)
+        received.extend(len(each.data) for each in messages)
+        return messages
 
-    monkeypatch.setattr(Connection, "send_bytes", counted_send)
-    monkeypatch.setattr(Connection, "recv_bytes", counted_receive)
+    monkeypatch.setattr(Channel, "send", counted_send)
+    monkeypatch.setattr(Channel, "receive", counted_receive)
     mask = np.random.default_rng(0).random((512, 384)) < 0.999  # 196,608 bytes
     patches = grid_pool([slides[0]] * 16, [mask] * 16, proc_num_workers=2)
     assert len(patches) == 16
     assert len([size for size in sent if size >= mask.nbytes]) == 16
     assert sum(sent) < 16 * mask.nbytes * 1.05
-    assert sum(received) < 0.1 * mask.nbytes * 16
+    assert 0 < sum(received) < 0.1 * mask.nbytes * 16
+
+
+def test_a_slide_that_hangs_is_left_behind(
+    slides: list[Path], masks: list[Any], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "mask.npy")  # nobody will ever write there
+    patches = WholeImageGridPatchesPool(
+        wsi_file_list=slides[:2],
+        mask_data_list=[masks[0], tmp_path / "mask.npy"],
+        patches_args={"patch_size": 64},
+        proc_num_workers=2,
+        on_error="skip",
+        chunk_timeout_s=1.0,
+    )
+    assert len(patches) == 1
+    (failure,) = patches.errors
+    assert isinstance(failure.error, WorkerError)
+    assert "took longer than 1 s" in str(failure.error)
+    assert failure.attempts == 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "1", True])
+def test_a_timeout_is_a_number_of_seconds(
+    slides: list[Path], masks: list[Any], seconds: Any
+) -> None:
+    with pytest.raises((ParameterError, ParameterTypeError), match="chunk_timeout_s"):
+        grid_pool(slides, masks, chunk_timeout_s=seconds)

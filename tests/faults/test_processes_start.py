@@ -55,7 +55,7 @@ def script(code: str, *arguments: object, **options: Any) -> str:
         **options,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return str(done.stdout)
 
 
 def zygotes() -> list[psutil.Process]:
@@ -70,7 +70,7 @@ def zygotes() -> list[psutil.Process]:
 
 def alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

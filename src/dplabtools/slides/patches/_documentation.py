@@ -159,6 +159,13 @@ _PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
             "`Progress`. Its number of patches is an estimate until the end."
         ),
     ),
+    "chunk_timeout_s": (
+        "float",
+        (
+            "A worker that takes longer over a slide counts as hanging; it is replaced, "
+            "and the slide begun once more."
+        ),
+    ),
 }
 
 # For an error or warning: the parameter that it comes with, and when it comes.

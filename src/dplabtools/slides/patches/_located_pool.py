@@ -27,7 +27,7 @@ from dplabtools.settings import Settings
 from dplabtools.slides.patches._html import pool_html
 from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._mock import PatchesMock
-from dplabtools.slides.patches._request import check_choice, parse_count
+from dplabtools.slides.patches._request import check_choice, parse_count, parse_timeout
 from dplabtools.slides.utils import MaskData
 
 __all__ = ["LocatedPool", "PoolArguments"]
@@ -57,11 +57,13 @@ class PoolArguments:
     save_preview_image_args: Mapping[str, Any] | None
     on_error: str
     progress: ProgressArgument
+    chunk_timeout_s: float
 
     def __post_init__(self) -> None:
         parse_count(self.proc_num_workers, name="proc_num_workers")
         parse_count(self.mp_chunksize, name="mp_chunksize")
         check_choice(self.on_error, ("raise", "skip"), name="on_error")
+        parse_timeout(self.chunk_timeout_s)
         for name, value in (
             ("patches_args", self.patches_args),
             ("save_preview_image_args", self.save_preview_image_args or {}),
@@ -222,7 +224,12 @@ def _run(work: _Place, jobs: Sequence[_Job], arguments: PoolArguments) -> list[O
     tell = _Teller(reporter(arguments.progress), slides=len(jobs))
     outcomes: list[Outcome] = []
     workers = min(arguments.proc_num_workers, len(jobs))
-    with ProcessEngine(workers=workers, ahead=1, modules=(__name__,)) as engine:
+    with ProcessEngine(
+        workers=workers,
+        ahead=1,
+        timeout_s=parse_timeout(arguments.chunk_timeout_s),
+        modules=(__name__,),
+    ) as engine:
         for outcome in run(engine, work, jobs):
             if outcome.error is not None and arguments.on_error == "raise":
                 raise outcome.error

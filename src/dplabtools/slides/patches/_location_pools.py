@@ -63,6 +63,7 @@ class _MaskPool(LocatedPool):
         save_preview_image_args: Mapping[str, Any] | None = None,
         on_error: str = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         super().__init__(
             self.kind,
@@ -77,6 +78,7 @@ class _MaskPool(LocatedPool):
                 save_preview_image_args=save_preview_image_args,
                 on_error=on_error,
                 progress=progress,
+                chunk_timeout_s=chunk_timeout_s,
             ),
         )
 
@@ -98,6 +100,7 @@ class _PointPool(LocatedPool):
         save_preview_image_args: Mapping[str, Any] | None = None,
         on_error: str = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         super().__init__(
             self.kind,
@@ -113,6 +116,7 @@ class _PointPool(LocatedPool):
                 save_preview_image_args=save_preview_image_args,
                 on_error=on_error,
                 progress=progress,
+                chunk_timeout_s=chunk_timeout_s,
             ),
         )
 
@@ -134,6 +138,7 @@ class _PolygonPool(LocatedPool):
         save_preview_image_args: Mapping[str, Any] | None = None,
         on_error: str = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         super().__init__(
             self.kind,
@@ -149,6 +154,7 @@ class _PolygonPool(LocatedPool):
                 save_preview_image_args=save_preview_image_args,
                 on_error=on_error,
                 progress=progress,
+                chunk_timeout_s=chunk_timeout_s,
             ),
         )
 
@@ -171,6 +177,7 @@ class _PolygonPointPool(LocatedPool):
         save_preview_image_args: Mapping[str, Any] | None = None,
         on_error: str = "raise",
         progress: ProgressArgument = False,
+        chunk_timeout_s: float = 900.0,
     ) -> None:
         super().__init__(
             self.kind,
@@ -187,6 +194,7 @@ class _PolygonPointPool(LocatedPool):
                 save_preview_image_args=save_preview_image_args,
                 on_error=on_error,
                 progress=progress,
+                chunk_timeout_s=chunk_timeout_s,
             ),
         )
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, SupportsFloat
+from typing import Literal
 
 from PIL import Image
 
 from dplabtools.engine.base import Engine
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
-from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
 from dplabtools.extraction.run import Extraction
@@ -28,6 +27,7 @@ from dplabtools.slides.patches._request import (
     Selection,
     check_choice,
     parse_count,
+    parse_timeout,
     reading,
 )
 
@@ -67,7 +67,7 @@ class PoolRun:
         parse_count(options.proc_mp_chunksize, name="proc_mp_chunksize")
         parse_count(options.thread_mp_chunksize, name="thread_mp_chunksize")
         check_choice(options.on_error, ("raise", "skip"), name="on_error")
-        self.timeout_s = _parse_timeout(options.chunk_timeout_s)
+        self.timeout_s = parse_timeout(options.chunk_timeout_s)
         reporter(options.progress)  # checked here, and made for each run anew
         labels = LabelFilter(options.included_labels, options.excluded_labels)
         self.selections = Selection.all_of(options.patches_pool, labels)
@@ -185,22 +185,3 @@ class ExtractorPool:
         }
         name = type(self).__name__
         return result_html(name, facts, pictures=self._pictures(), errors=self._errors)
-
-
-def _parse_timeout(seconds: float) -> float:
-    """Return a positive number of seconds.
-
-    Raises
-    ------
-    ParameterTypeError
-        If it is no number.
-    ParameterError
-        If it is not positive.
-    """
-    msg = f"chunk_timeout_s must be a number of seconds, more than 0, not {seconds!r}"
-    if isinstance(seconds, bool) or not isinstance(seconds, SupportsFloat):
-        raise ParameterTypeError(msg)
-    value = float(seconds)
-    if not value > 0:
-        raise ParameterError(msg)
-    return value

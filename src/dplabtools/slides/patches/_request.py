@@ -6,7 +6,7 @@ import operator
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, SupportsIndex, runtime_checkable
+from typing import Protocol, SupportsFloat, SupportsIndex, runtime_checkable
 
 from dplabtools import config
 from dplabtools.errors import ParameterError, ParameterTypeError
@@ -22,6 +22,7 @@ __all__ = [
     "Selection",
     "check_choice",
     "parse_count",
+    "parse_timeout",
     "parse_views",
     "reading",
 ]
@@ -274,3 +275,22 @@ def reading(
             msg = f"levels_or_mpps names an mpp twice: {mpps}"
             raise ParameterError(msg)
     return Reading(views=views, mode=mode, settings=settings)
+
+
+def parse_timeout(seconds: float) -> float:
+    """Return a positive number of seconds.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is no number.
+    ParameterError
+        If it is not positive.
+    """
+    msg = f"chunk_timeout_s must be a number of seconds, more than 0, not {seconds!r}"
+    if isinstance(seconds, bool) or not isinstance(seconds, SupportsFloat):
+        raise ParameterTypeError(msg)
+    value = float(seconds)
+    if not value > 0:
+        raise ParameterError(msg)
+    return value
