@@ -14,6 +14,7 @@ The tree of them, with the built-in error each one also is::
     │   ├── MissingSlideError          FileNotFoundError
     │   ├── UnsupportedSlideError      ValueError
     │   ├── SlideReadError             OSError
+    │   │   └── ChangedSlideError
     │   ├── ClosedSlideError           ValueError
     │   ├── MissingMppError            ValueError
     │   ├── ResolutionError            ValueError
@@ -61,6 +62,7 @@ from functools import partial
 from typing import Any
 
 __all__ = [
+    "ChangedSlideError",
     "ClosedPoolError",
     "ClosedSlideError",
     "ConfigError",
@@ -172,6 +174,10 @@ class UnsupportedSlideError(SlideError, ValueError):
 
 class SlideReadError(SlideError, OSError):
     """A slide that was opened cannot be read where it was asked to."""
+
+
+class ChangedSlideError(SlideReadError):
+    """A slide file is no longer what it was when the run began."""
 
 
 class ClosedSlideError(SlideError, ValueError):

@@ -10,8 +10,9 @@ from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Outcome
 from dplabtools.errors import SlideError, WorkerError
 from dplabtools.extraction.plan import Reading, rows_outside
-from dplabtools.extraction.source import Chunk
+from dplabtools.extraction.source import Chunk, SlideFacts
 from dplabtools.readers.base import SlideIndex
+from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
@@ -45,6 +46,8 @@ class Account:
     indexes : dict of int to SlideIndex
         What workers need not find out again of each slide: up to 64 MB of it, as every
         worker gets all.
+    stamps : dict of int to SlideStamp
+        What tells whether a slide is still the one that was planned.
     profile : Profile
         Where the time went.
     """
@@ -57,17 +60,32 @@ class Account:
         self.pids = [0] * len(tables)
         self.seconds = [0.0] * len(tables)
         self.indexes: dict[int, SlideIndex] = {}
+        self.stamps: dict[int, SlideStamp] = {}
         self._index_bytes = 0
+        self._profiles: dict[bytes | None, bytes | None] = {}
         self.profile = Profile()
         self._tables = tables
         self._skip_errors = skip_errors
         self._failures: list[list[Failure]] = [[] for _ in tables]
 
-    def note_index(self, slide: int, index: SlideIndex | None) -> None:
-        """Keep what was found out about a slide, if there is room."""
+    def note_facts(self, slide: int, facts: SlideFacts) -> None:
+        """Keep what was found out about a slide; its index, if there is room."""
+        self.stamps[slide] = facts.stamp
+        index = facts.index
         if index is not None and self._index_bytes + index.nbytes <= _INDEX_BYTES:
             self.indexes[slide] = index
             self._index_bytes += index.nbytes
+
+    def forget(self, slide: int) -> None:
+        """Let go of what is known of a slide that nobody will ask for again."""
+        self.plans[slide] = None
+        self.stamps.pop(slide, None)
+        index = self.indexes.pop(slide, None)
+        self._index_bytes -= 0 if index is None else index.nbytes
+
+    def kept_once(self, icc_profile: bytes | None) -> bytes | None:
+        """Return a colour profile; slides that have the same share its memory."""
+        return self._profiles.setdefault(icc_profile, icc_profile)
 
     def planned(self) -> list[SlidePlan]:
         """Return the plans of the slides that could be planned."""

@@ -137,16 +137,18 @@ def rows_outside(
 
 
 def blocks(
-    plan: SlidePlan, rows: IntArray, *, total: int, workers: int
+    table: PatchTable, rows: IntArray, *, views: int, total: int, workers: int
 ) -> Iterator[IntArray]:
     """Cut rows of a slide into chunks of neighbours.
 
     Parameters
     ----------
-    plan : SlidePlan
-        The slide.
+    table : PatchTable
+        The patches of the slide.
     rows : ndarray of int, shape (m,)
-        Rows of the plan to cut up.
+        Rows of the table to cut up.
+    views : int
+        Resolutions of each patch.
     total : int
         Patches of the whole run.
     workers : int
@@ -158,19 +160,23 @@ def blocks(
         Rows that lie together, up to 256, fewer where patches are large or the run small.
         Neighbouring chunks follow each other.
     """
-    most = chunk_rows(plan, rows, total=total, workers=workers)
-    yield from _squares(plan, rows, most=most, exactly=False)
+    most = chunk_rows(table, rows, views=views, total=total, workers=workers)
+    yield from _squares(table, rows, most=most, exactly=False)
 
 
-def shares(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
+def shares(
+    table: PatchTable, rows: IntArray, *, views: int, count: int
+) -> Iterator[IntArray]:
     """Cut rows of a slide into as many chunks of neighbours as there are workers.
 
     Parameters
     ----------
-    plan : SlidePlan
-        The slide.
+    table : PatchTable
+        The patches of the slide.
     rows : ndarray of int, shape (m,)
-        Rows of the plan to cut up.
+        Rows of the table to cut up.
+    views : int
+        Resolutions of each patch.
     count : int
         Number of workers.
 
@@ -181,19 +187,23 @@ def shares(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]
         are neighbours, and so are the second, ...
     """
     most = -(-len(rows) // count)
-    held = _held(plan.table.sizes[rows], views=len(plan.views))
-    yield from _squares(plan, rows, most=max(1, min(most, held)), exactly=False)
+    held = _held(table.sizes[rows], views=views)
+    yield from _squares(table, rows, most=max(1, min(most, held)), exactly=False)
 
 
-def runs(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
+def runs(
+    table: PatchTable, rows: IntArray, *, views: int, count: int
+) -> Iterator[IntArray]:
     """Cut rows of a slide into chunks of neighbours of a given length.
 
     Parameters
     ----------
-    plan : SlidePlan
-        The slide.
+    table : PatchTable
+        The patches of the slide.
     rows : ndarray of int, shape (m,)
-        Rows of the plan to cut up.
+        Rows of the table to cut up.
+    views : int
+        Resolutions of each patch.
     count : int
         Rows of each chunk but the last.
 
@@ -202,13 +212,13 @@ def runs(plan: SlidePlan, rows: IntArray, *, count: int) -> Iterator[IntArray]:
     ndarray of int
         Rows that lie together, and those of each `groups` closer still.
     """
-    held = _held(plan.table.sizes[rows], views=len(plan.views))
-    for run in _squares(plan, rows, most=count, exactly=True):
-        yield np.concatenate(list(_squares(plan, run, most=held, exactly=True)))
+    held = _held(table.sizes[rows], views=views)
+    for run in _squares(table, rows, most=count, exactly=True):
+        yield np.concatenate(list(_squares(table, run, most=held, exactly=True)))
 
 
 def _squares(
-    plan: SlidePlan, rows: IntArray, *, most: int, exactly: bool
+    table: PatchTable, rows: IntArray, *, most: int, exactly: bool
 ) -> Iterator[IntArray]:
     """Cut rows in halves, and these again, until none has more than so many rows.
 
@@ -220,7 +230,7 @@ def _squares(
         if len(part) <= most:
             yield np.sort(part)
         else:
-            corners = plan.table.origins[part]
+            corners = table.origins[part]
             waiting += reversed(_halves(part, corners, most=most, exactly=exactly))
 
 
@@ -245,10 +255,12 @@ def _halves(
     return rows[order[:place]], rows[order[place:]]
 
 
-def chunk_rows(plan: SlidePlan, rows: IntArray, *, total: int, workers: int) -> int:
+def chunk_rows(
+    table: PatchTable, rows: IntArray, *, views: int, total: int, workers: int
+) -> int:
     """Return how many of these rows make a chunk."""
     fair = -(-total // (workers * _CHUNKS_PER_WORKER))
-    return max(1, min(fair, _held(plan.table.sizes[rows], views=len(plan.views))))
+    return max(1, min(fair, _held(table.sizes[rows], views=views)))
 
 
 def groups(sizes: IntArray, *, views: int) -> list[range]:

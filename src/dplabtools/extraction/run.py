@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dplabtools._typing import IntArray
-from dplabtools.engine.base import Engine, run
+from dplabtools.engine.base import Engine, Outcome, run
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import Reading, blocks, plan_slide, runs
 from dplabtools.extraction.progress import ProgressClock
@@ -103,30 +103,71 @@ class Extraction:
         Exception
             If a slide cannot be read as asked for, and errors are not to be skipped.
         """
-        profiles: dict[bytes | None, bytes | None] = {}  # each once: they may be large
-        for outcome in run(engine, InspectSlide(reading=self.reading), self._specs()):
-            slide = outcome.index
-            table = self.tables[slide]
-            account.pids[slide] = outcome.pid
-            try:
-                facts: SlideFacts = outcome.value()
-                account.note_index(slide, facts.index)
-                account.plans[slide] = plan_slide(
-                    slide,
-                    table,
-                    pyramid=facts.pyramid,
-                    reading=self.reading,
-                    icc_profile=profiles.setdefault(facts.icc_profile, facts.icc_profile),
-                )
-            except Exception as error:  # noqa: BLE001 - raised or entered
-                account.fail_slide(slide, error, attempts=outcome.attempts)
-                clock.advance(patches=len(table), slides=1)
+        for outcome in run(engine, InspectSlide(reading=self.reading), self.specs()):
+            self.enter(outcome.index, outcome, account=account, clock=clock)
 
-    def work(self, account: Account) -> ReadChunk:
-        """Return what workers do with chunks of the slides that have been planned."""
+    def enter(
+        self, slide: int, outcome: Outcome, *, account: Account, clock: ProgressClock
+    ) -> SlidePlan | None:
+        """Plan a slide that has been looked at, and enter the plan into the account.
+
+        Parameters
+        ----------
+        slide : int
+            Its place among those given.
+        outcome : Outcome
+            What `InspectSlide` found.
+        account : Account
+            Of the run.
+        clock : ProgressClock
+            Told of a slide that fails.
+
+        Returns
+        -------
+        SlidePlan or None
+            None if the slide cannot be read as asked for.
+
+        Raises
+        ------
+        Exception
+            That it cannot, if errors are not to be skipped.
+        """
+        table = self.tables[slide]
+        account.pids[slide] = outcome.pid
+        try:
+            facts: SlideFacts = outcome.value()
+            plan = plan_slide(
+                slide,
+                table,
+                pyramid=facts.pyramid,
+                reading=self.reading,
+                icc_profile=account.kept_once(facts.icc_profile),
+            )
+        except Exception as error:  # noqa: BLE001 - raised or entered
+            account.fail_slide(slide, error, attempts=outcome.attempts)
+            clock.advance(patches=len(table), slides=1)
+            return None
+        account.note_facts(slide, facts)
+        account.plans[slide] = plan
+        return plan
+
+    def work(self, account: Account | None = None) -> ReadChunk:
+        """Return what workers do with chunks.
+
+        Parameters
+        ----------
+        account : Account, optional
+            Of the slides that have been planned. Without it chunks say how to open theirs.
+
+        Returns
+        -------
+        ReadChunk
+            For chunks of these slides.
+        """
         specs = [
-            replace(spec, index=account.indexes.get(slide))
-            for slide, spec in enumerate(self._specs())
+            replace(spec, index=account.indexes.get(slide), stamp=account.stamps.get(slide))
+            for slide, spec in enumerate(self.specs())
+            if account is not None
         ]
         return ReadChunk(
             slides=tuple(specs),
@@ -135,7 +176,8 @@ class Extraction:
             skip_errors=self.skip_errors,
         )
 
-    def _specs(self) -> tuple[SlideSpec, ...]:
+    def specs(self) -> tuple[SlideSpec, ...]:
+        """Return what it takes to open each slide."""
         return tuple(
             SlideSpec(path=table.slide, extra_mpps=self.reading.extra_mpps(table))
             for table in self.tables
@@ -178,9 +220,15 @@ class Extraction:
             clock.advance(patches=len(plan) - len(wanted))
             count = sink.chunk_rows(plan)
             parts = (
-                blocks(plan, wanted, total=total, workers=self.workers)
+                blocks(
+                    plan.table,
+                    wanted,
+                    views=len(plan.views),
+                    total=total,
+                    workers=self.workers,
+                )
                 if count is None
-                else runs(plan, wanted, count=count)
+                else runs(plan.table, wanted, views=len(plan.views), count=count)
             )
             for part in parts:
                 place = sink.place(plan, part)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.errors import DplabError, SlideReadError
+from dplabtools.errors import DplabError, SlideError, SlideReadError
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
@@ -19,13 +21,14 @@ from dplabtools.output.sink import Place
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
+from dplabtools.readers.stamps import SlideStamp
 from dplabtools.readers.stored import stored_regions
 from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.canvas import Canvas
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import drain, stage
 
-__all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideSpec"]
+__all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideFacts", "SlideSpec"]
 
 _T = TypeVar("_T")
 
@@ -44,11 +47,14 @@ class SlideSpec:
         Resolutions that whole-slide resampling prepares for.
     index : SlideIndex or None
         What was found out about the file when it was opened before.
+    stamp : SlideStamp or None
+        What the slide was like then.
     """
 
     path: str
     extra_mpps: tuple[float, ...] = ()
     index: SlideIndex | None = None
+    stamp: SlideStamp | None = None
 
     def open(self, reading: Reading) -> Slide:
         """Open the slide."""
@@ -59,6 +65,28 @@ class SlideSpec:
             extra_mpps=self.extra_mpps,
             index=self.index,
         )
+
+    @contextmanager
+    def unchanged(self) -> Generator[None]:
+        """Make sure that the slide is the same before and after something is read of it.
+
+        Raises
+        ------
+        ChangedSlideError
+            If it is not. It takes the place of whatever is raised about the slide: what
+            seems to be damage then is none.
+        """
+        self._check()
+        try:
+            yield
+        except SlideError:
+            self._check()
+            raise
+        self._check()
+
+    def _check(self) -> None:
+        if self.stamp is not None:
+            self.stamp.check(slide=Path(self.path).name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +101,18 @@ class SlideFacts:
         Its colour profile.
     index : SlideIndex or None
         What workers need not find out again.
+    stamp : SlideStamp
+        What the slide was like when it was looked at.
     """
 
     pyramid: Pyramid
     icc_profile: bytes | None
     index: SlideIndex | None
+    stamp: SlideStamp
+
+    def known(self, spec: SlideSpec) -> SlideSpec:
+        """Return what it takes to open the slide again."""
+        return replace(spec, index=self.index, stamp=self.stamp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +123,13 @@ class InspectSlide:
 
     def __call__(self, spec: SlideSpec) -> SlideFacts:
         """Open a slide and close it again."""
-        with spec.open(self.reading) as slide:
+        stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
+        with stamped.unchanged(), stamped.open(self.reading) as slide:
             return SlideFacts(
                 pyramid=slide.pyramid,
                 icc_profile=slide.reader.icc_profile,
                 index=slide.index,
+                stamp=stamp,
             )
 
     def close(self) -> None:
@@ -117,6 +154,8 @@ class Chunk:
         (width, height) in pixels of each view.
     place : Place
         Where the pixels go.
+    spec : SlideSpec or None
+        What it takes to open the slide; None if the work says so.
     """
 
     slide: int
@@ -125,9 +164,12 @@ class Chunk:
     origins: IntArray
     sizes: IntArray
     place: Place
+    spec: SlideSpec | None = None
 
     @classmethod
-    def of(cls, plan: SlidePlan, rows: IntArray, *, place: Place) -> Chunk:
+    def of(
+        cls, plan: SlidePlan, rows: IntArray, *, place: Place, spec: SlideSpec | None = None
+    ) -> Chunk:
         """Make a chunk of rows of a planned slide."""
         return cls(
             slide=plan.slide,
@@ -136,6 +178,7 @@ class Chunk:
             origins=plan.origins[rows],
             sizes=plan.table.sizes[rows],
             place=place,
+            spec=spec,
         )
 
 
@@ -190,12 +233,12 @@ class _StoredFirst:
 
 @dataclass(slots=True, kw_only=True)
 class ReadChunk:
-    """Reads chunks of patches, and puts them where they go.
+    """Looks at slides, reads chunks of their patches, and puts them where they go.
 
     Attributes
     ----------
     slides : tuple of SlideSpec
-        The slides of the run; chunks name them by their number.
+        The slides of the run, where chunks do not say how to open theirs.
     reading : Reading
         How to read them.
     threads : int
@@ -211,23 +254,31 @@ class ReadChunk:
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _pool: ThreadPoolExecutor | None = None
 
-    def __call__(self, chunk: Chunk) -> ChunkReport:
-        """Deliver the patches of a chunk.
+    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | SlideFacts:
+        """Deliver the patches of a chunk, or look at a slide that is to be planned.
 
         Raises
         ------
         Exception
             The first error, unless errors are to be skipped. Errors of the destination
-            are always raised: they are not the fault of a slide.
+            are always raised: they are not the fault of a slide. That a slide has changed
+            is no error of some patches.
         """
+        if isinstance(job, SlideSpec):
+            return InspectSlide(reading=self.reading)(job)
+        return self._read(job)
+
+    def _read(self, chunk: Chunk) -> ChunkReport:
         failed: list[tuple[int, Exception]] = []
         tiles: list[IntArray] = []
-        slide = self._slide(chunk.slide)
-        for group in groups(chunk.sizes, views=len(chunk.views)):
-            rest, left = self._pass_on(slide, chunk, group)
-            if left:
-                failed += self._deliver_all(slide, rest, left, tiles=tiles)
-            chunk.place.flush()
+        spec = chunk.spec or self.slides[chunk.slide]
+        with spec.unchanged():
+            slide = self._slide(chunk.slide, spec)
+            for group in groups(chunk.sizes, views=len(chunk.views)):
+                rest, left = self._pass_on(slide, chunk, group)
+                if left:
+                    failed += self._deliver_all(slide, rest, left, tiles=tiles)
+                chunk.place.flush()
         chunk.place.commit()
         return ChunkReport(
             failed=tuple((int(chunk.rows[item]), error) for item, error in failed),
@@ -325,12 +376,12 @@ class ReadChunk:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _slide(self, number: int) -> Slide:
+    def _slide(self, number: int, spec: SlideSpec) -> Slide:
         """Return an open slide; the one unused for longest is closed for it."""
         if number not in self._open:
             while len(self._open) >= _OPEN_SLIDES:
                 self._open.popitem(last=False)[1].close()
-            self._open[number] = self.slides[number].open(self.reading)
+            self._open[number] = spec.open(self.reading)
         self._open.move_to_end(number)
         return self._open[number]
 

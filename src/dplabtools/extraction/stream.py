@@ -1,28 +1,29 @@
-"""Batches of patches, one after the other, through a ring of recycled memory."""
+"""All patches, one after the other, through a ring of recycled memory."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Pixels
-from dplabtools.engine.base import Engine
+from dplabtools.engine.base import Engine, Outcome
 from dplabtools.engine.limits import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import blocks, shares
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.ring import Ring
-from dplabtools.extraction.source import Chunk
-from dplabtools.output.memory import SegmentRows
+from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.sequence import PatchSequence
+from dplabtools.extraction.source import Chunk, SlideSpec
+from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.pixel_batch import PixelBatch
-from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.output.memory import SegmentRows
 
 __all__ = ["BatchStream", "StreamOptions"]
 
@@ -48,8 +49,6 @@ class StreamOptions:
         Decides how they do.
     max_memory : int
         Bytes of shared memory.
-    workers : int
-        Workers that share it.
     """
 
     batch_size: int
@@ -57,64 +56,37 @@ class StreamOptions:
     shuffle_buffer: int
     seed: int | None
     max_memory: int
-    workers: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Columns:
-    """All patches of a run in one count, by which they are told apart here."""
-
-    plans: tuple[SlidePlan, ...]
-    starts: IntArray
-    plan_of: IntArray
-    rows: IntArray
-    labels: npt.NDArray[np.object_]
-    locations: IntArray
-
-    @classmethod
-    def of(cls, plans: Sequence[SlidePlan]) -> _Columns:
-        counts = np.array([len(plan) for plan in plans], dtype=np.int64)
-        tables = [plan.table for plan in plans]
-        empty = np.zeros((0, 2), dtype=np.int64)
-        labels = [np.empty(0, dtype=np.object_), *(table.row_labels() for table in tables)]
-        return cls(
-            plans=tuple(plans),
-            starts=np.cumsum(counts) - counts,
-            plan_of=np.repeat(np.arange(len(plans)), counts),
-            rows=np.concatenate([empty[:, 0], *map(np.arange, counts)]),
-            labels=np.concatenate(labels),
-            locations=np.concatenate([empty, *(table.origins for table in tables)]),
-        )
 
 
 @dataclass(slots=True, eq=False)
 class _Group:
     """Batches whose patches are read together."""
 
-    patches: IntArray  # in the order of their places
+    slides: IntArray  # of each patch, in the order of their places
+    rows: IntArray
     slots: list[int]
     waiting: int = 0  # chunks
     delivered: BoolArray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.delivered = np.ones(len(self.patches), dtype=np.bool_)
+        self.delivered = np.ones(len(self.rows), dtype=np.bool_)
 
 
 class BatchStream:
-    """Reads the patches of planned slides, batch by batch.
+    """Looks at slides, and reads their patches, batch by batch.
 
     Parameters
     ----------
+    extraction : Extraction
+        The patches, and how to read them.
     account : Account
-        Of slides that have been planned; outcomes are entered there.
-    wanted : sequence of ndarray of int
-        For each of them, the rows to read.
+        Plans and outcomes are entered there.
     options : StreamOptions
         Batches and their order.
     engine : Engine
-        Where to read; the caller begins the work, with `segments`.
+        Where to read; the caller begins `Extraction.work`, with `segments`.
     clock : ProgressClock
-        Told of patches that are finished.
+        Told of patches and slides that are finished.
 
     Attributes
     ----------
@@ -131,35 +103,36 @@ class BatchStream:
 
     def __init__(
         self,
+        extraction: Extraction,
         account: Account,
-        wanted: Sequence[IntArray],
         *,
         options: StreamOptions,
         engine: Engine,
         clock: ProgressClock,
     ) -> None:
-        self._columns = _Columns.of(account.planned())
+        self._extraction = extraction
+        self._tables = extraction.tables
+        self._specs = extraction.specs()
         self._options = options
         self._engine = engine
-        self._workers = options.workers
         self._account = account
         self._clock = clock
+        self._begun = time.monotonic()
         self._rng = np.random.default_rng(options.seed)
-        self._sequence = self._ordered(wanted)
+        self._count = sum(map(len, self._tables))
         shape = self._batch_shape()
         self._batches = self._batches_of_group(shape)
         self._ring = self._make_ring(shape)
         self.segments = (self._ring.segment,)
+        self._sequence = self._make_sequence()
+        self._next_batches = 1 if self._in_strips() else self._batches
         self._live: deque[_Group] = deque()
+        self._looks: dict[int, int] = {}  # slides, by job
         self._jobs: dict[int, tuple[_Group, Chunk, IntArray]] = {}
         self._next_job = 0
-        self._next_patch = 0
-        self._next_batches = 1 if self._in_strips() else self._batches
-        plans = self._columns.plans
-        self._left = {  # patches of each slide
-            plan.slide: len(rows) for plan, rows in zip(plans, wanted, strict=True)
-        }
-        clock.advance(slides=sum(not left for left in self._left.values()))
+        self._unread: dict[int, int] = {}  # patches of each slide that was planned
+        self._unasked: dict[int, int] = {}  # of those, patches that are in no chunk yet
+        self._told: dict[int, set[int]] = {}  # lanes that have been told of its index
 
     def close(self) -> None:
         """Let go of the memory; batches that the caller holds stay valid."""
@@ -167,41 +140,43 @@ class BatchStream:
 
     # ------------------------------------------------------------------ plan
 
-    def _ordered(self, wanted: Sequence[IntArray]) -> IntArray:
-        """Return the patches in the order in which groups are made of them."""
-        starts = self._columns.starts.tolist()
-        none = np.zeros(0, dtype=np.int64)
-        if self._in_strips():
-            return np.concatenate(
-                [*(start + rows for start, rows in zip(starts, wanted, strict=True)), none]
-            )
-        parts = [  # of a size that no number of workers has a say in
-            start + rows
-            for plan, start, of_slide in zip(
-                self._columns.plans, starts, wanted, strict=True
-            )
-            for rows in blocks(plan, of_slide, total=_ENDLESS, workers=1)
-        ]
-        if self._options.shuffle_buffer:
-            parts = [parts[index] for index in self._rng.permutation(len(parts))]
-        return np.concatenate([*parts, none])
+    def _make_sequence(self) -> PatchSequence:
+        """Put all patches into the order in which groups are made of them."""
+        if not self._options.shuffle_buffer:
+            return PatchSequence(self._parts(), range(len(self._tables)))
+        parts = list(self._parts())
+        parts = [parts[index] for index in self._rng.permutation(len(parts))]
+        return PatchSequence(parts, dict.fromkeys(slide for slide, _ in parts))
+
+    def _parts(self) -> Iterator[tuple[int, IntArray]]:
+        """Yield slides with rows that lie together."""
+        for slide, table in enumerate(self._tables):
+            rows = np.arange(len(table))
+            if self._in_strips() or not len(rows):
+                yield slide, rows
+                continue
+            views = self._views(table)  # of a size that no number of workers has a say in
+            for part in blocks(table, rows, views=views, total=_ENDLESS, workers=1):
+                yield slide, part
+
+    def _views(self, table: PatchTable) -> int:
+        return len(self._extraction.reading.views_of(table))
 
     def _batch_shape(self) -> tuple[int, ...]:
         """Return the shape of a batch: (n, levels, height, width, 3)."""
-        plans = self._columns.plans
-        sizes = np.concatenate(
-            [plan.table.sizes for plan in plans] or [np.ones((1, 2), int)]
-        )
-        low, high = sizes.min(axis=0, initial=1 << 62), sizes.max(axis=0, initial=0)
+        tables = [table for table in self._tables if len(table)]
+        if not tables:
+            return (self._options.batch_size, 1, 1, 1, 3)
+        low = np.min([table.sizes.min(axis=0) for table in tables], axis=0)
+        high = np.max([table.sizes.max(axis=0) for table in tables], axis=0)
         if (low < high).any():
             msg = (
                 f"patches of a stream must have one size, and these have from "
                 f"{tuple(low.tolist())} to {tuple(high.tolist())} pixels"
             )
             raise ParameterError(msg)
-        width, height = np.maximum(high, 1).tolist()
-        views = len(plans[0].views) if plans else 1
-        return (self._options.batch_size, views, height, width, 3)
+        width, height = high.tolist()
+        return (self._options.batch_size, self._views(tables[0]), height, width, 3)
 
     def _batches_of_group(self, shape: tuple[int, ...]) -> int:
         """Return how many batches are read together."""
@@ -230,7 +205,7 @@ class BatchStream:
                 f"or shuffle_buffer"
             )
             raise NotEnoughMemoryError(msg)
-        needed = -(-len(self._sequence) // self._options.batch_size) + 1
+        needed = -(-self._count // self._options.batch_size) + 1
         return Ring(shape, min(slots, max(needed, least)))
 
     # ------------------------------------------------------------------- run
@@ -261,7 +236,7 @@ class BatchStream:
                     self._engine.poll()
             elif self._engine.pending:
                 self._take()
-            elif self._next_patch >= len(self._sequence):
+            elif not self._sequence.ready(self._group_rows):
                 return
             else:
                 self._wait_for_slots()
@@ -278,77 +253,144 @@ class BatchStream:
     def _in_sequence(self) -> bool:
         return self._options.ordered or bool(self._options.shuffle_buffer)
 
+    @property
+    def _group_rows(self) -> int:
+        """Patches of the next group, if there are as many."""
+        return self._next_batches * self._options.batch_size
+
     def _dispatch(self) -> None:
         """Hand out groups as long as there is memory, and somebody could use them."""
-        while self._next_patch < len(self._sequence):
-            rows = self._next_batches * self._options.batch_size
-            patches = self._sequence[self._next_patch : self._next_patch + rows]
-            slots = -(-len(patches) // self._options.batch_size)
+        while True:
+            self._look_ahead()
+            count = self._sequence.ready(self._group_rows)
+            if not count:
+                return
+            slots = -(-count // self._options.batch_size)
             busy = self._engine.capacity
             enough = len(self._jobs) >= busy or len(self._live) >= busy
             if slots > len(self._ring.free) or (enough and len(self._live) > 1):
                 return
-            self._next_patch += len(patches)
             # The first batch is wanted soon; wider strips, which share fewer tiles, later.
             self._next_batches = min(2 * self._next_batches, self._batches)
-            self._submit(patches, [self._ring.free.pop() for _ in range(slots)])
+            self._submit(count, [self._ring.free.pop() for _ in range(slots)])
 
-    def _submit(self, patches: IntArray, slots: list[int]) -> None:
+    def _look_ahead(self) -> None:
+        """Have slides looked at whose turn comes soon."""
+        while len(self._looks) < self._engine.capacity:
+            slide = self._sequence.next_slide()
+            if slide is None:
+                return
+            self._looks[self._next_job] = slide
+            self._engine.submit(self._next_job, self._specs[slide])
+            self._next_job += 1
+
+    def _submit(self, count: int, slots: list[int]) -> None:
         """Cut a group into chunks of neighbours, and hand them out."""
+        slides, rows = self._sequence.take(count)
         if self._options.shuffle_buffer:
-            patches = self._rng.permutation(patches)
-        group = _Group(patches, slots)
+            order = self._rng.permutation(count)
+            slides, rows = slides[order], rows[order]
+        group = _Group(slides, rows, slots)
         size = self._options.batch_size
-        numbers = np.arange(len(patches))
+        numbers = np.arange(count)
         offsets = (
             np.array(slots)[numbers // size] * self._ring.slot_bytes
             + numbers % size * self._ring.patch_bytes
         )
         self._live.append(group)
-        owner = self._columns.plan_of[patches]
-        for index in np.unique(owner).tolist():
-            here = np.flatnonzero(owner == index)
-            for lane, places in enumerate(self._chunks(index, patches[here], here)):
-                plan = self._columns.plans[index]
-                rows = self._columns.rows[patches[places]]
-                place = SegmentRows(self._ring.segment, offsets[places])
-                chunk = Chunk.of(plan, rows, place=place)
-                self._jobs[self._next_job] = (group, chunk, places)
-                self._engine.submit(self._next_job, chunk, lane=lane)
-                self._next_job += 1
-                group.waiting += 1
+        for slide, lane, places in self._chunks(group):
+            plan = self._account.plans[slide]
+            if plan is None:
+                continue  # it was planned, or it would have no patches here
+            place = SegmentRows(self._ring.segment, offsets[places])
+            spec = self._spec(slide, lane)
+            chunk = Chunk.of(plan, rows[places], place=place, spec=spec)
+            self._jobs[self._next_job] = (group, chunk, places)
+            self._engine.submit(self._next_job, chunk, lane=lane)
+            self._next_job += 1
+            group.waiting += 1
+        for slide, asked in zip(*np.unique(slides, return_counts=True), strict=True):
+            self._forget_if_last(int(slide), int(asked))
 
-    def _chunks(
-        self, index: int, patches: IntArray, places: IntArray
-    ) -> Iterator[IntArray]:
-        """Yield places of a group's patches of one slide, chunk by chunk."""
-        plan = self._columns.plans[index]
-        rows = self._columns.rows[patches]
-        order = np.argsort(rows)
-        for part in self._parts(plan, rows[order]):
-            yield places[order[np.searchsorted(rows[order], part)]]
-
-    def _parts(self, plan: SlidePlan, rows: IntArray) -> Iterator[IntArray]:
-        """Cut up rows of a slide.
+    def _chunks(self, group: _Group) -> Iterator[tuple[int, int, IntArray]]:
+        """Yield slide, lane and places of a group's patches, chunk by chunk.
 
         In the order of the table a group often is a thin strip, and the next one lies
         beside it. Each worker gets its part of every strip, so that it already has the
-        tiles that two of them share.
+        tiles that two of them share. Small slides, many to a group, are not cut up.
         """
+        workers, count = self._extraction.workers, len(group.rows)
+        by_slide = np.lexsort((group.rows, group.slides))
+        owners = group.slides[by_slide]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], count], strict=True):
+            slide, places = int(owners[start]), by_slide[start:end]
+            first = int(start) * workers // count
+            share = -(-len(places) * workers // count)
+            parts = self._cut(self._tables[slide], group.rows[places], share=share)
+            for lane, part in enumerate(parts, first):
+                yield slide, lane, places[np.searchsorted(group.rows[places], part)]
+
+    def _cut(self, table: PatchTable, rows: IntArray, *, share: int) -> Iterator[IntArray]:
+        """Cut up rows of a slide that are in order."""
+        views = self._views(table)
         if self._in_strips():
-            return shares(plan, rows, count=self._workers)
-        return blocks(plan, rows, total=len(self._sequence), workers=self._workers)
+            return shares(table, rows, views=views, count=share)
+        workers = self._extraction.workers
+        return blocks(table, rows, views=views, total=self._count, workers=workers)
+
+    def _spec(self, slide: int, lane: int) -> SlideSpec:
+        """Say how to open a slide; its index goes to each lane once."""
+        told = self._told.setdefault(slide, set())
+        index = None if lane in told else self._account.indexes.get(slide)
+        told.add(lane)
+        stamp = self._account.stamps.get(slide)
+        return replace(self._specs[slide], index=index, stamp=stamp)
+
+    def _forget_if_last(self, slide: int, asked: int) -> None:
+        """Let go of the plan of a slide with the last of its patches."""
+        self._unasked[slide] -= asked
+        if not self._unasked[slide]:
+            del self._unasked[slide]
+            self._told.pop(slide, None)
+            self._account.forget(slide)
 
     def _take(self) -> None:
-        """Wait for a chunk, and count it as done."""
+        """Wait for a job, and count it as done."""
         outcome = self._engine.take()
+        if outcome.index in self._looks:
+            self._plan(self._looks.pop(outcome.index), outcome)
+            return
         group, chunk, places = self._jobs.pop(outcome.index)
         failed = self._account.note(chunk, outcome)
         group.waiting -= 1
         group.delivered[places[np.isin(chunk.rows, failed)]] = False
-        self._left[chunk.slide] -= len(chunk.rows)
-        finished = not self._left[chunk.slide]
-        self._clock.advance(patches=len(chunk.rows), slides=int(finished))
+        self._advance(chunk.slide, len(chunk.rows))
+
+    def _plan(self, slide: int, outcome: Outcome) -> None:
+        """Plan a slide that has been looked at."""
+        inside = np.zeros(len(self._tables[slide]), dtype=np.bool_)
+        plan = self._extraction.enter(
+            slide, outcome, account=self._account, clock=self._clock
+        )
+        if plan is not None:
+            inside[self._account.rows_inside(plan, self._extraction.reading)] = True
+            self._unread[slide] = len(plan)
+            self._advance(slide, len(plan) - int(inside.sum()))
+        self._sequence.known(slide, inside)
+        if inside.any():
+            self._unasked[slide] = int(inside.sum())
+        else:
+            self._account.forget(slide)
+        if not self._account.profile.plan:
+            self._account.profile.plan = time.monotonic() - self._begun
+
+    def _advance(self, slide: int, patches: int) -> None:
+        self._unread[slide] -= patches
+        finished = not self._unread[slide]
+        if finished:
+            del self._unread[slide]
+        self._clock.advance(patches=patches, slides=int(finished))
 
     def _deliver(self, group: _Group) -> Iterator[PixelBatch]:
         """Yield the batches of a complete group."""
@@ -356,24 +398,24 @@ class BatchStream:
         for number, slot in enumerate(group.slots):
             part = slice(number * size, (number + 1) * size)
             kept = group.delivered[part]
-            patches = group.patches[part][kept]
+            slides, rows = group.slides[part][kept], group.rows[part][kept]
             pixels = self._ring.lend(slot)[: len(kept)]
             if not kept.all():
-                pixels[: len(patches)] = pixels[kept]
-                pixels = pixels[: len(patches)]
-            if len(patches):
-                yield self._batch(patches, pixels)
+                pixels[: len(rows)] = pixels[kept]
+                pixels = pixels[: len(rows)]
+            if len(rows):
+                yield self._batch(slides, rows, pixels)
             del pixels
 
-    def _batch(self, patches: IntArray, pixels: Pixels) -> PixelBatch:
-        columns = self._columns
-        numbers = np.array([plan.slide for plan in columns.plans])
+    def _batch(self, slides: IntArray, rows: IntArray, pixels: Pixels) -> PixelBatch:
+        labels = np.empty(len(rows), dtype=np.object_)
+        locations = np.empty((len(rows), 2), dtype=np.int64)
+        for slide in np.unique(slides).tolist():
+            here, table = slides == slide, self._tables[slide]
+            labels[here] = table.labels_of(rows[here])
+            locations[here] = table.origins[rows[here]]
         return PixelBatch(
-            pixels=pixels,
-            labels=columns.labels[patches],
-            locations=columns.locations[patches],
-            slides=numbers[columns.plan_of[patches]],
-            rows=columns.rows[patches],
+            pixels=pixels, labels=labels, locations=locations, slides=slides, rows=rows
         )
 
     def _wait_for_slots(self) -> None:
@@ -385,10 +427,8 @@ class BatchStream:
             If it holds all of them for a minute.
         """
         deadline = time.monotonic() + _HELD_TIMEOUT_S
-        needed = min(
-            self._next_batches,
-            -(-(len(self._sequence) - self._next_patch) // self._options.batch_size),
-        )
+        count = self._sequence.ready(self._group_rows) or 0
+        needed = -(-count // self._options.batch_size)
         while len(self._ring.free) < needed:
             if time.monotonic() > deadline:
                 msg = (

@@ -149,9 +149,13 @@ class PatchTable:
 
     def row_labels(self) -> npt.NDArray[np.object_]:
         """Return the label of each patch, in table order."""
+        return self.labels_of(np.arange(len(self)))
+
+    def labels_of(self, rows: IntArray) -> npt.NDArray[np.object_]:
+        """Return the labels of some of the patches."""
         names = np.empty(len(self.labels), dtype=np.object_)
         names[:] = self.labels
-        return names[self.codes]
+        return names[self.codes[rows]]
 
     def share(self, row: int) -> float | None:
         """Return the share of foreground of a patch as it is written to files."""

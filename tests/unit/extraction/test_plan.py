@@ -31,7 +31,15 @@ def plan_at(
 
 
 def cut(plan: SlidePlan, *, workers: int = 1, total: int = 10**6) -> list[IntArray]:
-    return list(blocks(plan, np.arange(len(plan)), total=total, workers=workers))
+    return list(
+        blocks(
+            plan.table,
+            np.arange(len(plan)),
+            views=len(plan.views),
+            total=total,
+            workers=workers,
+        )
+    )
 
 
 @given(
@@ -52,7 +60,7 @@ def test_each_row_is_in_one_chunk(
 def test_only_rows_asked_for_are_cut() -> None:
     plan = plan_at([(64 * i, 0) for i in range(100)])
     wanted = np.array([3, 50, 51, 98])
-    parts = list(blocks(plan, wanted, total=4, workers=1))
+    parts = list(blocks(plan.table, wanted, views=1, total=4, workers=1))
     assert sorted(row for part in parts for row in part.tolist()) == wanted.tolist()
 
 

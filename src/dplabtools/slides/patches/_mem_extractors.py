@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -80,7 +80,7 @@ class _Pictures:
         return cls(
             table=table,
             reading=reading,
-            spec=replace(spec, index=facts.index),
+            spec=facts.known(spec),
             pyramid=facts.pyramid,
             threads=threads,
         )
@@ -116,7 +116,10 @@ def _consecutive(plan: SlidePlan, *, threads: int) -> list[_HeldChunk]:
     if not len(plan):
         return []
     every = np.arange(len(plan))
-    count = min(_ROWS_AHEAD, chunk_rows(plan, every, total=len(plan), workers=threads))
+    most = chunk_rows(
+        plan.table, every, views=len(plan.views), total=len(plan), workers=threads
+    )
+    count = min(_ROWS_AHEAD, most)
     return [
         _HeldChunk(
             slide=0,

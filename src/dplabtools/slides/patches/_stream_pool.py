@@ -129,7 +129,6 @@ class StreamPatchExtractorPool:
             shuffle_buffer=parse_count(shuffle_buffer, name="shuffle_buffer", least=0),
             seed=seed,
             max_memory=parse_count(max_memory, name="max_memory"),
-            workers=self._run.processes,
         )
         self._errors: list[Failure] = []
         self._profile = Profile()
@@ -177,16 +176,11 @@ class StreamPatchExtractorPool:
         with ExitStack() as stack:
             stack.callback(self._keep, account)
             engine = stack.enter_context(self._run.engine(ahead=_AHEAD))
-            extraction.plan(engine, account, clock)
-            wanted = [
-                account.rows_inside(plan, extraction.reading) for plan in account.planned()
-            ]
             stream = BatchStream(
-                account, wanted, options=self._options, engine=engine, clock=clock
+                extraction, account, options=self._options, engine=engine, clock=clock
             )
             stack.callback(stream.close)
-            engine.begin(extraction.work(account), segments=stream.segments)
-            account.profile.plan = time.monotonic() - started
+            engine.begin(extraction.work(), segments=stream.segments)
             for batch in stream:
                 handed = time.monotonic()
                 yield batch if self._multires else _one_view(batch)

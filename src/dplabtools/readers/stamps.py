@@ -1,0 +1,156 @@
+"""Whether a slide is still the one that was looked at.
+
+A run opens a slide many times, in many processes, over hours. Pixels of a file that was
+replaced or written to in the meantime must not be taken for those that were planned.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from dplabtools.errors import ChangedSlideError, SlideReadError
+
+__all__ = ["SlideStamp"]
+
+_DICOM_HEAD: Final = 1 << 16  # bytes in which a file of DICOM says to what it belongs
+_SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI(?s:(..))([0-9.]+)")
+_NAMED_FILE: Final = re.compile(r"^\s*\w+\s*=\s*(\S.*?)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _FileStamp:
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> _FileStamp:
+        status = os.stat(path)  # noqa: PTH116 - called for every chunk
+        return cls(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def elsewhere(self) -> tuple[int, int]:
+        """Return what a file has on another machine too: no inode, and whole seconds."""
+        return self.size, self.mtime_ns // 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SlideStamp:
+    """What tells the files of a slide from later states of theirs, at next to no cost.
+
+    Attributes
+    ----------
+    machine : str
+        Where they were looked at.
+    files : tuple
+        Path, size, time of the last change and inode of each.
+    """
+
+    machine: str
+    files: tuple[_FileStamp, ...]
+
+    @classmethod
+    def of(cls, path: str) -> SlideStamp:
+        """Look at a slide; files that are not there are left out."""
+        files: list[_FileStamp] = []
+        for file in _slide_files(Path(path)):
+            try:
+                files.append(_FileStamp.of(str(file)))
+            except OSError:
+                continue  # whoever opens the slide will tell
+        return cls(_machine(), tuple(files))
+
+    def check(self, *, slide: str) -> None:
+        """Raise if a file of the slide is not what it was.
+
+        Parameters
+        ----------
+        slide : str
+            Name of the slide, for the message.
+
+        Raises
+        ------
+        ChangedSlideError
+            If a file has another size, time of change or inode, or is gone. On another
+            machine than the stamp was made on, the inode may differ.
+        SlideReadError
+            If a file cannot be looked at.
+        """
+        here = self.machine == _machine()
+        for before in self.files:
+            name = Path(before.path).name
+            try:
+                now = _FileStamp.of(before.path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                msg = f"{name} has gone since the run began; run again when it is back"
+                raise ChangedSlideError(msg, slide=slide) from error
+            except OSError as error:
+                msg = f"{name} cannot be looked at any more ({error.strerror})"
+                raise SlideReadError(msg, slide=slide) from error
+            if now != before and (here or now.elsewhere() != before.elsewhere()):
+                msg = (
+                    f"{name} has changed since the run began ({before.size:,} -> "
+                    f"{now.size:,} bytes); run again when nobody writes to it"
+                )
+                raise ChangedSlideError(msg, slide=slide)
+
+
+@cache
+def _machine() -> str:
+    return platform.node()
+
+
+def _slide_files(path: Path) -> Iterator[Path]:
+    """Yield the files that a slide is made of, that which names it first."""
+    yield path
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        yield from _files_in(path)
+    elif suffix == ".mrxs":  # an index; pixels lie in a folder beside it
+        yield from _files_in(path.with_suffix(""))
+    elif suffix in {".vms", ".vmu"}:  # a list of files
+        yield from _files_named_in(path)
+    elif suffix in {".dcm", ".dicom"}:  # a level each
+        yield from _files_of_series(path)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _files_named_in(path: Path) -> list[Path]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    named = (path.parent / name for name in dict.fromkeys(_NAMED_FILE.findall(text)))
+    return [file for file in named if file.is_file()]
+
+
+def _files_of_series(path: Path) -> Iterator[Path]:
+    """Yield the other files of a folder that belong to the same series of DICOM."""
+    series = _series(path)
+    try:
+        beside = sorted(path.parent.iterdir()) if series is not None else []
+    except OSError:  # it may be entered, and not listed
+        return
+    for file in beside:
+        if file != path and file.is_file() and _series(file) == series:
+            yield file
+
+
+def _series(path: Path) -> bytes | None:
+    """Return the series that a file says it belongs to (0020,000E); None if to none."""
+    try:
+        with path.open("rb") as file:
+            found = _SERIES.search(file.read(_DICOM_HEAD))
+    except OSError:
+        return None
+    return None if found is None else found[2][: int.from_bytes(found[1], "little")]
