@@ -98,7 +98,7 @@ def our_loop(
     work = ReadChunk(slides=(spec,), reading=reading, threads=1, skip_errors=False)
     chunks = [
         Chunk.of(plan, rows, place=SegmentRows(segment, np.arange(len(rows)) * each))
-        for rows in blocks(plan, np.arange(count), total=_RUN, workers=1)
+        for rows in blocks(table, np.arange(count), views=len(views), total=_RUN, workers=1)
     ]
 
     def read() -> None:

@@ -27,12 +27,13 @@ from benchmarks.slides import four_slides, grid
 from dplabtools import config
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.extraction.account import Account
+from dplabtools.extraction.plan import Reading
 from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.stream import BatchStream, StreamOptions
-from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.patch_table import PatchTable
-from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.settings import Settings
 from dplabtools.slides.patches import (
     MemPatchExtractorPool,
     PatchesMock,
@@ -103,24 +104,20 @@ def engine_alone(count: int) -> int:
         codes=np.zeros(count, np.int64),
         labels=("",),
     )
-    whole = (side * SIZE, side * SIZE)
-    pyramid = Pyramid(slide="none.svs", sizes=(whole,), downsamples=(1.0,))
-    account = Account([table], skip_errors=False)
-    account.plans[0] = SlidePlan(
-        slide=0, table=table, pyramid=pyramid, views=(Level(0),), origins=origins[:, None]
+    reading = Reading(views=None, mode=None, settings=Settings())
+    extraction = Extraction(
+        tables=[table], reading=reading, workers=2, threads=1, skip_errors=False
     )
+    account = Account([table], skip_errors=False)
     options = StreamOptions(
-        batch_size=256,
-        ordered=True,
-        shuffle_buffer=0,
-        seed=0,
-        max_memory=1 << 30,
-        workers=2,
+        batch_size=256, ordered=True, shuffle_buffer=0, seed=0, max_memory=1 << 30
     )
     clock = ProgressClock(None, total=count, slides=1)
     with ProcessEngine(workers=2, ahead=2) as engine:
-        batches = BatchStream(account, [rows], options=options, engine=engine, clock=clock)
-        engine.begin(FillConstant(), segments=batches.segments)
+        batches = BatchStream(
+            extraction, account, options=options, engine=engine, clock=clock
+        )
+        engine.begin(FillConstant(side * SIZE), segments=batches.segments)
         done = sum(len(batch) for batch in batches)
         batches.close()
         return done

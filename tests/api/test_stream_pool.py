@@ -13,7 +13,9 @@ import pytest
 
 from dplabtools._typing import Pixels
 from dplabtools.errors import NotEnoughMemoryError, ParameterError, SlideError
+from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import Progress
+from dplabtools.extraction.run import Extraction
 from dplabtools.slides.patches import (
     MemPatchExtractorPool,
     MultiResMemPatchExtractorPool,
@@ -315,3 +317,65 @@ def test_each_iteration_tells_its_progress_from_the_beginning(
     for _ in range(2):
         list(stream)
         assert f"{COUNT}/{COUNT} patches" in capsys.readouterr().err
+
+
+@pytest.fixture
+def many(tmp_path: Path, made_slide: Path) -> list[PatchesMock]:
+    """Patches of 300 slides, of which the last is not there."""
+    pool = []
+    for number in range(300):
+        file = tmp_path / f"{number}.svs"
+        if number < 299:
+            file.hardlink_to(made_slide)
+        patches = PatchesMock(patch_data=ROWS[:3], wsi_file=str(file), level_or_mpp=0)
+        pool.append(patches)
+    return pool
+
+
+@pytest.mark.parametrize("order", ["table", "ready"])
+def test_the_first_batch_does_not_wait_for_the_last_slide(
+    make: Make, many: list[PatchesMock], order: str
+) -> None:
+    batches = iter(make(patches_pool=many, order=order, batch_size=20))
+    assert len(next(batches)) == 20
+    with pytest.raises(SlideError, match=r"299\.svs"):
+        list(batches)
+
+
+def test_of_many_slides_only_a_few_are_kept_in_mind(
+    make: Make, many: list[PatchesMock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 0
+    enter = Extraction.enter
+
+    def counted(
+        extraction: Extraction, *arguments: Any, account: Account, **more: Any
+    ) -> Any:
+        nonlocal most
+        plan = enter(extraction, *arguments, account=account, **more)
+        most = max(most, len(account.planned()), len(account.indexes))
+        return plan
+
+    monkeypatch.setattr(Extraction, "enter", counted)
+    batches = make(patches_pool=many[:-1], batch_size=20)
+    slides = [slide for batch in batches for slide in batch.slides.tolist()]
+    assert slides == [number for number in range(299) for _ in range(3)]
+    assert 64 <= most < 120
+
+
+def test_many_slides_shuffled_come_in_an_order_that_the_seed_decides(
+    make: Make, many: list[PatchesMock]
+) -> None:
+    orders = []
+    for workers in (1, 2):
+        batches = make(
+            patches_pool=many[:100],
+            shuffle_buffer=90,
+            seed=5,
+            batch_size=20,
+            proc_num_workers=workers,
+        )
+        found = [(b.slides.tolist(), b.rows.tolist()) for b in batches]
+        orders.append([pair for pairs in found for pair in zip(*pairs, strict=True)])
+    assert orders[0] == orders[1] != sorted(orders[0])
+    assert sorted(orders[0]) == [(slide, row) for slide in range(100) for row in range(3)]

@@ -28,7 +28,7 @@ class Profile:
         ``copy`` (to shared memory), ``write`` (encoding, and writing files) and ``wait``
         (for something to do).
     plan : float
-        Seconds in which the caller's process opened slides and planned.
+        Seconds until slides were opened and planned; of a stream, until the first was.
     caller : float
         Seconds that a stream spent in the hands of whoever iterates.
     total : float

@@ -164,7 +164,8 @@ class StreamPatchExtractorPool:
         Raises
         ------
         SlideError
-            If a slide cannot be opened or read where it was asked to.
+            If a slide cannot be opened or read where it was asked to, or changes during
+            the run. Slides are opened some 64 ahead of those that are read.
         NotEnoughMemoryError
             If `max_memory` does not hold a few batches, or the caller holds all of it.
         WorkerError
