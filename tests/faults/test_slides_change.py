@@ -69,7 +69,7 @@ def stream(slide: Path, *, on_error: str = "raise") -> StreamPatchExtractorPool:
         proc_num_workers=2,
         thread_num_workers=1,
         batch_size=BATCH,
-        max_memory=80 * BATCH * 64 * 64 * 3,  # so that not all is read ahead
+        max_memory=17 * BATCH * 64 * 64 * 3,  # so that not all is read ahead
         on_error="skip" if on_error == "skip" else "raise",
     )
 

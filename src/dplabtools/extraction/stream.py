@@ -21,9 +21,9 @@ from dplabtools.extraction.ring import Ring
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.sequence import PatchSequence
 from dplabtools.extraction.source import Chunk, SlideSpec
+from dplabtools.output.memory import SegmentRows
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.pixel_batch import PixelBatch
-from dplabtools.output.memory import SegmentRows
 
 __all__ = ["BatchStream", "StreamOptions"]
 
