@@ -28,6 +28,7 @@ The tree of them, with the built-in error each one also is::
     │   ├── MissingAnnotationError     FileNotFoundError
     │   ├── MissingLocationsError      FileNotFoundError
     │   ├── InvalidPolygonError        ValueError
+    │   │   ├── NoAnnotationsError
     │   │   └── DegeneratePolygonError TypeError
     │   ├── DuplicatePatchesError      ValueError
     │   └── NotEnoughPatchesError      ValueError
@@ -45,6 +46,7 @@ The tree of them, with the built-in error each one also is::
     DplabWarning
     ├── OverlappingPolygonsWarning
     ├── PolygonOutsideWarning
+    ├── AnnotationsLeftOutWarning
     ├── DuplicatePatchesWarning
     ├── UnfinishedRunWarning
     ├── EarlierRunWarning
@@ -62,6 +64,7 @@ from functools import partial
 from typing import Any
 
 __all__ = [
+    "AnnotationsLeftOutWarning",
     "ChangedSlideError",
     "ClosedPoolError",
     "ClosedSlideError",
@@ -86,6 +89,7 @@ __all__ = [
     "MissingMaskError",
     "MissingMppError",
     "MissingSlideError",
+    "NoAnnotationsError",
     "NotEnoughMemoryError",
     "NotEnoughPatchesError",
     "OutputError",
@@ -232,6 +236,10 @@ class InvalidPolygonError(LocationError, ValueError):
     """A polygon has no usable area."""
 
 
+class NoAnnotationsError(InvalidPolygonError):
+    """An annotation file has objects, but none of those that were asked for."""
+
+
 class DegeneratePolygonError(InvalidPolygonError, TypeError):
     """A polygon is only a line or a point."""
 
@@ -326,6 +334,10 @@ class OverlappingPolygonsWarning(DplabWarning):
 
 class PolygonOutsideWarning(DplabWarning):
     """A polygon lies wholly beside the slide."""
+
+
+class AnnotationsLeftOutWarning(DplabWarning):
+    """Objects of an annotation file are not among its polygons."""
 
 
 class DuplicatePatchesWarning(DplabWarning):

@@ -12,10 +12,13 @@ import pytest
 import shapely
 
 from dplabtools.errors import (
+    AnnotationsLeftOutWarning,
     InvalidPolygonError,
     MissingAnnotationError,
     MissingLibraryError,
     OutputError,
+    ParameterError,
+    ParameterTypeError,
 )
 from dplabtools.slides.annotations import (
     AsapReader,
@@ -161,7 +164,7 @@ def test_xml_that_is_none_or_dangerous(
 
 def test_labels_are_text(tmp_path: Path) -> None:
     file = written(tmp_path, ASAP)
-    with pytest.raises(InvalidPolygonError, match="get_label_fn must return text"):
+    with pytest.raises(InvalidPolygonError, match="get_label_fn must return text, or None"):
         AsapReader(data_file=file, get_label_fn=lambda **_: 3)  # type: ignore[arg-type]
 
 
@@ -193,7 +196,6 @@ def geojson(folder: Path, content: Any) -> GeoJsonReader:
         (json.dumps({"name": "Tumor", "color": [200, 0, 0]}), "Tumor"),
         ({"names": ["Tumor", "Positive"]}, "Tumor: Positive"),
         ("Tumor", "Tumor"),
-        (None, ""),
     ],
 )
 def test_geojson_classes_in_whatever_form(
@@ -210,13 +212,14 @@ def test_geojson_parts_islands_and_other_kinds(tmp_path: Path) -> None:
     many = {"type": "MultiPolygon", "coordinates": [[RING, HOLE], [island]]}
     point = {"type": "Point", "coordinates": [1, 1]}
     line = {"type": "LineString", "coordinates": [[1, 1], [2, 2]]}
-    reader = geojson(tmp_path, [feature(point), feature(many), feature(line)])
+    items = [feature(each, classification="Tumor") for each in (point, many, line)]
+    reader = geojson(tmp_path, items)
     assert [len(polygon.holes) for polygon in reader.polygons] == [1, 0]
     assert reader.polygons[1].points == [(6, 6), (7, 6), (7, 7)]
 
 
 def test_geojson_may_be_gzipped(tmp_path: Path) -> None:
-    packed = gzip.compress(json.dumps([feature(POLYGON)]).encode())
+    packed = gzip.compress(json.dumps([feature(POLYGON, classification="a")]).encode())
     file = written(tmp_path, packed, "a.geojson.gz")
     assert len(GeoJsonReader(data_file=file).polygons) == 1
     with pytest.raises(InvalidPolygonError, match="cannot be read"):
@@ -225,7 +228,7 @@ def test_geojson_may_be_gzipped(tmp_path: Path) -> None:
 
 def test_geojson_labels_by_function(tmp_path: Path) -> None:
     item = feature(
-        POLYGON, name="n", color=-65536, objectType="tile", measurements={"a": 1}
+        POLYGON, name="n", color=-65536, objectType="annotation", measurements={"a": 1}
     )
     seen: list[dict[str, Any]] = []
 
@@ -239,7 +242,7 @@ def test_geojson_labels_by_function(tmp_path: Path) -> None:
         "name": "n",
         "classification": "",
         "color": [255, 0, 0],
-        "object_type": "tile",
+        "object_type": "annotation",
         "measurements": {"a": 1},
         "points": RING[:-1],
     }
@@ -263,7 +266,117 @@ def test_geojson_labels_by_function(tmp_path: Path) -> None:
 )
 def test_json_that_is_no_geojson(tmp_path: Path, content: Any) -> None:
     with pytest.raises(InvalidPolygonError, match=r"a\.geojson"):
-        geojson(tmp_path, content)
+        GeoJsonReader(
+            data_file=written(tmp_path, json.dumps(content), "a.geojson"), all_objects=True
+        )
+
+
+def objects_of_all_kinds() -> list[dict[str, Any]]:
+    """What QuPath exports when nobody has tidied up."""
+    old = {**feature(POLYGON, classification="Tumor"), "id": "PathDetectionObject"}
+    return [
+        feature(POLYGON, objectType="annotation", classification={"name": "Tumor"}),
+        feature(POLYGON, objectType="annotation", classification={"name": "Stroma"}),
+        feature(POLYGON, objectType="annotation"),
+        feature(POLYGON, objectType="annotation", name="not yet"),
+        feature(POLYGON, objectType="annotation", classification={"name": "Ignore*"}),
+        feature(POLYGON, objectType="cell", classification={"name": "Tumor"}),
+        feature(POLYGON, objectType="detection"),
+        feature(POLYGON, objectType="tile", classification={"name": "Tumor"}),
+        old,
+        feature({"type": "Point", "coordinates": [1, 1]}, objectType="annotation"),
+    ]
+
+
+def everything(folder: Path, **options: Any) -> list[str]:
+    file = written(folder, json.dumps(objects_of_all_kinds()), "a.geojson")
+    return [each.label for each in GeoJsonReader(data_file=file, **options).polygons]
+
+
+def test_what_nobody_classified_and_what_programs_found_is_left_out(tmp_path: Path) -> None:
+    with pytest.warns(AnnotationsLeftOutWarning) as caught:
+        assert everything(tmp_path) == ["Tumor", "Stroma"]
+    (warning,) = caught
+    assert "a.geojson: left out are objects" in str(warning.message)
+    for count in (
+        "2 without a class",
+        "1 of classes to ignore",
+        "4 detections, cells or tiles",
+        "all_objects",
+        "--all-objects",
+    ):
+        assert count in str(warning.message)
+    assert warning.filename == __file__
+
+
+def test_all_objects_can_be_had(tmp_path: Path) -> None:
+    labels = everything(tmp_path, all_objects=True)
+    assert labels == [
+        *("Tumor", "Stroma", "", "", "Ignore*", "Tumor", "", "Tumor", "Tumor"),
+    ]
+
+
+def test_a_map_of_classes_chooses_and_renames(tmp_path: Path) -> None:
+    with pytest.warns(AnnotationsLeftOutWarning, match="objects 4 detections, [^;]*; all"):
+        assert everything(tmp_path, classes={"Stroma": 2, "Tumor": 1}) == ["1", "2"]
+    with pytest.warns(AnnotationsLeftOutWarning, match="4 detections"):
+        labels = everything(tmp_path, classes={"": "none", "Ignore*": "other"})
+    assert labels == ["none", "none", "other"]
+    labels = everything(tmp_path, classes={"Tumor": 1}, all_objects=True)
+    assert labels == ["1"] * 4
+
+
+def test_a_function_is_asked_about_annotations_of_any_class_and_none(
+    tmp_path: Path,
+) -> None:
+    def label(*, name: str, classification: str, **_: object) -> str | None:
+        return classification.rstrip("*").lower() or name or None
+
+    with pytest.warns(AnnotationsLeftOutWarning, match="4 detections"):
+        labels = everything(tmp_path, get_label_fn=label)
+    assert labels == ["tumor", "stroma", "not yet", "ignore"]
+
+
+def test_an_annotation_file_of_which_nothing_remains_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidPolygonError, match="nothing remains") as caught:
+        everything(tmp_path, classes={"Tumour": 1})
+    assert "1 of 'Tumor', 1 of 'Stroma', 2 of 'no class'" in str(caught.value)
+    assert "--classes" in str(caught.value)
+    items = [feature(POLYGON), feature(POLYGON, classification="Ignore*")]
+    with pytest.raises(InvalidPolygonError, match="1 without a class, 1 of classes to"):
+        geojson(tmp_path, items)
+    assert geojson(tmp_path, {"type": "FeatureCollection", "features": []}).polygons == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"classes": {}}, ParameterError, "classes is empty"),
+        ({"classes": ["Tumor"]}, ParameterTypeError, "must be a dict"),
+        ({"classes": {1: "Tumor"}}, ParameterTypeError, "must be a dict"),
+        ({"classes": {"Tumor": 1.5}}, ParameterTypeError, "must be a dict"),
+        (
+            {"classes": {"Tumor": 1}, "get_label_fn": by_name},
+            ParameterError,
+            "either classes or get_label_fn",
+        ),
+    ],
+)
+def test_classes_that_are_no_map(
+    tmp_path: Path, options: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        everything(tmp_path, **options)
+
+
+@pytest.mark.parametrize(("kind", "text"), [(AsapReader, ASAP), (SedeenReader, SEDEEN)])
+def test_functions_may_leave_annotations_out(tmp_path: Path, kind: Any, text: str) -> None:
+    def label(**attributes: Any) -> str | None:
+        name = by_name(**attributes)
+        return name if name in {"A0", "two"} else None
+
+    reader = kind(data_file=written(tmp_path, text), get_label_fn=label)
+    assert [each.label for each in reader.polygons] in (["A0"], ["two"])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
@@ -287,29 +400,55 @@ class FakeProject:
 
     @property
     def images(self) -> list[Any]:
-        tumor = SimpleNamespace(name="Tumor")
+        tumor, ignored = SimpleNamespace(name="Tumor"), SimpleNamespace(name="Ignore*")
         ring = shapely.Polygon(RING, [HOLE])
         two = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3)])
         annotations = [
             SimpleNamespace(roi=ring, path_class=tumor),
             SimpleNamespace(roi=two, path_class=None),
             SimpleNamespace(roi=shapely.Point(1, 1), path_class=tumor),
+            SimpleNamespace(roi=shapely.box(0, 0, 5, 5), path_class=ignored),
         ]
-        hierarchy = SimpleNamespace(annotations=annotations)
+        cells = [SimpleNamespace(roi=shapely.box(0, 0, 2, 2), path_class=tumor)]
+        hierarchy = SimpleNamespace(annotations=annotations, detections=cells)
         return [SimpleNamespace(image_name="a.svs", hierarchy=hierarchy)]
 
 
-def test_a_qupath_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def paquo(monkeypatch: pytest.MonkeyPatch) -> None:
     paquo, projects = ModuleType("paquo"), ModuleType("paquo.projects")
     projects.QuPathProject = FakeProject  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "paquo", paquo)
     monkeypatch.setitem(sys.modules, "paquo.projects", projects)
     monkeypatch.delenv("PAQUO_QUPATH_DIR", raising=False)
-    reader = QuPathProjectReader(qupath_install_dir=tmp_path, qupath_project_dir=tmp_path)
+
+
+def project(folder: Path, **options: Any) -> QuPathProjectReader:
+    return QuPathProjectReader(
+        qupath_install_dir=folder, qupath_project_dir=folder, **options
+    )
+
+
+@pytest.mark.usefixtures("paquo")
+def test_a_qupath_project_leaves_out_what_an_export_does(tmp_path: Path) -> None:
+    with pytest.warns(
+        AnnotationsLeftOutWarning, match="1 without a class, 1 of classes to ignore"
+    ):
+        ((_, polygons),) = project(tmp_path).project_data
+    assert [polygon.label for polygon in polygons] == ["Tumor"]
+    ((_, polygons),) = project(tmp_path, classes={"Tumor": 7}).project_data
+    assert [polygon.label for polygon in polygons] == ["7"]
+    with pytest.raises(InvalidPolygonError, match="nothing remains"):
+        project(tmp_path, classes={"Stroma": 7})
+
+
+@pytest.mark.usefixtures("paquo")
+def test_a_qupath_project(tmp_path: Path) -> None:
+    reader = project(tmp_path, all_objects=True)
     ((name, polygons),) = reader.project_data
     assert name == "a.svs"
-    assert [polygon.label for polygon in polygons] == ["Tumor", "", ""]
-    assert [len(polygon.holes) for polygon in polygons] == [1, 0, 0]
+    assert [each.label for each in polygons] == ["Tumor", "", "", "Ignore*", "Tumor"]
+    assert [len(polygon.holes) for polygon in polygons] == [1, 0, 0, 0, 0]
     assert len(polygons[0].points) == 4
     reader.save_json(tmp_path)
     assert PolygonData(polygon_data=tmp_path / "a.svs.json").polygons == polygons

@@ -202,6 +202,26 @@ def test_polygons_give_their_labels(
 
 
 @pytest.mark.slow
+def test_classes_of_annotations_are_chosen_and_numbered(
+    run: Run, slides: Path, drawn: Path, tmp_path: Path
+) -> None:
+    exported = json.loads((drawn / "a.geojson").read_text())
+    tumour, unclassified = exported["features"] * 2
+    exported["features"] = [tumour, {**unclassified, "properties": {}}]
+    (drawn / "a.geojson").write_text(json.dumps(exported))
+    arguments = ("locate", slides / "a.svs", "--region", "polygon", *QUICK)
+    options = (*arguments, "--annotations", drawn, "--foreground-ratio", "0")
+    done = run(*options, "--out", "l", "--classes", "tumour=1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {row["label"] for row in rows_of(tmp_path / "l/a.csv")} == {"1"}
+    done = run(*options, "--out", "m", folder=tmp_path)
+    assert "1 without a class" in done.stderr
+    done = run(*options, "--out", "n", "--classes", "Tumor=1", folder=tmp_path)
+    assert done.returncode == 1
+    assert "choose other --classes" in "".join(done.stdout.split("\n"))
+
+
+@pytest.mark.slow
 def test_a_dry_run_counts_and_writes_nothing(
     run: Run, slides: Path, tmp_path: Path
 ) -> None:

@@ -27,8 +27,8 @@ def read_asap(data_file: StrPath, get_label_fn: LabelOf) -> tuple[AnnotationPoly
         XML.
     get_label_fn : callable
         Gets `Type`, `Name`, `PartOfGroup`, `Color` (in lower case), `points` and
-        `user_label` (the name) as keywords, and returns the label. A function of any
-        keywords gets `color` too.
+        `user_label` (the name) as keywords, and returns the label, or None to leave it
+        out. A function of any keywords gets `color` too.
 
     Returns
     -------
@@ -61,7 +61,8 @@ def read_asap(data_file: StrPath, get_label_fn: LabelOf) -> tuple[AnnotationPoly
                 {**attributes, **more},
                 aliases={"color": attributes["Color"]},
             )
-            found.append(AnnotationPolygon(points, label))
+            if label is not None:
+                found.append(AnnotationPolygon(points, label))
     return tuple(found)
 
 

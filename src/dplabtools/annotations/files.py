@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelOf", "label_by", "naming", "read_bytes", "read_xml"]
 
-LabelOf: TypeAlias = Callable[..., str]
-"""Takes the attributes of an annotation as keywords, and returns its label."""
+LabelOf: TypeAlias = Callable[..., str | None]
+"""Takes the attributes of an annotation as keywords, and returns its label.
+
+None leaves the annotation out.
+"""
 
 
 def read_bytes(data_file: StrPath) -> bytes:
@@ -78,8 +81,8 @@ def label_by(
     attributes: Mapping[str, Any],
     *,
     aliases: Mapping[str, Any] | None = None,
-) -> str:
-    """Return the label that a function of the caller gives.
+) -> str | None:
+    """Return the label that a function of the caller gives; None to leave it out.
 
     Parameters
     ----------
@@ -93,14 +96,14 @@ def label_by(
     Raises
     ------
     InvalidPolygonError
-        If it is no text.
+        If it is neither text nor None.
     """
     parameters = inspect.signature(get_label_fn).parameters.values()
     if aliases and any(each.kind is each.VAR_KEYWORD for each in parameters):
         attributes = {**aliases, **attributes}
     label = get_label_fn(**attributes)
-    if not isinstance(label, str):
-        msg = f"get_label_fn must return text, not {label!r}"
+    if label is not None and not isinstance(label, str):
+        msg = f"get_label_fn must return text, or None, not {label!r}"
         raise InvalidPolygonError(msg)
     return label
 

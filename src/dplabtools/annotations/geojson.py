@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from dplabtools._typing import StrPath
+from dplabtools.annotations.choosing import Choice
 from dplabtools.annotations.files import LabelOf, label_by, naming, read_bytes
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import InvalidPolygonError
@@ -47,7 +49,10 @@ class Feature:
 
 
 def read_geojson(
-    data_file: StrPath, get_label_fn: LabelOf | None = None
+    data_file: StrPath,
+    get_label_fn: LabelOf | None = None,
+    *,
+    choice: Choice | None = None,
 ) -> tuple[AnnotationPolygon, ...]:
     """Return the polygons of a GeoJSON file.
 
@@ -57,7 +62,10 @@ def read_geojson(
         A FeatureCollection, a list of features, or one feature; may be gzipped.
     get_label_fn : callable, optional
         Gets `name`, `classification`, `color`, `object_type`, `measurements` and `points`
-        as keywords, and returns the label. By default the name of the class.
+        as keywords, and returns the label, or None to leave it out. By default the name of
+        the class.
+    choice : Choice, optional
+        Which objects are taken; not asked for classes if there is a function.
 
     Returns
     -------
@@ -70,19 +78,30 @@ def read_geojson(
     MissingAnnotationError
         If there is no such file.
     InvalidPolygonError
-        If it is no GeoJSON, or a polygon is none.
+        If it is no GeoJSON, a polygon is none, or all were left out.
     """
+    choice = choice or Choice()
     found: list[AnnotationPolygon] = []
     for feature in read_features(data_file):
         with naming(data_file, feature.number):
-            for rings in _polygons(feature):
-                outline, *holes = rings
-                attributes = {**feature.attributes, "points": outline}
-                label = (
-                    label_by(get_label_fn, attributes) if get_label_fn else feature.label
-                )
-                found.append(AnnotationPolygon(outline, label, holes))
+            found += _chosen(feature, get_label_fn, choice)
+    choice.conclude(data_file, kept=len(found))
     return tuple(found)
+
+
+def _chosen(
+    feature: Feature, get_label_fn: LabelOf | None, choice: Choice
+) -> Iterator[AnnotationPolygon]:
+    """Yield the polygons of an object, if it is meant."""
+    polygons = _polygons(feature)
+    if not polygons or not choice.takes(feature.attributes["object_type"]):
+        return
+    label = None if get_label_fn else choice.label(feature.label)
+    for outline, *holes in polygons:
+        if get_label_fn:
+            label = label_by(get_label_fn, {**feature.attributes, "points": outline})
+        if label is not None:
+            yield AnnotationPolygon(outline, label, holes)
 
 
 def read_features(data_file: StrPath) -> Iterator[Feature]:
@@ -133,11 +152,11 @@ def _feature(item: object, number: int) -> Feature:
         number=number,
         kind=kind,
         coordinates=geometry.get("coordinates"),
-        attributes=_attributes(properties),
+        attributes=_attributes(properties, rest.get("id")),
     )
 
 
-def _attributes(properties: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(properties: Mapping[str, Any], identity: object) -> dict[str, Any]:
     """Return what QuPath, of whatever version, says of an object."""
     class_name, class_color = _classification(properties.get("classification"))
     kinds = [properties[key] for key in _TYPE_KEYS if key in properties]
@@ -145,9 +164,15 @@ def _attributes(properties: Mapping[str, Any]) -> dict[str, Any]:
         "name": properties.get("name") or "",
         "classification": class_name,
         "color": _rgb(properties.get("color", class_color)),
-        "object_type": kinds[0] if kinds else "",
+        "object_type": str(kinds[0]) if kinds else _kind_in(identity),
         "measurements": properties.get("measurements") or {},
     }
+
+
+def _kind_in(identity: object) -> str:
+    """Return the kind of an object of QuPath 0.2, whose id is the name of a class."""
+    found = re.fullmatch(r"Path(\w+)Object", str(identity))
+    return found[1].lower() if found else ""
 
 
 def _classification(given: object) -> tuple[str, object]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from dplabtools._typing import StrPath
 from dplabtools.annotations.asap import read_asap
+from dplabtools.annotations.choosing import Choice, Classes, rename
 from dplabtools.annotations.files import read_bytes, read_xml
 from dplabtools.annotations.geojson import read_geojson
 from dplabtools.annotations.json import parse_polygons
@@ -23,13 +24,23 @@ ANNOTATION_SUFFIXES: Final = (".geojson", ".geojson.gz", ".json", ".json.gz", ".
 _NO_GROUP: Final = ("", "None")
 
 
-def read_annotations(data_file: StrPath) -> tuple[AnnotationPolygon, ...]:
+def read_annotations(
+    data_file: StrPath,
+    *,
+    classes: Classes | None = None,
+    all_objects: bool = False,
+    unclassified: bool = False,
+) -> tuple[AnnotationPolygon, ...]:
     """Return the polygons of a file of ASAP, Sedeen, QuPath (GeoJSON) or this package.
 
     Parameters
     ----------
     data_file : path
         XML, GeoJSON, or JSON as `AsapReader.save_json` writes it; JSON may be gzipped.
+    classes : mapping of str to str or int, optional
+        The labels that are wanted, and what they become.
+    all_objects, unclassified : bool
+        GeoJSON: take all objects, or those without a class, too; see `Choice`.
 
     Returns
     -------
@@ -45,9 +56,13 @@ def read_annotations(data_file: StrPath) -> tuple[AnnotationPolygon, ...]:
         If it is none of these, or has no polygon that can be used.
     """
     content = read_bytes(data_file).lstrip(b"\xef\xbb\xbf \t\r\n")
-    polygons = (
-        _read_xml(data_file) if content[:1] == b"<" else _read_json(data_file, content)
-    )
+    choice = Choice(classes, all_objects=all_objects, unclassified=unclassified)
+    given = None if content[:1] == b"<" else _json(data_file, content)
+    if _is_geojson(given):
+        polygons = read_geojson(data_file, choice=choice)
+    else:
+        polygons = _read_xml(data_file) if given is None else _parse(given)
+        polygons = rename(polygons, classes, source=data_file) if classes else polygons
     if not polygons:
         msg = f"the annotation file {data_file} has no polygons"
         raise InvalidPolygonError(msg)
@@ -64,17 +79,24 @@ def _read_xml(data_file: StrPath) -> tuple[AnnotationPolygon, ...]:
     raise InvalidPolygonError(msg)
 
 
-def _read_json(data_file: StrPath, content: bytes) -> tuple[AnnotationPolygon, ...]:
+def _json(data_file: StrPath, content: bytes) -> object:
+    """Return what is in a JSON file; never None."""
     try:
-        text = content.decode("utf-8")
-        given = json.loads(text)
+        given: object = json.loads(content.decode("utf-8"))
     except ValueError as error:
         msg = f"the annotation file {data_file} is no valid JSON: {error}"
         raise InvalidPolygonError(msg) from error
+    return {} if given is None else given
+
+
+def _is_geojson(given: object) -> bool:
     first = given[0] if isinstance(given, list) and given else given
-    if isinstance(first, Mapping) and "type" in first:
-        return read_geojson(data_file)
-    return parse_polygons(text) if text.startswith("[") else ()
+    return isinstance(first, Mapping) and "type" in first
+
+
+def _parse(given: object) -> tuple[AnnotationPolygon, ...]:
+    """Return the polygons of a list in JSON; nothing else has any."""
+    return parse_polygons(json.dumps(given)) if isinstance(given, list) else ()
 
 
 def _asap_label(*, Name: str, PartOfGroup: str, **_: object) -> str:  # noqa: N803 - ASAP's

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dplabtools._typing import StrPath
+from dplabtools.annotations.choosing import Choice
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import MissingAnnotationError, MissingLibraryError
 
@@ -15,7 +16,11 @@ __all__ = ["read_qupath_project"]
 
 
 def read_qupath_project(
-    qupath_install_dir: StrPath, qupath_project_dir: StrPath
+    qupath_install_dir: StrPath,
+    qupath_project_dir: StrPath,
+    *,
+    choice: Choice,
+    detections: bool,
 ) -> Iterator[tuple[str, list[AnnotationPolygon]]]:
     """Yield the annotations of each image of a QuPath project.
 
@@ -25,13 +30,17 @@ def read_qupath_project(
         Where QuPath is installed.
     qupath_project_dir : path
         Folder of the project.
+    choice : Choice
+        Which objects are taken; the caller concludes it.
+    detections : bool
+        Look at detections, too, which can be very many.
 
     Yields
     ------
     name : str
         Name of the image.
     polygons : list of AnnotationPolygon
-        In level 0 pixels, with their holes; those without a class have an empty label.
+        In level 0 pixels, with their holes.
 
     Raises
     ------
@@ -58,20 +67,32 @@ def read_qupath_project(
         raise MissingLibraryError(msg) from error
     with QuPathProject(Path(qupath_project_dir), mode="r") as project:
         for image in project.images:
-            annotations = list(image.hierarchy.annotations)
+            objects = list(image.hierarchy.annotations)
+            if detections:
+                objects += image.hierarchy.detections
             yield (
                 image.image_name,
-                [each for one in annotations for each in _polygons(one)],
+                [each for one in objects for each in _polygons(one, choice)],
             )
 
 
-def _polygons(annotation: Any) -> Iterator[AnnotationPolygon]:  # noqa: ANN401 - paquo has no types
-    """Yield the polygons of one annotation; other shapes have none."""
+def _polygons(
+    annotation: Any,  # noqa: ANN401 - paquo has no types
+    choice: Choice,
+) -> Iterator[AnnotationPolygon]:
+    """Yield the polygons of one object, if it is meant; other shapes have none."""
     import shapely
 
+    parts = [
+        part
+        for part in shapely.get_parts(annotation.roi)
+        if part.geom_type == "Polygon" and not part.is_empty
+    ]
     path_class = annotation.path_class
-    label = "" if path_class is None else str(path_class.name)
-    for part in shapely.get_parts(annotation.roi):
-        if part.geom_type == "Polygon" and not part.is_empty:
-            outline, *holes = (list(ring.coords)[:-1] for ring in shapely.get_rings(part))
-            yield AnnotationPolygon(outline, label, holes)
+    class_name = "" if path_class is None else str(path_class.name)
+    label = choice.label(class_name) if parts else None
+    if label is None:
+        return
+    for part in parts:
+        outline, *holes = (list(ring.coords)[:-1] for ring in shapely.get_rings(part))
+        yield AnnotationPolygon(outline, label, holes)

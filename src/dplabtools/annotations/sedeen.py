@@ -29,7 +29,8 @@ def read_sedeen(data_file: StrPath, get_label_fn: LabelOf) -> tuple[AnnotationPo
         XML.
     get_label_fn : callable
         Gets `type`, `name`, `description`, `color` (``#rrggbb``), `points`
-        and `user_label` (the name) as keywords, and returns the label.
+        and `user_label` (the name) as keywords, and returns the label, or None to leave it
+        out.
 
     Returns
     -------
@@ -66,7 +67,9 @@ def read_sedeen(data_file: StrPath, get_label_fn: LabelOf) -> tuple[AnnotationPo
                 "points": corners,
                 "user_label": element.get("name", ""),
             }
-            found.append(AnnotationPolygon(corners, label_by(get_label_fn, attributes)))
+            label = label_by(get_label_fn, attributes)
+            if label is not None:
+                found.append(AnnotationPolygon(corners, label))
     return tuple(found)
 
 

@@ -119,7 +119,7 @@ def _make(each: SlideInput, file: Path, request: MaskRequest) -> float:
 
 def _polygon_mask(slide: str, annotation: Path, tissue: TissueOptions) -> WSIPolygonMask:
     """Return the mask of the polygons of a slide, which are in level 0 pixels."""
-    polygons = read_annotations(annotation)
+    polygons = read_annotations(annotation, unclassified=True)
     with Slide(slide, settings=config.snapshot()) as opened:
         level = opened.pyramid.level_for(tissue.level_or_minsize)
         size = np.array(opened.pyramid.sizes[level])

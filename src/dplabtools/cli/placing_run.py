@@ -14,6 +14,7 @@ import typer
 
 from dplabtools import config
 from dplabtools.annotations.opening import read_annotations
+from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.cli.console import step
 from dplabtools.cli.inputs import SlideInput, file_for
 from dplabtools.cli.ledger import Ledger
@@ -32,7 +33,15 @@ from dplabtools.interchange.formats import FORMATS
 from dplabtools.slides import patches as classes
 from dplabtools.slides.patches import read_locations
 
-__all__ = ["Foreign", "Placing", "check_placing", "place", "read_placed", "with_seed"]
+__all__ = [
+    "Foreign",
+    "Placing",
+    "check_placing",
+    "parse_classes",
+    "place",
+    "read_placed",
+    "with_seed",
+]
 
 _POOLS: Final[Mapping[tuple[Region, Sampler], Callable[..., Any]]] = {
     (Region.WHOLE_IMAGE, Sampler.GRID): classes.WholeImageGridPatchesPool,
@@ -197,6 +206,11 @@ def check_placing(
         region is Region.WHOLE_IMAGE or outlines,
         f"--region {region.value} needs --annotations",
     )
+    parse_classes(options.classes)
+    _require(
+        region is not Region.WHOLE_IMAGE or not (options.classes or options.all_objects),
+        "--classes and --all-objects go with --region polygon or inverted",
+    )
     _require(
         options.check_polygons is None or region is Region.POLYGON,
         "--check-polygons goes with --region polygon",
@@ -323,7 +337,7 @@ def _read_files(
     for each in ledger.left():
         try:
             if options.region is not Region.WHOLE_IMAGE:
-                outlines[each.wsi_file] = _polygons(each)
+                outlines[each.wsi_file] = _polygons(each, options)
             if options.sampler is Sampler.CUSTOM:
                 points[each.wsi_file] = _points(each)
         except DplabError as error:
@@ -331,15 +345,39 @@ def _read_files(
     return outlines, points
 
 
-def _polygons(each: SlideInput) -> Any:  # noqa: ANN401 - as the pools take them
+def _polygons(each: SlideInput, options: PlacingOptions) -> tuple[AnnotationPolygon, ...]:
     name = Path(each.wsi_file).name
     if each.annotation is None:
         msg = "there is no annotation file for it"
         raise MissingAnnotationError(msg, slide=name)
     try:
-        return read_annotations(each.annotation)
+        return read_annotations(
+            each.annotation,
+            classes=parse_classes(options.classes),
+            all_objects=options.all_objects,
+        )
     except DplabError as error:
         raise type(error)(str(error), slide=name) from error
+
+
+def parse_classes(text: str | None) -> dict[str, str] | None:
+    """Return the label of each class, from words like ``Tumor=1,Stroma=2``.
+
+    Raises
+    ------
+    typer.BadParameter
+        If a class is named twice, or there is none.
+    """
+    if text is None:
+        return None
+    classes: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, label = (word.strip() for word in part.partition("="))
+        if name in classes or not (name or equals) or (equals and not label):
+            msg = f"--classes must be like Tumor=1,Stroma=2, not {text!r}"
+            raise typer.BadParameter(msg)
+        classes[name] = label if equals else name
+    return classes
 
 
 def _points(each: SlideInput) -> list[tuple[float, float]]:

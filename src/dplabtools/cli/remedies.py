@@ -45,6 +45,10 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
         errors.MissingAnnotationError,
         "add the file to the folder of --annotations, or leave the slide out",
     ),
+    (
+        errors.NoAnnotationsError,
+        "choose other --classes, take --all-objects, or leave the slide out",
+    ),
     (errors.InvalidPolygonError, "mend the outlines, or shrink less (--polygon-buffer)"),
     (
         errors.NotEnoughPatchesError,

@@ -10,7 +10,11 @@ import pytest
 
 from dplabtools.annotations.opening import read_annotations
 from dplabtools.annotations.polygon import AnnotationPolygon
-from dplabtools.errors import InvalidPolygonError, MissingAnnotationError
+from dplabtools.errors import (
+    InvalidPolygonError,
+    MissingAnnotationError,
+    NoAnnotationsError,
+)
 
 SQUARE = [(0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0)]
 ASAP = """<?xml version="1.0"?>
@@ -68,6 +72,31 @@ def test_each_kind_is_read_with_its_labels(text: str, label: str, tmp_path: Path
 def test_something_else_is_refused(text: str, wrong: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(InvalidPolygonError, match=wrong):
+        read_annotations(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ASAP.format(group="tumour"),
+        json.dumps(FEATURE),
+        json.dumps([AnnotationPolygon(SQUARE, "tumour", [SQUARE]).data_dict]),
+    ],
+)
+def test_classes_are_chosen_in_each_kind(text: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(text)
+    (polygon,) = read_annotations(tmp_path / "file", classes={"tumour": 1, "other": 2})
+    (before,) = read_annotations(tmp_path / "file")
+    assert polygon == AnnotationPolygon(before.points, "1", before.holes)
+    with pytest.raises(NoAnnotationsError, match=r"nothing remains.*1 of 'tumour'"):
+        read_annotations(tmp_path / "file", classes={"other": 2})
+
+
+def test_masks_take_outlines_without_a_class(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(json.dumps({**FEATURE, "properties": {}}))
+    (polygon,) = read_annotations(tmp_path / "file", unclassified=True)
+    assert polygon.label == ""
+    with pytest.raises(NoAnnotationsError, match="1 without a class"):
         read_annotations(tmp_path / "file")
 
 

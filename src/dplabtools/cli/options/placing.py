@@ -128,6 +128,22 @@ class PlacingOptions:
         list[str],
         typer.Option(metavar="LABEL", help="All but these labels; may be repeated."),
     ] = field(default_factory=list)
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS=LABEL,...",
+            help="Only annotations of these classes, under these labels: "
+            "Tumor=1,Stroma=2; a class alone keeps its name.",
+        ),
+    ] = None
+    all_objects: Annotated[
+        bool,
+        typer.Option(
+            "--all-objects/--classified-objects",
+            help="QuPath: objects without a class, of classes to ignore, and detections "
+            "and cells, too.",
+        ),
+    ] = False
     check_polygons: Annotated[
         bool | None,
         typer.Option(

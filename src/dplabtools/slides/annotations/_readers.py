@@ -7,13 +7,14 @@ from pathlib import Path
 
 from dplabtools._typing import StrPath
 from dplabtools.annotations.asap import read_asap
+from dplabtools.annotations.choosing import Choice, Classes
 from dplabtools.annotations.files import LabelOf
 from dplabtools.annotations.geojson import read_geojson
 from dplabtools.annotations.json import dump_polygons
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.annotations.qupath_project import read_qupath_project
 from dplabtools.annotations.sedeen import read_sedeen
-from dplabtools.errors import OutputError
+from dplabtools.errors import OutputError, ParameterError
 
 __all__ = ["AsapReader", "GeoJsonReader", "QuPathProjectReader", "SedeenReader"]
 
@@ -63,8 +64,8 @@ class AsapReader(_AnnotationFile):
         XML file. Files that declare entities are refused.
     get_label_fn : callable
         Called for each annotation with the keywords `Type`, `Name`, `PartOfGroup`, `Color`
-        (in lower case), `points` and `user_label` (the name); returns the label. A function
-        of any keywords gets `color`, too.
+        (in lower case), `points` and `user_label` (the name); returns the label, or None
+        to leave it out. A function of any keywords gets `color`, too.
 
     Raises
     ------
@@ -92,7 +93,7 @@ class SedeenReader(_AnnotationFile):
     get_label_fn : callable
         Called for each annotation with the keywords `type`, `name`, `description`, `color`
         (``#rrggbb``, in the case of the file), `points` and `user_label` (the name);
-        returns the label.
+        returns the label, or None to leave it out.
 
     Raises
     ------
@@ -111,7 +112,9 @@ class GeoJsonReader(_AnnotationFile):
     """Read annotations that QuPath exported as GeoJSON.
 
     Polygons keep their holes; each part of a MultiPolygon becomes a polygon; lines and
-    points are left out.
+    points are left out. So are, unless they are asked for, objects without a class, those
+    of classes to ignore (``Ignore*``), and detections, cells and tiles; a warning counts
+    them.
 
     Parameters
     ----------
@@ -119,26 +122,50 @@ class GeoJsonReader(_AnnotationFile):
         A FeatureCollection, a list of features, or one feature; may be gzipped.
     get_label_fn : callable, default None
         Called for each polygon with the keywords `name`, `classification`, `color`,
-        `object_type`, `measurements` and `points`; returns the label. By default that is
-        the name of the class, or nothing.
+        `object_type`, `measurements` and `points`, whatever the class; returns the label,
+        or None to leave it out. By default that is the name of the class.
+    classes : mapping of str to str or int, default None
+        The classes that are wanted, and the label of each: ``{"Tumor": 1, "Stroma": 2}``.
+        ``""`` stands for objects without a class.
+    all_objects : bool, default False
+        Take all that has an outline, whatever its class and kind.
 
     Raises
     ------
     MissingAnnotationError
         If there is no such file.
     InvalidPolygonError
-        If it is no GeoJSON, a polygon is none, or the label is no text.
+        If it is no GeoJSON, a polygon is none, the label is no text, or all objects were
+        left out.
+    ParameterError, ParameterTypeError
+        If `classes` is no such mapping, empty, or given beside `get_label_fn`.
+
+    Warns
+    -----
+    AnnotationsLeftOutWarning
+        If some objects were left out that were not spoken of.
     """
 
-    def __init__(self, *, data_file: StrPath, get_label_fn: LabelOf | None = None) -> None:
-        super().__init__(read_geojson(data_file, get_label_fn))
+    def __init__(
+        self,
+        *,
+        data_file: StrPath,
+        get_label_fn: LabelOf | None = None,
+        classes: Classes | None = None,
+        all_objects: bool = False,
+    ) -> None:
+        if get_label_fn is not None and classes is not None:
+            msg = "give either classes or get_label_fn, which can choose among classes too"
+            raise ParameterError(msg)
+        choice = Choice(classes, all_objects=all_objects)
+        super().__init__(read_geojson(data_file, get_label_fn, choice=choice))
 
 
 class QuPathProjectReader:
     """Read the annotations of a QuPath project.
 
     It takes QuPath and paquo (``pip install 'dplabtools[qupath]'``). Files exported from
-    QuPath need neither: see `GeoJsonReader`.
+    QuPath need neither: see `GeoJsonReader`, which leaves out the same objects.
 
     Parameters
     ----------
@@ -146,6 +173,10 @@ class QuPathProjectReader:
         Where QuPath is installed.
     qupath_project_dir : path
         Folder of the project.
+    classes : mapping of str to str or int, default None
+        The classes that are wanted, and the label of each; see `GeoJsonReader`.
+    all_objects : bool, default False
+        Take annotations of any class and none, and detections, too.
 
     Raises
     ------
@@ -153,10 +184,32 @@ class QuPathProjectReader:
         If paquo is not installed.
     MissingAnnotationError
         If one of the folders does not exist.
+    InvalidPolygonError
+        If all objects of the project were left out.
+    ParameterError, ParameterTypeError
+        If `classes` is empty, or no such mapping.
+
+    Warns
+    -----
+    AnnotationsLeftOutWarning
+        If some objects were left out that were not spoken of.
     """
 
-    def __init__(self, *, qupath_install_dir: StrPath, qupath_project_dir: StrPath) -> None:
-        self._images = tuple(read_qupath_project(qupath_install_dir, qupath_project_dir))
+    def __init__(
+        self,
+        *,
+        qupath_install_dir: StrPath,
+        qupath_project_dir: StrPath,
+        classes: Classes | None = None,
+        all_objects: bool = False,
+    ) -> None:
+        choice = Choice(classes, all_objects=all_objects)
+        images = read_qupath_project(
+            qupath_install_dir, qupath_project_dir, choice=choice, detections=all_objects
+        )
+        self._images = tuple(images)
+        count = sum(len(polygons) for _, polygons in self._images)
+        choice.conclude(qupath_project_dir, kept=count)
 
     @property
     def project_data(self) -> list[tuple[str, list[AnnotationPolygon]]]:
