@@ -13,7 +13,7 @@ slide_library : str
     How slides are read: ``"auto"`` (default: the first reader that understands the file:
     native, OpenSlide, tiffslide, Pillow), ``"native"`` (tiled TIFF: SVS, OME-TIFF and
     generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
-    (``"tiffopenslide"``: tiffslide, else OpenSlide) or ``"pillow"`` (one level, no mpp).
+    (``"tiffopenslide"``: tiffslide, else OpenSlide) or ``"pillow"`` (one level).
 background : (int, int, int)
     RGB of everything outside a slide and behind its transparent pixels; white by default.
 print_messages : bool or str

@@ -50,7 +50,9 @@ The tree of them, with the built-in error each one also is::
     ├── DuplicatePatchesWarning
     ├── UnfinishedRunWarning
     ├── EarlierRunWarning
-    └── UnlockedFolderWarning
+    ├── UnlockedFolderWarning
+    ├── ImplausibleMppWarning
+    └── EnlargedPatchesWarning
 
 An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
 pickle: they cross process borders.
@@ -75,8 +77,10 @@ __all__ = [
     "DuplicatePatchesError",
     "DuplicatePatchesWarning",
     "EarlierRunWarning",
+    "EnlargedPatchesWarning",
     "ExtractionError",
     "FolderInUseError",
+    "ImplausibleMppWarning",
     "InvalidLocationError",
     "InvalidPolygonError",
     "LevelOutOfRangeError",
@@ -325,7 +329,10 @@ class WorkerError(ExtractionError, RuntimeError):
 
 
 class DplabWarning(UserWarning):
-    """Base of every warning issued by `dplabtools`."""
+    """Base of every warning issued by `dplabtools`.
+
+    What concerns a slide begins with the slide's name.
+    """
 
 
 class OverlappingPolygonsWarning(DplabWarning):
@@ -354,6 +361,14 @@ class EarlierRunWarning(DplabWarning):
 
 class UnlockedFolderWarning(DplabWarning):
     """The output folder cannot be locked against other runs."""
+
+
+class ImplausibleMppWarning(DplabWarning):
+    """A resolution tag says what cannot be, and nothing else states the mpp."""
+
+
+class EnlargedPatchesWarning(DplabWarning):
+    """Patches are asked for at an mpp that is finer than any level of the slide."""
 
 
 @contextmanager

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["Settings"]
+__all__ = ["EXTERNAL_MPP", "OVERRIDING_MPP", "SLIDE_MPP", "Settings"]
+
+EXTERNAL_MPP: Final = "external_mpp"
+OVERRIDING_MPP: Final = "external_mpp override"
+SLIDE_MPP: Final = "slide_mpps"
+"""Who states an mpp that is not the file's: `external_mpp`, for slides that state none, and
+for all of them; `slide_mpps`, for single ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,11 @@ class Settings:
         RGB of everything outside a slide, and behind its transparent pixels.
     external_mpp : float or None
         Microns per pixel of level 0, for slides that state none.
+    external_mpp_overrides : bool
+        That value holds for slides that state one, too.
+    slide_mpps : mapping of str to float
+        Microns per pixel of level 0 of single slides, by absolute path; they win over
+        everything.
     mpp_round_decimal_places : int
         Decimals to which unequal horizontal and vertical mpp are rounded before they
         are compared.
@@ -44,6 +57,8 @@ class Settings:
     slide_library: str = "auto"
     background: tuple[int, int, int] = (255, 255, 255)
     external_mpp: float | None = None
+    external_mpp_overrides: bool = False
+    slide_mpps: Mapping[str, float] = field(default_factory=dict)
     mpp_round_decimal_places: int = 5
     range_min_mpp: float = 0.001
     range_max_magnification: int = 40

@@ -744,8 +744,9 @@ def test_columns_of_slides_come_back_with_their_patches(
     assert list(found.table["site"]) == ["Bern, CH"] * 5 + ['"x"\n'] * 4
     assert list(found.table["batch"]) == ["07"] * 5 + [""] * 4
     assert set(dict(found.table)) >= {"x", "label", "site", "batch"}
-    assert found[0].columns == {"site": "Bern, CH", "batch": "07"}
-    assert found[-1].columns == {"site": '"x"\n'}
+    source = {"mpp_source": "openslide.mpp-x"}
+    assert found[0].columns == {**source, "site": "Bern, CH", "batch": "07"}
+    assert found[-1].columns == {**source, "site": '"x"\n'}
     assert len(found[0].views) == len(levels or [0])
     with next(folder.glob("manifests/*.csv")).open(encoding="utf-8") as file:
         names = file.readline().strip().split(",")

@@ -4,6 +4,7 @@ import copy
 import logging
 import multiprocessing
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from dplabtools import config
 from dplabtools.errors import (
     ClosedSlideError,
     ConfigError,
+    EnlargedPatchesWarning,
     LevelOutOfRangeError,
     MissingMppError,
     MissingSlideError,
@@ -89,18 +91,52 @@ def test_modes_and_mpps_that_make_no_sense(
         GenericSlide(wsi_file=made_slide, **arguments)
 
 
-def test_unequal_mpps_are_an_error_until_fewer_decimals_count(
+def test_unequal_mpps_are_an_error_where_one_is_asked_for_until_fewer_decimals_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stated = {"openslide.mpp-x": "0.251", "openslide.mpp-y": "0.252"}
+    stated = {"openslide.mpp-x": "0.251", "openslide.mpp-y": "0.259"}
     file = make_slide(tmp_path / "a.svs", size=(256, 256))
     monkeypatch.setattr(openslide.OpenSlide, "properties", stated)
     config.slide_library = "openslide"
-    with pytest.raises(ResolutionError, match=r"^a\.svs: "):
-        GenericSlide(wsi_file=file)
-    GenericSlide.set_mpp_round_decimal_places(2)
     with GenericSlide(wsi_file=file) as slide:
-        assert slide.mpp_data == (0.25, 0.25)
+        assert slide.mpp_data == (0.251, 0.259)
+        assert slide.get_region((0, 0), 0, (8, 8)).size == (8, 8)
+    with pytest.raises(ResolutionError, match=r"^a\.svs: .*0\.251.*0\.259"):
+        GenericSlide(wsi_file=file, resampling_mode="tile")
+    GenericSlide.set_mpp_round_decimal_places(1)
+    with GenericSlide(wsi_file=file) as slide:
+        assert slide.mpp_data == (0.3, 0.3)
+
+
+def test_enlarging_is_warned_of_once_a_slide(made_slide: Path) -> None:
+    with GenericSlide(wsi_file=made_slide, resampling_mode="tile") as slide:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                slide.get_region((0, 0), 0.25, (8, 8))
+                slide.get_region((0, 0), 0.498, (8, 8))  # is level 0
+                slide.get_region((0, 0), 0.7, (8, 8))
+        (text,) = [str(each.message) for each in caught]
+        assert text.startswith(
+            "made.svs: 0.25 µm/px is finer than its finest level, of 0.5"
+        )
+        assert text.endswith("patches are that, enlarged 2 times")
+        assert caught[0].category is EnlargedPatchesWarning
+    with pytest.warns(EnlargedPatchesWarning, match="0.25 µm/px"):
+        GenericSlide(wsi_file=made_slide, resampling_mode="wsi", extra_mpps=[0.25])
+
+
+def test_values_for_single_slides_are_checked(made_slide: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the mpp of a\.svs must be a finite number"):
+        GenericSlide.set_slide_mpps({"a.svs": 0.0})
+    with pytest.raises(ConfigError, match="slide_mpps must be a mapping"):
+        GenericSlide.set_slide_mpps(0.5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="override must be True or False"):
+        GenericSlide.set_external_mpp(0.5, override=1)  # type: ignore[arg-type]
+    GenericSlide.set_slide_mpps({made_slide: 0.25})
+    with GenericSlide(wsi_file=made_slide) as slide:
+        assert slide.slide_mpps == {str(made_slide): 0.25}
+        assert pickle.loads(pickle.dumps(slide)).mpp_data == (0.25, 0.25)
 
 
 # -- what it says of the slide -----------------------------------------------------------

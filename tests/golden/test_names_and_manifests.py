@@ -177,16 +177,16 @@ Saved patches:
 Disk file count:        4
 """
 CSV = """\
-file,set,label,x,y,width,height,level_or_mpp,mpp,coverage
-main_{own}_note_a_x801_y703.png,,a,801,703,63,63,0,0.25,
-main_{own}_note_d_x-9_y8.png,,d,-9,8,63,63,0,0.25,
+file,set,label,x,y,width,height,level_or_mpp,mpp,coverage,mpp_source
+main_{own}_note_a_x801_y703.png,,a,801,703,63,63,0,0.25,,openslide.mpp-x
+main_{own}_note_d_x-9_y8.png,,d,-9,8,63,63,0,0.25,,openslide.mpp-x
 """
 SET_CSV = """\
-file,set,label,x,y,width,height,level_or_mpp,mpp,coverage
-main__set1/main_{own}_note_level0_a_x801_y703.png,1,a,801,703,63,63,0,0.25,
-main__set1/main_{own}_note_mpp0.7_a_x744_y646.png,1,a,744,646,63,63,0.7,0.7,
-main__set2/main_{own}_note_level0_d_x-9_y8.png,2,d,-9,8,63,63,0,0.25,
-main__set2/main_{own}_note_mpp0.7_d_x-66_y-49.png,2,d,-66,-49,63,63,0.7,0.7,
+file,set,label,x,y,width,height,level_or_mpp,mpp,coverage,mpp_source
+main__set1/main_{own}_note_level0_a_x801_y703.png,1,a,801,703,63,63,0,0.25,,openslide.mpp-x
+main__set1/main_{own}_note_mpp0.7_a_x744_y646.png,1,a,744,646,63,63,0.7,0.7,,openslide.mpp-x
+main__set2/main_{own}_note_level0_d_x-9_y8.png,2,d,-9,8,63,63,0,0.25,,openslide.mpp-x
+main__set2/main_{own}_note_mpp0.7_d_x-66_y-49.png,2,d,-66,-49,63,63,0.7,0.7,,openslide.mpp-x
 """
 COMMON: dict[str, Any] = {
     "image_type": "png",

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.records.run_record import RunRecord
-from dplabtools.slides.patches import read_locations
+from dplabtools.slides.patches import PatchesMock, read_locations, save_locations
 from dplabtools.testing.make_slide import make_slide
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
@@ -277,11 +278,107 @@ def test_a_saved_run_is_the_same_again(run: Run, slides: Path, tmp_path: Path) -
 
 
 def test_what_is_enlarged_is_told(run: Run, slides: Path, tmp_path: Path) -> None:
-    done = run(
-        "locate", slides / "a.svs", "--out", "l", "--mpp", "0.1", *QUICK, folder=tmp_path
-    )
-    assert done.returncode == 0
-    assert "dplabtools: warning: a.svs: level 0 has 0.5 um/px" in done.stderr
+    asked = ("locate", slides / "a.svs", "--out", "l", "--mpp", "0.1", *QUICK)
+    done = run(*asked, "--on-error", "raise", folder=tmp_path)
+    assert done.returncode == 1
+    assert "a.svs: its finest level has 0.5 um/px (from openslide.mpp-x)" in done.stderr
+    assert "patches of 0.1 um/px would be it, enlarged 5 times" in done.stderr
+    done = run(*asked, "--allow-enlarging", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    warning = "a.svs: 0.1 µm/px is finer than its finest level, of 0.5 µm/px: patches are"
+    assert done.stderr.count(f"dplabtools: warning: {warning}") == 1
+
+
+def test_coarse_slides_are_refused_and_slightly_enlarged_ones_told_of(
+    run: Run, tmp_path: Path
+) -> None:
+    make_slide(tmp_path / "fine.svs", size=(512, 512), mpp=0.3)
+    make_slide(tmp_path / "scan.svs", size=(512, 512), mpp=0.376)
+    make_slide(tmp_path / "overview.svs", size=(512, 512), mpp=28.97)
+    slides = [tmp_path / f"{name}.svs" for name in ("fine", "scan", "overview")]
+    asked = ("--mpp", "0.25", *QUICK, "--foreground-ratio", "0")
+    done = run("extract", *slides, "--out", "o", *asked, folder=tmp_path)
+    assert done.returncode == 1
+    fine, scan, overview = run_record(tmp_path / "o").slides
+    assert fine.status == "complete"
+    assert fine.written > 0
+    (warned,) = fine.warnings
+    assert warned.startswith("0.25 µm/px is finer than its finest level, of 0.3 µm/px: ")
+    assert warned.endswith("enlarged 1.2 times")
+    assert done.stderr.count("warning: fine.svs") == 1
+    for record, mpp in ((scan, "0.376"), (overview, "28.97")):
+        assert (record.status, record.written) == ("failed", 0)
+        assert f"{mpp} um/px" in record.errors[0].error
+        assert "0.25 um/px" in record.errors[0].error
+    sets = ("--levels-or-mpps", "0.6,0.1")
+    more = ("--allow-enlarging", *asked)
+    done = run("extract", slides[0], "--out", "p", *sets, *more, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(run_record(tmp_path / "p").slides[0].warnings) == 2
+    done = run("extract", slides[0], "--out", "q", *sets, *asked, folder=tmp_path)
+    assert done.returncode == 1
+    assert "enlarged 3 times" in run_record(tmp_path / "q").slides[0].errors[0].error
+
+
+def test_patches_of_other_tools_are_not_enlarged_unasked_either(
+    run: Run, tmp_path: Path
+) -> None:
+    slide = make_slide(tmp_path / "a.svs", size=(512, 512), mpp=0.5)
+    rows = [((0, 0), (64, 64), "t")]
+    patches = PatchesMock(patch_data=rows, wsi_file=slide, level_or_mpp=0.2)
+    save_locations(patches=patches, path=tmp_path / "a.csv", file_format="csv")
+    asked: tuple[str, ...] = ("--locations", "a.csv", "--locations-format", "csv")
+    asked += ("--mpp", "0.2", "--frame", "0", "--on-error", "raise")
+    done = run("extract", slide, "--out", "o", *asked, folder=tmp_path)
+    assert done.returncode == 1
+    assert "would be it, enlarged 2.5 times" in done.stderr
+    done = run("extract", slide, "--out", "o", *asked, "--allow-enlarging", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "o").glob("*.png"))) == 1
+
+
+def test_an_overriding_mpp_wins_and_is_on_record(run: Run, tmp_path: Path) -> None:
+    make_slide(tmp_path / "a.svs", size=(512, 512), mpp=5.0)
+    asked = ("--mpp", "0.5", "--override-mpp", "0.5", *QUICK, "--foreground-ratio", "0")
+    done = run("extract", "a.svs", "--out", "o", *asked, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (record,) = run_record(tmp_path / "o").slides
+    assert (record.mpp, record.mpp_source) == (0.5, "external_mpp override")
+    assert not record.warnings
+    assert {row["mpp_source"] for row in manifest(tmp_path / "o", "a")} == {
+        "external_mpp override"
+    }
+    done = run("info", "a.svs", "--slide-mpp", "0.5", "--json", folder=tmp_path)
+    (slide,) = json.loads(done.stdout)["slides"]
+    assert (slide["mpp"], slide["mpp_source"]) == (5.0, "openslide.mpp-x")
+    both = ("--slide-mpp", "1", "--override-mpp", "1")
+    done = run("info", "a.svs", *both, folder=tmp_path)
+    assert (done.returncode, "give one of" in done.stderr) == (2, True)
+
+
+def test_info_tells_of_implausible_and_of_unequal_values(run: Run, tmp_path: Path) -> None:
+    pixels = np.full((300, 300, 3), 200, np.uint8)
+    for name, resolution in (("print", (72, 72)), ("two", (50800, 25400))):
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif",
+            pixels,
+            tile=(128, 128),
+            photometric="rgb",
+            resolution=resolution,
+            resolutionunit="INCH",
+        )
+    done = run("info", "print.tif", "two.tif", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.split())
+    assert "states no microns per pixel (--slide-mpp supplies them); has a" in words
+    assert "tiff.XResolution of 72 per inch, 352.778 µm/px, which cannot be" in words
+    assert "0.5 x 1 um/px, too far apart for one value (from tiff.XResolution" in words
+
+
+def run_record(out: Path) -> RunRecord:
+    record = RunRecord.load(out)
+    assert record is not None
+    return record
 
 
 def test_the_shell_completes(run: Run, tmp_path: Path) -> None:

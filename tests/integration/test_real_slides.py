@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from PIL import Image
 
 from dplabtools._typing import Pixels
@@ -150,6 +151,39 @@ def test_resampling_of_a_slide_that_states_its_mpp(slides_dir: Path, mode: str) 
         ):
             region = slide.get_region(location=origin, level_or_mpp=1.0, size=size)
             np.testing.assert_array_equal(pixels, region)
+
+
+@pytest.mark.parametrize(
+    ("name", "mpp", "source"),
+    [
+        (APERIO, 0.499, "openslide.mpp-x"),
+        (JPEG_2000, None, ""),
+        ("hamamatsu-dapi.ndpi", 0.2281750559028887, "openslide.mpp-x"),
+        ("dicom/camelyon-jpeg.dcm", 28.969, "openslide.mpp-x"),
+        ("dicom/camelyon-jpeg2000.dcm", 28.9685, "openslide.mpp-x"),
+        ("OS-1-detail.ome.tif", 0.2271, "ome.PhysicalSizeX"),
+    ],
+)
+def test_each_slide_has_its_mpp_from_where_it_states_it(
+    slides_dir: Path, name: str, mpp: float | None, source: str
+) -> None:
+    with GenericSlide(wsi_file=slides_dir / name) as slide:
+        assert slide.mpp_data[0] == (None if mpp is None else pytest.approx(mpp, rel=1e-4))
+        assert slide.mpp_source == source
+
+
+def test_a_hamamatsu_slide_of_two_mpps_can_be_resampled(
+    slides_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "two.ndpi"
+    file.write_bytes((slides_dir / "hamamatsu-dapi.ndpi").read_bytes())
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        tags = tiff.pages.first.tags
+        tags["XResolution"].overwrite((21910, 1))  # 0.45641
+        tags["YResolution"].overwrite((21975, 1))  # 0.45506
+    with GenericSlide(wsi_file=file, resampling_mode="tile") as slide:
+        assert slide.mpp_data[0] == pytest.approx((0.45641 + 0.45506) / 2, abs=1e-5)
+        assert slide.get_region((0, 0), 1.0, (64, 64)).size == (64, 64)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from dplabtools.cli.config_file import CONFIG_FILE, save_config
 from dplabtools.cli.console import step
+from dplabtools.cli.enlarging import refuse_enlarged_patches, refuse_enlarging
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.masking import make_masks
@@ -146,15 +147,16 @@ def carry_out(request: Request) -> RunRecord:
     written = None
     interrupted = False
     try:
-        place_all(
-            request,
-            ledger,
-            masks=request.out / "masks",
-            keep_masks=request.files.resume,
-        )
-        written = write_files(
-            request, list(ledger.patches.values()), ledger, out=request.out
-        )
+        with ledger.keeping_warnings():
+            place_all(
+                request,
+                ledger,
+                masks=request.out / "masks",
+                keep_masks=request.files.resume,
+            )
+            written = write_files(
+                request, list(ledger.patches.values()), ledger, out=request.out
+            )
     except KeyboardInterrupt:
         interrupted = True
     record = run_record(
@@ -175,8 +177,11 @@ def place_all(
         workers=request.work.processes,
         keep=keep_masks,
     )
+    allowed = request.placing.allow_enlarging
+    refuse_enlarging(ledger, request.views, allowed=allowed)
     if request.foreign is not None:
         read_placed(ledger, request.foreign)
+        refuse_enlarged_patches(ledger, allowed=allowed)
     else:
         level_or_mpp = 0 if request.level_or_mpp is None else request.level_or_mpp
         placing = Placing(

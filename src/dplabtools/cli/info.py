@@ -87,9 +87,14 @@ def _print(slide: str, facts: SlideFacts | DplabError) -> None:
 
 
 def _mpp(facts: SlideFacts) -> str:
+    but = f"; has a {facts.ignored_mpp}, which cannot be" if facts.ignored_mpp else ""
+    if facts.unequal_mpps is not None:
+        x, y = facts.unequal_mpps
+        where = f"(from {facts.mpp_source}; --override-mpp gives one)"
+        return f"{x:g} x {y:g} um/px, too far apart for one value {where}"
     if facts.mpp is None:
-        return "states no microns per pixel (--slide-mpp supplies them)"
-    return f"{facts.mpp:g} um/px (from {facts.mpp_source})"
+        return f"states no microns per pixel (--slide-mpp supplies them){but}"
+    return f"{facts.mpp:g} um/px (from {facts.mpp_source}){but}"
 
 
 def _levels(facts: SlideFacts) -> Table:

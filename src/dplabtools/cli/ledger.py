@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.cli.slide_facts import SlideFacts
+from dplabtools.errors import DplabWarning
 from dplabtools.records.failure import Failure
 from dplabtools.slides.patches import PatchesMock
 
@@ -31,6 +36,8 @@ class Ledger:
         Patches placed.
     labels : dict of str to dict of str to int
         Number of patches to be had of each slide, by label.
+    warnings : list of str
+        What was warned of, each once; of a slide, its name comes first.
     """
 
     inputs: tuple[SlideInput, ...]
@@ -39,6 +46,7 @@ class Ledger:
     masks: dict[str, str] = field(default_factory=dict)
     patches: dict[str, PatchesMock] = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -61,6 +69,35 @@ class Ledger:
         """Return the slides that have not failed."""
         failed = {each.wsi_file for each in self._failures if each.row is None}
         return [each for each in self.inputs if each.wsi_file not in failed]
+
+    @contextmanager
+    def keeping_warnings(self) -> Generator[None]:
+        """Enter the warnings of this package; each is shown once."""
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+            warnings.simplefilter("always", DplabWarning)
+
+            def keep(message: Warning | str, *details: Any, **more: Any) -> None:  # noqa: ANN401 - as it is called
+                if not isinstance(message, DplabWarning):
+                    show(message, *details, **more)
+                elif str(message) not in self.warnings:
+                    self.warnings.append(str(message))
+                    show(message, *details, **more)
+
+            warnings.showwarning = keep
+            yield
+
+    def warnings_of(self, slide: str) -> tuple[str, ...]:
+        """Return what was warned of a slide, without its name."""
+        prefix = f"{Path(slide).name}: "
+        return tuple(
+            text.removeprefix(prefix) for text in self.warnings if text.startswith(prefix)
+        )
+
+    def warnings_of_none(self) -> tuple[str, ...]:
+        """Return what was warned of that concerns no single slide."""
+        prefixes = tuple(f"{Path(each.wsi_file).name}: " for each in self.inputs)
+        return tuple(text for text in self.warnings if not text.startswith(prefixes))
 
     def of_slide(self, slide: str) -> list[Failure]:
         """Return what failed of a slide."""

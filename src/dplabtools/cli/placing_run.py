@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import secrets
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from dplabtools import config
 from dplabtools.annotations.opening import read_annotations
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.cli.console import step
+from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.inputs import SlideInput, file_for
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.options.placing import PlacingOptions, Region, Sampler
@@ -24,7 +24,6 @@ from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.resolution import chosen_resolution, is_given, parse_resolution
 from dplabtools.errors import (
     DplabError,
-    DplabWarning,
     InvalidLocationError,
     MissingAnnotationError,
 )
@@ -60,7 +59,6 @@ _POOLS: Final[Mapping[tuple[Region, Sampler], Callable[..., Any]]] = {
     (Region.POLYGON, Sampler.POISSON_DISK): classes.PolygonRegionPoissonDiskPatchesPool,
     (Region.POLYGON, Sampler.CUSTOM): classes.PolygonRegionCustomPatchesPool,
 }
-_MUCH_COARSER: Final = 1.5  # than the patches: they show little that is sharp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +253,9 @@ def place(ledger: Ledger, placing: Placing) -> None:
     config.set_slide_setting(
         polygons_overlap_threshold=placing.options.polygons_overlap_threshold
     )
-    _warn_of_enlarging(ledger, placing.level_or_mpp)
+    refuse_enlarging(
+        ledger, [placing.level_or_mpp], allowed=placing.options.allow_enlarging
+    )
     outlines, points = _read_files(ledger, placing.options)
     slides = ledger.left()
     names = [each.wsi_file for each in slides]
@@ -313,19 +313,6 @@ def read_placed(ledger: Ledger, foreign: Foreign) -> None:
             except DplabError as error:
                 ledger.fail(each.wsi_file, error)
             tell(done, count)
-
-
-def _warn_of_enlarging(ledger: Ledger, level_or_mpp: float) -> None:
-    """Tell of slides that are much coarser than the patches wanted of them."""
-    for slide, facts in ledger.facts.items():
-        if facts.mpp is None or type(level_or_mpp) is int:
-            continue
-        if facts.mpp > _MUCH_COARSER * level_or_mpp:
-            msg = (
-                f"{Path(slide).name}: level 0 has {facts.mpp:g} um/px; patches of "
-                f"{level_or_mpp:g} um/px are it, enlarged"
-            )
-            warnings.warn(msg, DplabWarning, stacklevel=2)
 
 
 def _read_files(

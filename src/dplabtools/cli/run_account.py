@@ -112,6 +112,7 @@ def run_record(
             )
             for each in ledger.inputs
         ),
+        warnings=ledger.warnings_of_none(),
     )
 
 
@@ -147,6 +148,7 @@ def _slide_record(
         size=None if facts is None else facts.size,
         mpp=None if facts is None else facts.mpp,
         mpp_source="" if facts is None else facts.mpp_source,
+        warnings=ledger.warnings_of(slide),
         reader="" if facts is None else facts.reader,
         seconds=None if seconds is None else round(seconds, 3),
     )

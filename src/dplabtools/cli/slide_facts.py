@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from dplabtools import config
 from dplabtools._typing import Size
@@ -33,7 +32,11 @@ class SlideFacts:
     mpp : float or None
         Microns per pixel of level 0.
     mpp_source : str
-        Where that was found; empty if nowhere.
+        Who states that: a property of the file, or a setting; empty if nobody.
+    unequal_mpps : (float, float) or None
+        Horizontal and vertical, where they are too far apart to stand for one.
+    ignored_mpp : str
+        What the file states that cannot be, in words; may be empty.
     power : float or None
         Objective power.
     """
@@ -45,6 +48,8 @@ class SlideFacts:
     levels: tuple[StoredLevel, ...]
     mpp: float | None
     mpp_source: str
+    unequal_mpps: tuple[float, float] | None
+    ignored_mpp: str
     power: float | None
 
     @property
@@ -59,19 +64,21 @@ def slide_facts(wsi_file: str) -> SlideFacts:
     Raises
     ------
     SlideError
-        If it cannot be opened, or states two different mpps.
+        If it cannot be opened.
     """
     settings = config.snapshot()
     reader, refusals = open_explained(wsi_file, settings=settings)
     with reader:
-        mpps = resolved_mpp(reader.scan, settings=settings, slide=Path(wsi_file).name)
+        mpp = resolved_mpp(reader.scan, settings=settings, slide=wsi_file)
         return SlideFacts(
             wsi_file=wsi_file,
             reader=reader.library,
             refusals=refusals,
             vendor=reader.properties.get("openslide.vendor", ""),
             levels=stored_levels(wsi_file, reader),
-            mpp=None if mpps is None else mpps[0],
-            mpp_source=reader.scan.source or ("" if mpps is None else "external_mpp"),
+            mpp=mpp.value,
+            mpp_source=mpp.source,
+            unequal_mpps=mpp.unequal,
+            ignored_mpp=mpp.ignored,
             power=reader.scan.power,
         )

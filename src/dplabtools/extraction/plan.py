@@ -13,6 +13,7 @@ from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.multires import concentric_origins
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Mpp, Resolution
+from dplabtools.readers.scale_warnings import warn_of_scale
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
@@ -85,12 +86,18 @@ def plan_slide(
     ------
     SlideError
         If the slide cannot be read at one of the resolutions.
+
+    Warns
+    -----
+    ImplausibleMppWarning, EnlargedPatchesWarning
+        If its scale is not what it seems.
     """
     if reading.mode is not None:
         pyramid.required_mpp()
     views = reading.views_of(table)
     for view in views:
         pyramid.source(view, mode=reading.mode, settings=reading.settings)
+    warn_of_scale(pyramid, views, reading.settings)
     columns = [
         concentric_origins(
             table.origins, table.sizes, base=table.resolution, target=view, pyramid=pyramid
@@ -104,6 +111,7 @@ def plan_slide(
         views=views,
         origins=np.stack(columns, axis=1),
         icc_profile=icc_profile,
+        found_columns=(("mpp_source", pyramid.mpp_source),),
     )
 
 

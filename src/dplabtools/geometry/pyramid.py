@@ -63,6 +63,12 @@ class Pyramid:
         Microns per pixel of level 0.
     power : float or None
         Objective power.
+    mpp_source : str
+        Who states the mpp: a property of the file, or a setting; empty if nobody.
+    unequal_mpps : (float, float) or None
+        Horizontal and vertical mpp, where they are too far apart to stand for one.
+    ignored_mpp : str
+        What the file states that cannot be, in words; may be empty.
     """
 
     slide: str
@@ -70,6 +76,9 @@ class Pyramid:
     downsamples: tuple[float, ...]
     mpp: float | None = None
     power: float | None = None
+    mpp_source: str = ""
+    unequal_mpps: tuple[float, float] | None = None
+    ignored_mpp: str = ""
 
     @property
     def size(self) -> Size:
@@ -83,14 +92,26 @@ class Pyramid:
         ------
         MissingMppError
             If the slide states none.
+        ResolutionError
+            If it states two that are too far apart to stand for one.
         """
-        if self.mpp is None:
+        if self.mpp is not None:
+            return self.mpp
+        if self.unequal_mpps is not None:
+            x, y = self.unequal_mpps
             msg = (
-                "the file states no microns per pixel; ask for a level (an int), or "
-                "supply the value with GenericSlide.set_external_mpp"
+                f"the file states {x:g} microns per pixel horizontally and {y:g} "
+                f"vertically ({self.mpp_source}), more than 2 % apart; ask for a level (an "
+                f"int), or supply one value with GenericSlide.set_external_mpp(..., "
+                f"override=True)"
             )
-            raise MissingMppError(msg, slide=self.slide)
-        return self.mpp
+            raise ResolutionError(msg, slide=self.slide)
+        but = f" (it has a {self.ignored_mpp}, which cannot be)" if self.ignored_mpp else ""
+        msg = (
+            f"the file states no microns per pixel{but}; ask for a level (an int), or "
+            f"supply the value with GenericSlide.set_external_mpp"
+        )
+        raise MissingMppError(msg, slide=self.slide)
 
     def level_mpps(self) -> tuple[float, ...]:
         """Return the microns per pixel of each level."""
@@ -188,6 +209,14 @@ class Pyramid:
             if round(abs(value - mpp), _ROUNDING) < settings.mpp_level_margin:
                 return level
         return None
+
+    def enlargement(self, resolution: Resolution, settings: Settings) -> float:
+        """Return how many times the finest level has to be enlarged; 1.0: not at all."""
+        mpp = resolution.number
+        if isinstance(resolution, Level) or self.mpp is None or mpp >= self.mpp:
+            return 1.0
+        same = self.matching_level(mpp, settings)
+        return self.mpp / mpp if same is None else 1.0
 
     def check_mpp(self, mpp: float, settings: Settings) -> None:
         """Raise if an mpp is out of the range that makes sense for this slide.

@@ -50,12 +50,16 @@ class ScanInfo:
         Objective power.
     source : str
         Where in the file the mpp was found; empty if nowhere.
+    ignored : str
+        A resolution tag that says what cannot be, with its value; empty if there is none,
+        or the mpp is stated elsewhere.
     """
 
     mpp_x: float | None = None
     mpp_y: float | None = None
     power: float | None = None
     source: str = ""
+    ignored: str = ""
 
 
 @runtime_checkable

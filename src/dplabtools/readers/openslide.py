@@ -94,7 +94,9 @@ class OpenSlideReader:
                 f'try another config.slide_library, such as "auto"'
             )
             raise UnsupportedSlideError(msg, slide=self._name) from error
-        self.scan: ScanInfo = scan_info(self.properties, library="openslide")
+        self.scan: ScanInfo = scan_info(
+            self.properties, library="openslide", size=self.sizes[0]
+        )
         self._handle: openslide.OpenSlide | None = handle
 
     @property

@@ -1,26 +1,30 @@
-"""Pictures read by Pillow: one level, no microns per pixel."""
+"""Pictures read by Pillow: one level; microns per pixel where a TIFF states them."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
-from dplabtools.readers.metadata import icc_profile
+from dplabtools.readers.metadata import icc_profile, scan_info
 from dplabtools.readers.pixels import opaque, read_clipped
 
 __all__ = ["PillowReader"]
 
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 """What becomes RGB without loss; sixteen bits a sample do not."""
+_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 270, 282, 283, 296
+_UNITS = {2: "inch", 3: "centimeter"}
 
 
 class PillowReader:
@@ -65,8 +69,13 @@ class PillowReader:
         self.sizes: tuple[Size, ...] = (image.size,)
         self.downsamples: tuple[float, ...] = (1.0,)
         self.icc_profile: bytes | None = icc_profile(image.info.get("icc_profile"))
-        self.scan: ScanInfo = ScanInfo()
-        self.properties: Mapping[str, str] = {"pillow.format": str(image.format)}
+        self.properties: Mapping[str, str] = {
+            "pillow.format": str(image.format),
+            **(_tags(image) if isinstance(image, TiffImageFile) else {}),
+        }
+        self.scan: ScanInfo = scan_info(
+            self.properties, library="pillow", size=self.sizes[0]
+        )
         self._image: Image.Image | None = image
         self._pixels: Pixels | None = None
 
@@ -137,3 +146,18 @@ class PillowReader:
     def _unsupported(self, reason: str) -> UnsupportedSlideError:
         msg = f'{reason}; try another config.slide_library, such as "auto"'
         return UnsupportedSlideError(msg, slide=self._name)
+
+
+def _tags(image: TiffImageFile) -> dict[str, str]:
+    """Return what the tags of a TIFF say, by the names that OpenSlide gives them."""
+    tags = image.tag_v2
+    found = {"tiff.ResolutionUnit": _UNITS.get(tags.get(_UNIT, 2), "none")}
+    for name, tag in (("X", _X_RESOLUTION), ("Y", _Y_RESOLUTION)):
+        if tag in tags:
+            found[f"tiff.{name}Resolution"] = f"{float(tags[tag]):.17g}"
+    if _DESCRIPTION in tags:
+        text = str(tags[_DESCRIPTION])  # Pillow takes what is UTF-8 for Latin-1
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode()
+        found["tiff.ImageDescription"] = text
+    return found

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
-from dplabtools.errors import MissingMppError, ParameterError, ResolutionError
+from dplabtools.errors import ParameterError, ResolutionError
 from dplabtools.geometry.boxes import check_region
 from dplabtools.geometry.pyramid import Pyramid, Source, check_resampling
 from dplabtools.geometry.resolution import Mpp, Resolution
@@ -73,8 +73,6 @@ class Slide:
         As given.
     extra_mpps : tuple of float
         As given.
-    mpp_data : (float, float) or None
-        Horizontal and vertical microns per pixel of level 0, equal; None if unknown.
     pyramid : Pyramid
         The levels.
 
@@ -87,7 +85,8 @@ class Slide:
     MissingMppError
         If resampling is asked for and the slide states no mpp.
     ResolutionError
-        If the file states two different mpps, or an extra mpp is out of range.
+        If resampling is asked for and the file states two mpps, more than 2 % apart, or an
+        extra mpp is out of range.
     UnknownFilterError
         If resampling is asked for with a filter that does not exist.
     """
@@ -118,25 +117,23 @@ class Slide:
     def _examine(self) -> None:
         """Find out what the slide can give, and check what is asked of it."""
         reader = self.reader
-        self.mpp_data = resolved_mpp(reader.scan, settings=self.settings, slide=self.name)
+        mpp = resolved_mpp(reader.scan, settings=self.settings, slide=self.path)
         self.pyramid = Pyramid(
             slide=self.name,
             sizes=reader.sizes,
             downsamples=reader.downsamples,
-            mpp=None if self.mpp_data is None else self.mpp_data[0],
+            mpp=mpp.value,
             power=reader.scan.power,
+            mpp_source=mpp.source,
+            unequal_mpps=mpp.unequal,
+            ignored_mpp=mpp.ignored,
         )
         if self.resampling_mode is None:
             return
-        if self.mpp_data is None:
-            msg = (
-                f"resampling_mode={self.resampling_mode!r} takes microns per pixel, and "
-                f"the file states none; supply them with GenericSlide.set_external_mpp"
-            )
-            raise MissingMppError(msg, slide=self.name)
+        self.pyramid.required_mpp()
         check_filter(self.settings.resampling_filter, mode=self.resampling_mode)
-        for mpp in self.extra_mpps:
-            self.pyramid.check_mpp(mpp, self.settings)
+        for extra in self.extra_mpps:
+            self.pyramid.check_mpp(extra, self.settings)
 
     @property
     def index(self) -> SlideIndex | None:

@@ -146,7 +146,9 @@ class TiffSlideReader:
         }
         profile = series.pages[0].tags.valueof(ICC_TAG)
         self.icc_profile: bytes | None = icc_profile(profile)
-        self.scan: ScanInfo = scan_info(self.properties, library="tiffslide")
+        self.scan: ScanInfo = scan_info(
+            self.properties, library="tiffslide", size=self.sizes[0]
+        )
 
     def _opened(self) -> TiffSlide:
         if self._handle is None:

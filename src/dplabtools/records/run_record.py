@@ -65,7 +65,10 @@ class SlideRecord:
     mpp : float or None
         Microns per pixel of level 0.
     mpp_source : str
-        Where that was found: a property of the file, or ``"external_mpp"``.
+        Who states that: a property of the file, or a setting (``"external_mpp"``,
+        ``"external_mpp override"``, ``"slide_mpps"``).
+    warnings : tuple of str
+        What the run has warned of, without the name of the slide.
     reader : str
         Name of the library that read it.
     seconds : float or None
@@ -83,6 +86,7 @@ class SlideRecord:
     size: Size | None = None
     mpp: float | None = None
     mpp_source: str = ""
+    warnings: tuple[str, ...] = ()
     reader: str = ""
     seconds: float | None = None
 
@@ -114,6 +118,8 @@ class RunRecord:
         Python and the libraries that took part, by name.
     slides : tuple of SlideRecord
         As given.
+    warnings : tuple of str
+        What the run has warned of that concerns no single slide.
     """
 
     version: str
@@ -124,6 +130,7 @@ class RunRecord:
     parameters: Mapping[str, Any]
     versions: Mapping[str, str]
     slides: tuple[SlideRecord, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -147,7 +154,13 @@ class RunRecord:
             given = _known(cls, json.loads(text))
             slides = (_known(SlideRecord, each) for each in given.pop("slides"))
             command = tuple(given.pop("command"))
-            return cls(**given, command=command, slides=tuple(map(_slide, slides)))
+            warned = tuple(given.pop("warnings", ()))
+            return cls(
+                **given,
+                command=command,
+                slides=tuple(map(_slide, slides)),
+                warnings=warned,
+            )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             msg = f"this is no record of a run ({error})"
             raise ParameterError(msg) from error
@@ -192,6 +205,10 @@ def _slide(given: dict[str, Any]) -> SlideRecord:
         ErrorRecord(**_known(ErrorRecord, each)) for each in given.pop("errors", ())
     )
     size = given.pop("size", None)
+    warned = tuple(given.pop("warnings", ()))
     return SlideRecord(
-        **given, errors=errors, size=None if size is None else (size[0], size[1])
+        **given,
+        errors=errors,
+        warnings=warned,
+        size=None if size is None else (size[0], size[1]),
     )

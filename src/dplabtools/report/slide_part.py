@@ -173,13 +173,15 @@ class SlideWork:
         record = slide.record
         opened = _Opened(size=record.size, scales=patch_scales(patches, record.mpp, None))
         settings = self.settings
-        if record.mpp is not None and settings.external_mpp is None:
-            settings = replace(settings, external_mpp=record.mpp)  # if it states none
+        if record.mpp is not None:  # whatever the file states: so it was read
+            settings = replace(
+                settings, external_mpp=record.mpp, external_mpp_overrides=True
+            )
         try:
             with Slide(slide.file, settings=settings) as file:
                 opened.size = file.pyramid.size
                 opened.mpp = file.pyramid.mpp
-                opened.mpp_source = file.reader.scan.source
+                opened.mpp_source = file.pyramid.mpp_source
                 opened.library = file.reader.library
                 opened.scales = patch_scales(patches, opened.mpp, file)
                 opened.overview = file.overview(self.budget.edge, most_read=_MOST_READ)

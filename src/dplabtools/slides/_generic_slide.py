@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import operator
 import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +17,9 @@ from PIL import Image
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, ParameterError
 from dplabtools.geometry.pyramid import Pyramid, Source
-from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
+from dplabtools.geometry.resolution import Mpp, Number, Resolution, parse_level_or_mpp
 from dplabtools.notebook import never_raises
+from dplabtools.readers.scale_warnings import scale_warnings
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._arguments import (
     check_mpp_pair,
@@ -59,7 +61,8 @@ class GenericSlide(SlideSettings):
     MissingMppError
         If a mode is given and the slide has no mpp.
     ResolutionError
-        If the file states two different mpps, or an extra mpp is out of range.
+        If a mode is given and the file states two mpps, more than 2 % apart, or an extra
+        mpp is out of range.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class GenericSlide(SlideSettings):
         self._extra_mpps = tuple(extra_mpps)
         self._lock = threading.Lock()
         self._closed = False
+        self._warned: set[str] = set()
         self._slide: Slide | None = self._open(wsi_file)
         self._file = self._slide.path
 
@@ -160,16 +164,38 @@ class GenericSlide(SlideSettings):
 
     @property
     def level_mpp_values(self) -> tuple[float | None, ...]:
-        """Microns per pixel of each level; None for each if the slide has no mpp."""
+        """Microns per pixel of each level; None for each if the slide has no mpp.
+
+        Raises
+        ------
+        ResolutionError
+            If the file states two mpps, more than 2 % apart.
+        """
         pyramid = self._pyramid
-        if pyramid.mpp is None:
+        if pyramid.mpp is None and pyramid.unequal_mpps is None:
             return (None,) * len(pyramid.sizes)
         return pyramid.level_mpps()
 
     @property
     def mpp_data(self) -> tuple[float, float] | tuple[None, None]:
-        """Horizontal and vertical microns per pixel of level 0."""
-        return self._opened().mpp_data or (None, None)
+        """Horizontal and vertical microns per pixel of level 0.
+
+        They are equal, unless the file states two values, more than 2 % apart.
+        """
+        pyramid = self._pyramid
+        if pyramid.mpp is None:
+            return pyramid.unequal_mpps or (None, None)
+        return pyramid.mpp, pyramid.mpp
+
+    @property
+    def mpp_source(self) -> str:
+        """Who states the mpp: a property of the file, or a setting; empty if nobody.
+
+        ``"slide_mpps"`` and ``"external_mpp override"`` win over ``"ome.PhysicalSizeX"``,
+        the vendor (``"openslide.mpp-x"``) and ``"tiff.XResolution"``, in this order;
+        ``"external_mpp"`` stands in where the file states nothing plausible.
+        """
+        return self._pyramid.mpp_source
 
     @property
     def magnification(self) -> int | None:
@@ -313,6 +339,8 @@ class GenericSlide(SlideSettings):
         slide = self._current()
         origin = checked_pair(location, name="location", slide=slide.name)
         resolution = parse_level_or_mpp(level_or_mpp)
+        if resolution.number < (slide.pyramid.mpp or 0) and isinstance(resolution, Mpp):
+            self._warn_once(slide, [resolution])
         return Image.fromarray(
             slide.read(origin, resolution, checked_size(size, slide=slide.name))
         )
@@ -391,15 +419,25 @@ class GenericSlide(SlideSettings):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+        self._warned = set()
         self._slide = None
 
     def _open(self, file: StrPath) -> Slide:
-        return Slide(
+        slide = Slide(
             file,
             settings=self._settings(),
             resampling_mode=self._resampling_mode,
             extra_mpps=self._extra_mpps,
         )
+        self._warn_once(slide, map(Mpp, slide.extra_mpps))
+        return slide
+
+    def _warn_once(self, slide: Slide, resolutions: Iterable[Resolution]) -> None:
+        """Tell what there is to tell of the scale, unless it has been told."""
+        for warning in scale_warnings(slide.pyramid, resolutions, slide.settings):
+            if str(warning) not in self._warned:
+                self._warned.add(str(warning))
+                warnings.warn(warning, stacklevel=3)
 
     def _opened(self) -> Slide:
         """Return the slide, opened if it has not been in this process."""

@@ -19,12 +19,12 @@ def slide_html(file: str, slide: Slide | None) -> str:
     name = Path(file).name
     if slide is None:
         return facts_card(name, {"file": file, "state": "closed"})
-    pyramid, scan = slide.pyramid, slide.reader.scan
+    pyramid = slide.pyramid
     facts = {
         "file": file,
         "levels": ", ".join(f"{width:,} x {height:,}" for width, height in pyramid.sizes),
         "µm/px": "unknown" if pyramid.mpp is None else pyramid.mpp,
-        "stated by": scan.source,
+        "stated by": pyramid.mpp_source,
         "objective power": "" if pyramid.power is None else f"{pyramid.power:g}",
         "read by": slide.reader.library,
     }

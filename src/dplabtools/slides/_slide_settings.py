@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from dplabtools import config
+from dplabtools._typing import StrPath
+from dplabtools.errors import ConfigError
 from dplabtools.settings import Settings
 from dplabtools.slides._arguments import (
     checked_flag,
@@ -30,12 +36,42 @@ class SlideSettings:
         return self._carried or config.snapshot()
 
     @staticmethod
-    def set_external_mpp(external_mpp: float | None) -> None:
-        """Set the mpp of level 0 of slides that state none; None to unset it."""
+    def set_external_mpp(external_mpp: float | None, override: bool = False) -> None:
+        """Set the mpp of level 0 of slides that state none; None to unset it.
+
+        Parameters
+        ----------
+        external_mpp : float or None
+            Microns per pixel.
+        override : bool, default False
+            Let it hold for slides that state another value, too.
+        """
         value = external_mpp
         if value is not None:
             value = checked_number(value, name="external_mpp")
-        config.set_slide_setting(external_mpp=value)
+        config.set_slide_setting(
+            external_mpp=value,
+            external_mpp_overrides=checked_flag(override, name="override")
+            and value is not None,
+        )
+
+    @staticmethod
+    def set_slide_mpps(slide_mpps: Mapping[StrPath, float]) -> None:
+        """Set the mpp of level 0 of single slides, whatever they state.
+
+        Parameters
+        ----------
+        slide_mpps : mapping of path to float
+            Microns per pixel, by slide file; replaces what was set before.
+        """
+        if not isinstance(slide_mpps, Mapping):
+            msg = f"slide_mpps must be a mapping of path to mpp, not {slide_mpps!r}"
+            raise ConfigError(msg)
+        values = {
+            os.path.abspath(os.fspath(path)): checked_number(mpp, name=f"the mpp of {path}")  # noqa: PTH100
+            for path, mpp in slide_mpps.items()
+        }
+        config.set_slide_setting(slide_mpps=values)
 
     @staticmethod
     def set_mpp_round_decimal_places(mpp_round_decimal_places: int) -> None:
@@ -84,8 +120,13 @@ class SlideSettings:
 
     @property
     def external_mpp(self) -> float | None:
-        """Microns per pixel of level 0 of slides that state none."""
+        """Microns per pixel of level 0 of slides that state none, or of all of them."""
         return self._settings().external_mpp
+
+    @property
+    def slide_mpps(self) -> Mapping[str, float]:
+        """Microns per pixel of level 0 of single slides, by absolute path."""
+        return MappingProxyType(dict(self._settings().slide_mpps))
 
     @property
     def mpp_round_decimal_places(self) -> int:

@@ -77,6 +77,14 @@ class PlacingOptions:
         int | None,
         typer.Option(min=0, help="The same as a level."),
     ] = None
+    allow_enlarging: Annotated[
+        bool,
+        typer.Option(
+            "--allow-enlarging/--no-allow-enlarging",
+            help="Take slides, too, whose finest level is over 1.5 times as coarse as the "
+            "patches.",
+        ),
+    ] = False
     patch_stride: Annotated[
         float | None,
         typer.Option(

@@ -37,6 +37,13 @@ class ReadingOptions:
             help="Microns per pixel of level 0, for slides that state none.",
         ),
     ] = None
+    override_mpp: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Microns per pixel of level 0 of all slides, whatever they state.",
+        ),
+    ] = None
     mpp_round_decimal_places: Annotated[
         int,
         typer.Option(
@@ -104,7 +111,13 @@ class ReadingOptions:
         from dplabtools.readers.resampling import check_filter
         from dplabtools.slides import GenericSlide
 
-        GenericSlide.set_external_mpp(self.external_mpp)
+        if self.override_mpp is not None and self.external_mpp is not None:
+            msg = "give one of --slide-mpp and --override-mpp"
+            raise typer.BadParameter(msg)
+        GenericSlide.set_external_mpp(
+            self.external_mpp if self.override_mpp is None else self.override_mpp,
+            override=self.override_mpp is not None,
+        )
         GenericSlide.set_mpp_round_decimal_places(self.mpp_round_decimal_places)
         GenericSlide.set_mpp_level_margin(self.mpp_level_margin)
         GenericSlide.set_range_min_mpp(self.range_min_mpp)

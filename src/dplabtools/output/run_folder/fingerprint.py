@@ -85,7 +85,8 @@ class Fingerprint:
     parameters : mapping of str to object
         What the caller chose, the same for all slides of a run, as `plain` returns it.
     patches : mapping of str to object
-        Where the patches of this slide lie: ``level_or_mpp``, ``count`` and ``sha256``.
+        Where the patches of this slide lie: ``level_or_mpp``, ``count`` and ``sha256``; and
+        ``slide_mpp``, where the caller has said what it is.
     """
 
     slide: SlideIdentity
@@ -93,7 +94,13 @@ class Fingerprint:
     patches: Mapping[str, Any]
 
     @classmethod
-    def of(cls, table: PatchTable, parameters: Mapping[str, object]) -> Fingerprint:
+    def of(
+        cls,
+        table: PatchTable,
+        parameters: Mapping[str, object],
+        *,
+        slide_mpp: float | None = None,
+    ) -> Fingerprint:
         """Look at a slide, and at the patches to extract of it."""
         return cls(
             slide=SlideIdentity.of(table.slide),
@@ -103,6 +110,7 @@ class Fingerprint:
                 "count": len(table),
                 "sha256": _table_digest(table),
                 **{f"column {name}": text for name, text in table.slide_columns},
+                **({} if slide_mpp is None else {"slide_mpp": slide_mpp}),
             },
         )
 

@@ -34,6 +34,7 @@ from dplabtools.output.run_folder.slide_record import (
     unfinished_slides,
 )
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.settings import SLIDE_MPP
 
 __all__ = ["RunFolder", "RunTerms", "Verify", "remove"]
 
@@ -180,7 +181,13 @@ class RunFolder:
             wsi_file=plan.table.slide,
             place=plan.slide,
             first_set=None,
-            fingerprint=Fingerprint.of(plan.table, self._terms.parameters),
+            fingerprint=Fingerprint.of(
+                plan.table,
+                self._terms.parameters,
+                slide_mpp=plan.pyramid.mpp
+                if plan.pyramid.mpp_source == SLIDE_MPP
+                else None,
+            ),
             patch_class=head.patch_class,
             patch_params={
                 name: one_line(value) for name, value in sorted(head.patch_params.items())

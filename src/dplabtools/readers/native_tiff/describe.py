@@ -20,7 +20,6 @@ _TEXTS: Final = (
 _NUMBERS: Final = ("XResolution", "YResolution", "XPosition", "YPosition")
 _UNITS: Final = {1: "none", 2: "inch", 3: "centimeter"}
 _MICRONS: Final = {"inch": 25_400, "centimeter": 10_000}
-_OME_SCALES: Final = {"": 1.0, "µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
 
 
 def associated_name(page: int, description: str) -> str | None:
@@ -109,27 +108,16 @@ def _aperio(description: str) -> Iterator[tuple[str, str]]:
 
 
 def _generic(found: Mapping[str, str], description: str) -> Iterator[tuple[str, str]]:
-    """Yield the resolution by the tags, else by OME metadata."""
+    """Yield the resolution by the tags, and the power by OME metadata."""
     microns = _MICRONS.get(found["tiff.ResolutionUnit"])
     for axis in "XY":
         per_unit = float(found.get(f"tiff.{axis}Resolution", 0))
         name = f"openslide.mpp-{axis.lower()}"
         if microns is not None and per_unit > 0:
             yield name, _number(microns / per_unit)
-        elif (size := _ome_size(description, axis)) is not None:
-            yield name, _number(size)
     power = re.search(r'NominalMagnification="([0-9.]+)"', description)
     if power is not None:
         yield "openslide.objective-power", power[1]
-
-
-def _ome_size(description: str, axis: str) -> float | None:
-    """Return the microns per pixel in the first image of OME metadata."""
-    size = re.search(rf'PhysicalSize{axis}="([^"]+)"', description)
-    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]*)"', description)
-    scale = _OME_SCALES.get(unit[1] if unit else "")
-    value = _parsed(size[1]) if size else None
-    return None if scale is None or value is None else value * scale
 
 
 def _levels(sizes: Sequence[Size], tiles: Sequence[Size]) -> Iterator[tuple[str, str]]:

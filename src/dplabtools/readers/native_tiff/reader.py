@@ -79,7 +79,9 @@ class NativeTiffReader:
         self.downsamples: tuple[float, ...] = mean_downsamples(self.sizes)
         self.properties: Mapping[str, str] = self._index.properties
         self.icc_profile: bytes | None = self._index.icc_profile
-        self.scan: ScanInfo = scan_info(self.properties, library="openslide")
+        self.scan: ScanInfo = scan_info(
+            self.properties, library="openslide", size=self.sizes[0]
+        )
         self._owner = TILES.new_owner()
         self._file: _File | None = file
 

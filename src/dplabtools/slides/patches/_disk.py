@@ -31,6 +31,7 @@ _UNDECIDING = {  # where patches go, by whom, and what is only checked
     *("output_dir", "mp_chunksize", "num_workers", "pool_mode"),
     *("padding_margin_pixels", "polygons_overlap_threshold"),
     *("range_min_mpp", "range_max_magnification"),
+    "slide_mpps",  # each slide has its own in its fingerprint
 }
 
 
@@ -211,6 +212,8 @@ class DiskOptions:
     ) -> dict[str, object]:
         """Return all parameters, and knobs, that decide what is written."""
         every: dict[str, object] = {**asdict(settings), **params}
+        if not settings.external_mpp_overrides:  # as in runs that did not know of it
+            del every["external_mpp_overrides"]
         every["save_options"] = self.save_options
         for name in ("included_labels", "excluded_labels"):
             every[name] = sorted(cast("list[str]", every[name]))

@@ -27,6 +27,7 @@ from dplabtools.locations.regions import RegionSource
 from dplabtools.locations.samplers import Sampler
 from dplabtools.masks.files import foreground_of
 from dplabtools.notebook import never_raises
+from dplabtools.readers.scale_warnings import warn_of_scale
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
 from dplabtools.settings import Settings
@@ -297,6 +298,7 @@ def _pyramid(request: LocationRequest, settings: Settings) -> Pyramid:
     pyramid.downsample(request.resolution)
     if isinstance(request.resolution, Mpp):
         pyramid.check_mpp(request.resolution.value, settings)
+    warn_of_scale(pyramid, [request.resolution], settings)
     return pyramid
 
 
