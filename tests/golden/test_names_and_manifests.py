@@ -274,4 +274,4 @@ def test_the_mpp_is_left_out_where_it_is_unknown(tmp_path: Path) -> None:
         num_workers=1,
     )
     (file,) = tmp_path.glob("out/manifests/*.csv")
-    assert file.read_text("utf-8").endswith('.png",,"a, b",0,0,9,9,1,,\n')
+    assert file.read_text("utf-8").endswith('.png",,"a, b",0,0,9,9,1,,,\n')
