@@ -8,6 +8,7 @@ from dplabtools.engine.base import Engine, run
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
 from dplabtools.engine.threads import ThreadEngine
+from dplabtools.testing.distant_engine import DistantEngine
 from dplabtools.testing.engine import EngineContract, Task
 
 
@@ -21,6 +22,13 @@ class TestThreadEngine(EngineContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return ThreadEngine(workers=2)
+
+
+@pytest.mark.slow
+class TestDistantEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return DistantEngine(workers=2)
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
@@ -54,3 +62,24 @@ class TestProcessEngine(EngineContract):
             (outcome,) = run(engine, Task(), [("threads", None)])
         assert outcome.value() == (1, "1")
         assert dict(os.environ) == before
+
+
+class Growing(SerialEngine):
+    """Has more and more workers, then none."""
+
+    capacities = iter((1, 1, 4, 4, 4, 4, 4, 0, 0))
+
+    @property
+    def capacity(self) -> int:
+        return next(self.capacities, 0)
+
+
+def test_jobs_in_flight_follow_the_present_capacity() -> None:
+    flights: list[int] = []
+    with Growing() as engine:
+        for outcome in run(engine, Task(), [("square", 1)] * 12):
+            assert outcome.result == 1
+            flights.append(engine.pending)
+    assert max(flights) == 4
+    assert len(flights) == 12
+    assert flights[-6:] == [1, 1, 1, 1, 1, 0]

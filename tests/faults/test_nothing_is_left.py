@@ -33,6 +33,11 @@ from dplabtools.slides.patches import (
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir(), reason="there is no /proc to look at"
 )
+SERVERS = (
+    "dplabtools.engine.zygote",
+    "multiprocessing.forkserver",
+    "multiprocessing.resource_tracker",
+)
 
 
 def family() -> Iterator[tuple[psutil.Process, str]]:
@@ -43,11 +48,11 @@ def family() -> Iterator[tuple[psutil.Process, str]]:
 
 
 def processes() -> list[str]:
-    """All of it but the one that workers are forked from."""
+    """All of it but what workers are forked from, ours and those of other tests."""
     return [
         f"{child.pid}: {command}"
         for child, command in family()
-        if child.ppid() != os.getpid() or "dplabtools.engine.zygote" not in command
+        if child.ppid() != os.getpid() or not any(name in command for name in SERVERS)
     ]
 
 

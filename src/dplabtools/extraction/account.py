@@ -137,12 +137,12 @@ class Account:
             of a slide or a worker always.
         """
         self.pids[chunk.slide] = outcome.pid
-        self.profile.add(outcome.pid, {"wait": outcome.waited_s})
+        self.profile.add(outcome.worker, {"wait": outcome.waited_s})
         rows = chunk.rows.tolist()
         failed: list[tuple[int, Exception]]
         if outcome.error is None:
             failed = list(outcome.result.failed)
-            self.profile.add(outcome.pid, outcome.result.seconds)
+            self.profile.add(outcome.worker, outcome.result.seconds)
             self.profile.add_tiles(chunk.slide, outcome.result.tiles)
             self.seconds[chunk.slide] += sum(outcome.result.seconds.values())
         else:

@@ -262,16 +262,21 @@ class Extraction:
             if not left[slide]:
                 sink.finish(plan, account.delivered[slide])
                 clock.advance(slides=1)
+        segments, sent = sink.segments, chunks
+        if segments and not engine.shares_memory:
+            segments, sent = (), [chunk.returning() for chunk in chunks]
         outcomes = run(
             engine,
             self.work(account),
-            chunks,
-            segments=sink.segments,
+            sent,
+            segments=segments,
             lanes=self.workers,  # neighbouring chunks share tiles
         )
         for outcome in outcomes:
             chunk = chunks[outcome.index]
             account.note(chunk, outcome)
+            if outcome.error is None:
+                chunk.take_in(outcome.result)
             left[chunk.slide] -= 1
             finished = not left[chunk.slide]
             if finished:

@@ -15,6 +15,7 @@ import numpy as np
 from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.errors import DplabError, SlideError, SlideReadError
 from dplabtools.extraction.plan import Reading, groups
+from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.output.sink import Place
@@ -181,6 +182,16 @@ class Chunk:
             spec=spec,
         )
 
+    def returning(self) -> Chunk:
+        """Return the same chunk, whose patches come back in its report."""
+        return replace(self, place=ReturnedPatches())
+
+    def take_in(self, report: ChunkReport) -> None:
+        """Deliver the patches that came back in a report, if any did."""
+        if report.returned is not None:
+            failed = np.isin(self.rows, [row for row, _ in report.failed])
+            report.returned.deliver(self.place, but=set(np.flatnonzero(failed).tolist()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkReport:
@@ -194,11 +205,14 @@ class ChunkReport:
         Time spent, by stage.
     tiles : tuple of ndarray of int64
         Numbers of the stored tiles that were decoded, by the native reader.
+    returned : ReturnedPatches or None
+        The patches themselves, if no memory is shared.
     """
 
     failed: tuple[tuple[int, Exception], ...]
     seconds: Mapping[str, float]
     tiles: tuple[IntArray, ...] = ()
+    returned: ReturnedPatches | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +298,7 @@ class ReadChunk:
             failed=tuple((int(chunk.rows[item]), error) for item, error in failed),
             seconds=drain(),
             tiles=tuple(tiles),
+            returned=chunk.place if isinstance(chunk.place, ReturnedPatches) else None,
         )
 
     def _pass_on(

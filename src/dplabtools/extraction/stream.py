@@ -123,7 +123,7 @@ class BatchStream:
         shape = self._batch_shape()
         self._batches = self._batches_of_group(shape)
         self._ring = self._make_ring(shape)
-        self.segments = (self._ring.segment,)
+        self.segments = (self._ring.segment,) if engine.shares_memory else ()
         self._sequence = self._make_sequence()
         self._next_batches = 1 if self._in_strips() else self._batches
         self._live: deque[_Group] = deque()
@@ -306,7 +306,8 @@ class BatchStream:
             spec = self._spec(slide, lane)
             chunk = Chunk.of(plan, rows[places], place=place, spec=spec)
             self._jobs[self._next_job] = (group, chunk, places)
-            self._engine.submit(self._next_job, chunk, lane=lane)
+            sent = chunk if self._engine.shares_memory else chunk.returning()
+            self._engine.submit(self._next_job, sent, lane=lane)
             self._next_job += 1
             group.waiting += 1
         for slide, asked in zip(*np.unique(slides, return_counts=True), strict=True):
@@ -363,6 +364,8 @@ class BatchStream:
             return
         group, chunk, places = self._jobs.pop(outcome.index)
         failed = self._account.note(chunk, outcome)
+        if outcome.error is None:
+            chunk.take_in(outcome.result)
         group.waiting -= 1
         group.delivered[places[np.isin(chunk.rows, failed)]] = False
         self._advance(chunk.slide, len(chunk.rows))

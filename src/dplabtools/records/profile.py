@@ -22,10 +22,11 @@ class Profile:
 
     Attributes
     ----------
-    workers : dict of int to dict of str to float
-        For each worker process the seconds that its threads spent in ``read`` (reading
-        the file, and decoding where the library does not tell), ``decode``, ``resample``,
-        ``copy`` (to shared memory), ``write`` (encoding, and writing files) and ``wait``
+    workers : dict of (str, int) to dict of str to float
+        For each worker process, by machine and number, the seconds that its threads spent
+        in ``read`` (reading the file, and decoding where the library does not tell),
+        ``decode``, ``resample``, ``copy`` (to shared memory), ``write`` (encoding, and
+        writing files) and ``wait``
         (for something to do).
     plan : float
         Seconds until slides were opened and planned; of a stream, until the first was.
@@ -35,7 +36,7 @@ class Profile:
         Seconds of the whole run so far.
     """
 
-    workers: dict[int, dict[str, float]] = field(default_factory=dict)
+    workers: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
     plan: float = 0.0
     caller: float = 0.0
     total: float = 0.0
@@ -66,9 +67,9 @@ class Profile:
         distinct = self.tiles_distinct
         return self.tiles_decoded / distinct - 1 if distinct else 0.0
 
-    def add(self, pid: int, seconds: Mapping[str, float]) -> None:
+    def add(self, worker: tuple[str, int], seconds: Mapping[str, float]) -> None:
         """Add what a worker spent."""
-        mine = self.workers.setdefault(pid, {})
+        mine = self.workers.setdefault(worker, {})
         for name, value in seconds.items():
             mine[name] = mine.get(name, 0.0) + value
 

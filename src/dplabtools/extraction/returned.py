@@ -1,0 +1,66 @@
+"""Patches that travel back with the report of their chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dplabtools._typing import IntArray, Picture
+from dplabtools.output.sink import Place
+from dplabtools.records.canvas import Canvas
+
+__all__ = ["ReturnedPatches"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedPatches:
+    """A place in the worker's own memory, for engines that share none with the caller."""
+
+    _parts: list[tuple[IntArray, Canvas]] = field(default_factory=list)
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """No: pixels are wanted."""
+        return False
+
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas:
+        """Return new memory."""
+        canvas = Canvas.allocated(np.repeat(sizes, views, axis=0))
+        self._parts.append((items, canvas))
+        return canvas
+
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
+        """Copy a patch."""
+        arrays = [np.asarray(picture) for picture in pictures]
+        sizes = np.array([(each.shape[1], each.shape[0]) for each in arrays])
+        canvas = Canvas.allocated(sizes)
+        for number, pixels in enumerate(arrays):
+            canvas.picture(number)[:] = pixels
+        self._parts.append((np.array([item]), canvas))
+
+    def flush(self) -> None:
+        """Do nothing: what is there is kept."""
+
+    def commit(self) -> None:
+        """Do nothing: it counts when it has come back."""
+
+    def deliver(self, place: Place, *, but: Collection[int]) -> None:
+        """Put the patches, back with the caller, where they were to go.
+
+        Parameters
+        ----------
+        place : Place
+            There.
+        but : collection of int
+            Places in the chunk of patches that failed.
+        """
+        for items, canvas in self._parts:
+            views = len(canvas) // len(items)
+            for number, item in enumerate(items.tolist()):
+                if item not in but:
+                    pictures = range(number * views, (number + 1) * views)
+                    place.put(item, [canvas.picture(each) for each in pictures])
+        place.flush()
+        place.commit()

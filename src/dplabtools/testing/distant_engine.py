@@ -1,0 +1,102 @@
+"""An engine whose workers see no memory of the caller, as on another machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
+from dplabtools.engine.serial import perform
+from dplabtools.engine.slabs import Segment
+from dplabtools.errors import WorkerError
+
+__all__ = ["DistantEngine"]
+
+
+class DistantEngine:
+    """Runs jobs in processes of `concurrent.futures`, and shares nothing with them.
+
+    What an engine for a cluster has to do, and no more: a pattern for one.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes.
+    """
+
+    def __init__(self, *, workers: int) -> None:
+        context = multiprocessing.get_context("forkserver")
+        self._workers = ProcessPoolExecutor(workers, mp_context=context)
+        self._done: SimpleQueue[tuple[int, Future[bytes]]] = SimpleQueue()
+        self._work = ("", b"", 0)
+        self.capacity = 2 * workers
+        self.pending = 0
+        self.shares_memory = False
+
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
+        """Prepare for jobs of this work."""
+        self._work = (uuid.uuid4().hex, pickle.dumps(work), log_level())
+
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        """Hand over a job; there are no lanes."""
+        future = self._workers.submit(_do, self._work, index, pickle.dumps(job))
+        future.add_done_callback(lambda done: self._done.put((index, done)))
+        self.pending += 1
+
+    def take(self) -> Outcome:
+        """Wait for the next outcome."""
+        if not self.pending:
+            msg = "no job is pending"
+            raise LookupError(msg)
+        index, future = self._done.get()
+        self.pending -= 1
+        try:
+            answer: tuple[Outcome, list[Notice]] = pickle.loads(future.result())  # noqa: S301
+        except Exception as error:  # noqa: BLE001 - a worker died, or did not understand
+            failed = WorkerError(repr(error))
+            return Outcome(index=index, error=failed, worker=WorkerId.here())
+        for notice in answer[1]:
+            deliver(notice)
+        return answer[0]
+
+    def poll(self) -> None:
+        """Do nothing: jobs wait for nobody to give them out."""
+
+    def close(self) -> None:
+        """Cancel what has not begun, and end all workers."""
+        self._workers.shutdown(cancel_futures=True)
+        self.pending = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_present: dict[str, Work] = {}  # in a worker: the work that it is at
+
+
+def _do(work: tuple[str, bytes, int], index: int, job: bytes) -> bytes:
+    """Do a job in a worker; return its outcome, and what is to be told beside."""
+    key, packed, level = work
+    with kept(level) as notices:
+        if key not in _present:
+            for earlier in _present.values():
+                earlier.close()
+            _present.clear()
+            _present[key] = pickle.loads(packed)  # noqa: S301 - from the caller
+        outcome = perform(_present[key], index, pickle.loads(job))  # noqa: S301
+    return pickle.dumps((outcome, notices))
