@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from dplabtools.cli.app import app
 from dplabtools.cli.inputs import SlideInput, slide_inputs, with_files
 from dplabtools.cli.options.slides import SlideOptions
+from dplabtools.slides.patches import open_patches
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("--patch-size", "128", "--foreground-ratio", "0.5", "--workers", "1")
@@ -81,24 +82,37 @@ def test_a_folder_without_slides_is_an_error(tmp_path: Path) -> None:
 def test_paths_of_a_table_start_at_its_folder(tmp_path: Path) -> None:
     table = tmp_path / "slides.csv"
     table.write_text(
-        "\ufeffslide,label,mask\nx/a.svs,good,m/a.png\n/data/b.svs,,\n", encoding="utf-8"
+        "\ufeffslide,label,mask,mpp,site\n"
+        "x/a.svs,good,m/a.png,0.25,Bern\n/data/b.svs,,,,\n",
+        encoding="utf-8",
     )
     inputs = slide_inputs(SlideOptions(slides_csv=table))
     assert inputs == (
         SlideInput(
-            wsi_file=str(tmp_path / "x/a.svs"), label="good", mask=tmp_path / "m/a.png"
+            wsi_file=str(tmp_path / "x/a.svs"),
+            label="good",
+            mask=tmp_path / "m/a.png",
+            mpp=0.25,
+            columns=(("site", "Bern"),),
         ),
-        SlideInput(wsi_file="/data/b.svs"),
+        SlideInput(wsi_file="/data/b.svs", columns=(("site", ""),)),
     )
 
 
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("slide,masks\na.svs,m\n", "not masks"),
-        ("name\na.svs\n", "not name"),
+        ("slide,masks\na.svs,m\n", "has a column 'masks': rename it to 'mask'"),
+        ("slide,anotation\na.svs,m\n", "rename it to 'annotation'"),
+        ("slide,Label\na.svs,m\n", "rename it to 'label'"),
+        ("slide,x\na.svs,m\n", "cannot be called 'x'"),
+        ("slide,site,site\na.svs,m,n\n", "has the column site twice"),
+        ("name\na.svs\n", "needs the column slide"),
+        ("slide,mpp\na.svs,0,5\n", "more cells than columns; line 2: its mpp is '0'"),
+        ("slide,mpp\na.svs,x\n", "line 2: its mpp is 'x'"),
+        ("slide\na.svs\n\na.svs\n", "line 4: a.svs stands in line 2, too"),
         ("mask,slide\nm.png,\n", "line 2: there is no slide"),
-        ("", "may have the columns slide, mask, annotation, points, label"),
+        ("", "may have mask, annotation, points, label, mpp"),
     ],
 )
 def test_a_table_of_another_kind_is_an_error(text: str, wrong: str, tmp_path: Path) -> None:
@@ -137,6 +151,38 @@ def test_a_table_of_slides_is_extracted(run: Run, slides: Path, tmp_path: Path) 
     names = {str(file.relative_to(tmp_path / "o")) for file in tmp_path.glob("o/*/*.png")}
     shown = {name.split("_")[0] + name[-13:] for name in names if "masks" not in name}
     assert shown == {"one/ax100_y100.png"[:5] + "x100_y100.png", "one/ax400_y300.png"}
+
+
+@pytest.mark.slow
+def test_columns_of_a_cohort_go_with_the_patches(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
+    (slides / "t.csv").write_text("slide,site,batch\nb.svs,Bern,07\na.svs,,x y\n")
+    options = ("--slides-csv", slides / "t.csv", "--container", "parquet", *QUICK)
+    done = run("extract", "--out", "o", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    patches = open_patches(tmp_path / "o")
+    found = {(Path(each.wsi_file).name, *each.columns.items()) for each in patches}
+    assert found == {
+        ("b.svs", ("site", "Bern"), ("batch", "07")),
+        ("a.svs", ("site", ""), ("batch", "x y")),
+    }
+    (manifest,) = tmp_path.glob("o/manifests/*a.csv")
+    assert manifest.read_text().splitlines()[0].endswith(",site,batch")
+
+
+@pytest.mark.slow
+def test_a_magnification_is_told_in_microns_per_pixel(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
+    options = ("--mag", "10", "--out", "o", *QUICK)
+    done = run("extract", slides / "a.svs", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("--mag 10 means 1 microns per pixel\n")
+    saved = tomllib.loads((tmp_path / "o/dplabtools.toml").read_text())
+    assert saved["level-or-mpp"] == 1.0
+    assert "mag" not in saved
+    assert {each.mpp for each in open_patches(tmp_path / "o")} == {1.0}
 
 
 @pytest.mark.slow

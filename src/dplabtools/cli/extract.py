@@ -89,6 +89,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
             "level_or_mpp": level_or_mpp,
             "mpp": None,
             "level": None,
+            "mag": None,
             "seed": placing.seed,
         }
         request = Request(
@@ -97,7 +98,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
             level_or_mpp=level_or_mpp,
             placing=placing,
             tissue=tissue,
-            foreign=Foreign.of(context, foreign, placing),
+            foreign=Foreign.of(context, foreign, placing, level_or_mpp=level_or_mpp),
             files=files,
             work=work,
             parameters=effective_options(context, settled),

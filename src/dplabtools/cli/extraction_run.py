@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -191,9 +191,22 @@ def place_all(
             preview={},
         )
         place(ledger, placing)
+    _attach_columns(ledger)
     for slide, patches in ledger.patches.items():
         counts = patches.patch_info.items()
         ledger.labels[slide] = {name: n for name, n in counts if request.wants(name)}
+
+
+def _attach_columns(ledger: Ledger) -> None:
+    """Let what the table of slides says beside its own columns go with the patches."""
+    for each in ledger.inputs:
+        patches = ledger.patches.get(each.wsi_file)
+        if each.columns and patches is not None:
+            ledger.patches[each.wsi_file] = PatchesMock.from_table(
+                replace(patches.table, slide_columns=each.columns),
+                class_name=patches.class_name,
+                class_params=patches.param_info,
+            )
 
 
 def write_files(

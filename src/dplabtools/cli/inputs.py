@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import difflib
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -14,6 +16,8 @@ import typer
 
 from dplabtools.cli.config_file import CONFIG_FILE
 from dplabtools.cli.options.slides import SlideOptions
+from dplabtools.errors import ParameterError
+from dplabtools.records.slide_columns import SlideColumns, slide_columns
 
 __all__ = ["SlideInput", "file_for", "slide_inputs", "with_files"]
 
@@ -23,7 +27,9 @@ _SLIDE_SUFFIXES: Final = frozenset(
         *(".svslide", ".czi", ".zvi", ".isyntax", ".btf", ".avs", ".dcm"),
     }
 )
-_COLUMNS: Final = ("slide", "mask", "annotation", "points", "label")
+_COLUMNS: Final = ("slide", "mask", "annotation", "points", "label", "mpp")
+_NEAR: Final = 0.8  # likeness of names from which on one is taken for a slip
+_SHOWN: Final = 20  # lines in a message
 _ONE_FOLDER_ONE_SLIDE: Final = ".dcm"  # levels of a slide lie in files of one folder
 
 
@@ -39,6 +45,10 @@ class SlideInput:
         Files that go with it.
     label : str or None
         Of all its patches.
+    mpp : float or None
+        Microns per pixel of level 0, whatever the file states.
+    columns : tuple of (str, str)
+        What else a table says about it, which goes with its patches.
     """
 
     wsi_file: str
@@ -46,6 +56,8 @@ class SlideInput:
     annotation: Path | None = None
     points: Path | None = None
     label: str | None = None
+    mpp: float | None = None
+    columns: SlideColumns = ()
 
 
 def slide_inputs(options: SlideOptions) -> tuple[SlideInput, ...]:
@@ -192,30 +204,86 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _read_table(file: Path) -> Iterator[SlideInput]:
-    """Yield the slides of a table."""
+    """Yield the slides of a table.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it cannot be read, with everything that is wrong in it.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
-            rows = list(csv.DictReader(text))
+            reader = csv.DictReader(text)
+            rows = [(reader.line_num, row) for row in reader]
+            names = reader.fieldnames or ()
     except (OSError, ValueError, csv.Error) as error:
         msg = f"{file} cannot be read: {error}"
         raise typer.BadParameter(msg) from error
-    columns = list(rows[0]) if rows else []
-    unknown = [str(name) for name in columns if name not in _COLUMNS]
-    if "slide" not in columns or unknown:
-        what = f"not {', '.join(unknown)}" if unknown else "and needs the first"
-        msg = f"{file} may have the columns {', '.join(_COLUMNS)}, {what}"
+    _check_columns(file, names)
+    wrong: list[str] = []
+    lines: dict[str, int] = {}
+    for number, row in rows:
+        wrong += [f"line {number}: {what}" for what in _wrong_in(row)]
+        first = lines.setdefault(row["slide"], number)
+        if row["slide"] and first != number:
+            wrong.append(f"line {number}: {row['slide']} stands in line {first}, too")
+    if wrong:
+        more = len(wrong) - _SHOWN
+        rest = [f"and {more:,} more"] if more > 0 else []
+        msg = f"{file}, {'; '.join([*wrong[:_SHOWN], *rest])}"
         raise typer.BadParameter(msg)
-    for number, row in enumerate(rows, 2):
-        if not row["slide"]:
-            msg = f"{file}, line {number}: there is no slide"
+    for _, row in rows:
+        yield _slide_of(file, row)
+
+
+def _check_columns(file: Path, names: Sequence[str]) -> None:
+    """Raise if a table has not the columns that it needs, or one by a slip."""
+    if "slide" not in names:
+        msg = f"{file} needs the column slide, and may have {', '.join(_COLUMNS[1:])}"
+        raise typer.BadParameter(msg)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"{file} has the column {', '.join(twice)} twice"
+        raise typer.BadParameter(msg)
+    missing = [name for name in _COLUMNS if name not in names]
+    for name in names:
+        near = difflib.get_close_matches(name.strip().lower(), missing, 1, _NEAR)
+        if name not in _COLUMNS and near:
+            msg = f"{file} has a column {name!r}: rename it to {near[0]!r}, or to another"
             raise typer.BadParameter(msg)
-        yield SlideInput(
-            wsi_file=str(file.parent / row["slide"]),
-            mask=_beside(file, row.get("mask")),
-            annotation=_beside(file, row.get("annotation")),
-            points=_beside(file, row.get("points")),
-            label=row.get("label") or None,
-        )
+    try:
+        slide_columns({name: "" for name in names if name not in _COLUMNS})
+    except ParameterError as error:
+        msg = f"{file}: {error}"
+        raise typer.BadParameter(msg) from error
+
+
+def _wrong_in(row: Mapping[str | None, object]) -> Iterator[str]:
+    """Yield what is wrong in a row."""
+    if not row["slide"]:
+        yield "there is no slide"
+    if None in row:
+        yield "there are more cells than columns"
+    mpp = row.get("mpp")
+    try:
+        if mpp and not 0 < float(str(mpp)) < math.inf:
+            raise ValueError  # noqa: TRY301 - told as the others are
+    except ValueError:
+        yield f"its mpp is {mpp!r}, and no number of microns per pixel"
+
+
+def _slide_of(file: Path, row: Mapping[str, str | None]) -> SlideInput:
+    others = {name: text or "" for name, text in row.items() if name not in _COLUMNS}
+    mpp = row.get("mpp")
+    return SlideInput(
+        wsi_file=str(file.parent / (row["slide"] or "")),
+        mask=_beside(file, row.get("mask")),
+        annotation=_beside(file, row.get("annotation")),
+        points=_beside(file, row.get("points")),
+        label=row.get("label") or None,
+        mpp=float(mpp) if mpp else None,
+        columns=slide_columns(others),
+    )
 
 
 def _beside(file: Path, name: str | None) -> Path | None:

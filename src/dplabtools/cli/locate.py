@@ -51,6 +51,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
         from dplabtools.cli.placing_run import Foreign, check_placing
         from dplabtools.cli.resolution import chosen_resolution
 
+        level_or_mpp = chosen_resolution(context, placing)
         inputs = with_files(
             slide_inputs(slides),
             masks=sources.masks,
@@ -64,10 +65,10 @@ def locate(  # noqa: PLR0913 - each is a group of options
                 inputs=inputs,
                 out=output.out,
                 file_format=exchange.to.value,
-                level_or_mpp=chosen_resolution(context, placing),
+                level_or_mpp=level_or_mpp,
                 placing=placing,
                 tissue=tissue,
-                foreign=Foreign.of(context, foreign, placing),
+                foreign=Foreign.of(context, foreign, placing, level_or_mpp=level_or_mpp),
                 preview=preview,
                 work=work,
             ),

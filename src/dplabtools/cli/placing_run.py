@@ -21,7 +21,7 @@ from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.options.placing import PlacingOptions, Region, Sampler
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.slides import ForeignOptions
-from dplabtools.cli.resolution import chosen_resolution, is_given, parse_resolution
+from dplabtools.cli.resolution import is_given, parse_resolution
 from dplabtools.errors import (
     DplabError,
     InvalidLocationError,
@@ -132,7 +132,12 @@ class Foreign:
 
     @classmethod
     def of(
-        cls, context: typer.Context, options: ForeignOptions, placing: PlacingOptions
+        cls,
+        context: typer.Context,
+        options: ForeignOptions,
+        placing: PlacingOptions,
+        *,
+        level_or_mpp: float | None,
     ) -> Self | None:
         """Return what the options say; None if no patches are placed elsewhere."""
         if options.locations is None:
@@ -140,7 +145,7 @@ class Foreign:
         given = is_given(context, "patch_size")
         return cls(
             options=options,
-            level_or_mpp=chosen_resolution(context, placing),
+            level_or_mpp=level_or_mpp,
             patch_size=placing.patch_size if given else None,
             label=placing.weak_label or "",
         )

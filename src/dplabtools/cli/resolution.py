@@ -10,13 +10,17 @@ from dplabtools.cli.options.placing import PlacingOptions
 
 __all__ = ["chosen_resolution", "is_given", "parse_resolution", "parse_resolutions"]
 
-_NAMES = ("level_or_mpp", "mpp", "level")
+_NAMES = ("level_or_mpp", "mpp", "level", "mag")
+_MPP_TIMES_MAG = 10.0  # 0.25 microns per pixel are called 40x, 0.5 are called 20x
 
 
 def chosen_resolution(
     context: typer.Context, placing: PlacingOptions
 ) -> int | float | None:
     """Return the resolution asked for by whichever option; the command line wins.
+
+    What a magnification means is printed: it is a name for microns per pixel, whatever the
+    objective of a slide was.
 
     Parameters
     ----------
@@ -36,7 +40,11 @@ def chosen_resolution(
         If it is named twice, or is no number.
     """
     given: dict[str, str | float | None] = dict(
-        zip(_NAMES, (placing.level_or_mpp, placing.mpp, placing.level), strict=True)
+        zip(
+            _NAMES,
+            (placing.level_or_mpp, placing.mpp, placing.level, placing.mag),
+            strict=True,
+        )
     )
     named = [name for name, value in given.items() if value is not None]
     typed = [name for name in named if _is_typed(context, name)]
@@ -48,6 +56,10 @@ def chosen_resolution(
     if not chosen:
         return None
     value = given[chosen[0]]
+    if chosen == ["mag"] and placing.mag is not None:
+        mpp = round(_MPP_TIMES_MAG / placing.mag, 4)
+        typer.echo(f"--mag {placing.mag:g} means {mpp:g} microns per pixel", err=True)
+        return mpp
     return parse_resolution(value) if isinstance(value, str) else value
 
 

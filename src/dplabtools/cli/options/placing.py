@@ -85,6 +85,15 @@ class PlacingOptions:
             "patches.",
         ),
     ] = False
+    mag: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1000,
+            help="The same as a magnification: 40 is 0.25 microns per pixel, 20 is 0.5, "
+            "10 is 1, 5 is 2.",
+        ),
+    ] = None
     patch_stride: Annotated[
         float | None,
         typer.Option(

@@ -53,7 +53,8 @@ class SlideOptions:
             exists=True,
             dir_okay=False,
             help="Table of slides with the columns slide and, if wanted, mask, annotation, "
-            "points and label; relative paths start at the folder of the table.",
+            "points, label and mpp; further ones go with the patches. Relative paths start "
+            "at the folder of the table.",
         ),
     ] = None
 
