@@ -39,6 +39,7 @@ The tree of them, with the built-in error each one also is::
         │   └── FolderInUseError
         ├── OutputFormatError          ValueError
         ├── ResumeError                ValueError
+        ├── TransformError             ValueError
         ├── NotEnoughMemoryError       MemoryError
         ├── SystemLimitError           OSError
         └── WorkerError                RuntimeError
@@ -110,6 +111,7 @@ __all__ = [
     "SlideReadError",
     "StoredPatchesError",
     "SystemLimitError",
+    "TransformError",
     "UnfinishedRunWarning",
     "UnknownColorError",
     "UnlockedFolderWarning",
@@ -314,6 +316,10 @@ class OutputFormatError(ExtractionError, ValueError):
 
 class ResumeError(ExtractionError, ValueError):
     """What is in the folder was made of another slide file, or with other parameters."""
+
+
+class TransformError(ExtractionError, ValueError):
+    """The function given as ``transform`` failed, or returned no patch of that size."""
 
 
 class NotEnoughMemoryError(ExtractionError, MemoryError):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from dplabtools.cli.app import app
 from dplabtools.cli.inputs import SlideInput, slide_inputs, with_files
 from dplabtools.cli.options.slides import SlideOptions
+from dplabtools.records.run_record import RunRecord
 from dplabtools.slides.patches import open_patches
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
@@ -169,6 +170,24 @@ def test_columns_of_a_cohort_go_with_the_patches(
     }
     (manifest,) = tmp_path.glob("o/manifests/*a.csv")
     assert manifest.read_text().splitlines()[0].endswith(",site,batch")
+
+
+@pytest.mark.slow
+def test_an_mpp_of_the_table_wins_for_its_slide(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
+    (slides / "t.csv").write_text("slide,mpp\nb.svs,0.25\na.svs,\n")
+    options = ("--slides-csv", slides / "t.csv", "--mpp", "0.5", "--out", "o", *QUICK)
+    done = run("extract", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    record = RunRecord.load(tmp_path / "o")
+    assert record is not None
+    assert [each.mpp for each in record.slides] == [0.25, 0.5]
+    assert record.slides[0].mpp_source == "slide_mpps"
+    patches = open_patches(tmp_path / "o")
+    of_b = [each for each in patches if each.wsi_file.endswith("b.svs")]
+    x = sorted({each.location[0] for each in of_b})
+    assert x[1] - x[0] == 256  # level 0 pixels of a patch of 128 at twice its mpp
 
 
 @pytest.mark.slow

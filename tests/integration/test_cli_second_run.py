@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from dplabtools.records.run_record import RunRecord
+from dplabtools.slides.patches import open_patches
 from dplabtools.testing.make_slide import make_slide
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
@@ -125,3 +129,55 @@ def test_slides_that_lack_a_file_are_listed_first_and_the_others_extracted(
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == "dplabtools: nothing was begun; in the way are:"
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.slow
+def test_a_function_of_the_working_folder_transforms_patches(
+    run: Run, tmp_path: Path
+) -> None:
+    slide = make_slide(tmp_path / "a.svs", size=(768, 512), compression="deflate")
+    (tmp_path / "stain.py").write_text("def inverted(patch):\n    return 255 - patch\n")
+    arguments = ("extract", slide, *QUICK, "--out")
+    assert run(*arguments, "plain", folder=tmp_path).returncode == 0
+    options = ("--transform", "stain:inverted")
+    done = run(*arguments, "changed", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plain, changed = (open_patches(tmp_path / each) for each in ("plain", "changed"))
+    for one, other in zip(plain, changed, strict=True):
+        np.testing.assert_array_equal(255 - one.array, other.array)
+    record = RunRecord.load(tmp_path / "changed")
+    assert record is not None
+    assert record.transform.startswith("stain:inverted sha256:")
+    (tmp_path / "stain.py").write_text("def inverted(patch):\n    return 254 - patch\n")
+    done = run(*arguments, "changed", *options, "--resume", folder=tmp_path)
+    assert done.returncode == 1
+    assert "transform: 'stain:inverted sha256:" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_record_says_why_slides_are_empty_and_what_was_warned_of(
+    run: Run, tmp_path: Path
+) -> None:
+    make_slide(tmp_path / "a.svs", size=(768, 512), seed=3)
+    Image.fromarray(np.zeros((512, 768), np.uint8)).save(tmp_path / "none.png")
+    few = np.zeros((512, 768), np.uint8)
+    few[100:110, 100:300] = 255
+    Image.fromarray(few).save(tmp_path / "few.png")
+    for name in ("b", "c"):
+        shutil.copy(tmp_path / "a.svs", tmp_path / f"{name}.svs")
+    (tmp_path / "t.csv").write_text("slide,mask\nb.svs,none.png\na.svs,\nc.svs,few.png\n")
+    options = ("--slides-csv", "t.csv", "--out", "o", "--mpp", "0.4", *QUICK)
+    done = run("extract", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = RunRecord.load(tmp_path / "o")
+    assert record is not None
+    b, a, c = record.slides
+    assert (b.tissue, b.status) == (0, "empty")
+    assert b.reason.startswith("no tissue was found → look at its mask")
+    assert (c.tissue, c.status) == (2000 / (768 * 512), "empty")
+    assert c.reason.startswith(
+        "0.5% of it is tissue, and no patch has enough → lower --fore"
+    )
+    assert c.reason[:21] in done.stdout
+    assert a.tissue
+    assert (a.status, a.reason) == ("complete", "")

@@ -70,7 +70,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.earlier_run import EarlierRun
         from dplabtools.cli.extraction_run import Request
-        from dplabtools.cli.inputs import slide_inputs, with_files
+        from dplabtools.cli.inputs import apply_mpps, slide_inputs, with_files
         from dplabtools.cli.placing_run import Foreign, check_placing, with_seed
         from dplabtools.cli.resolution import chosen_resolution
 
@@ -83,6 +83,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
+        apply_mpps(inputs)
         earlier = EarlierRun.in_folder(output.out).options if files.resume else {}
         placing = with_seed(placing, earlier=earlier.get("seed"))
         settled: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from dplabtools.cli.config_file import CONFIG_FILE, save_config
 from dplabtools.cli.console import step
+from dplabtools.cli.emptiness import tissue_shares
 from dplabtools.cli.enlarging import refuse_enlarged_patches, refuse_enlarging
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.cli.ledger import Ledger
@@ -23,6 +24,7 @@ from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.cli.run_account import Beginning, run_record
 from dplabtools.extraction.progress import Progress
+from dplabtools.extraction.transform import Transform
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.records.run_record import RUN_FILE, RunRecord
 from dplabtools.slides.patches import (
@@ -132,14 +134,17 @@ def carry_out(request: Request) -> RunRecord:
     OSError
         If the output folder cannot be made.
     """
-    beginning = Beginning(
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        clock=time.perf_counter(),
-        command=request.command,
-        parameters=request.parameters,
-    )
+    started, clock = datetime.now(UTC), time.perf_counter()
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
     look_ahead(request, ledger)
+    transform = request.files.transform
+    beginning = Beginning(
+        started=started.isoformat(timespec="seconds"),
+        clock=clock,
+        command=request.command,
+        parameters=request.parameters,
+        transform="" if transform is None else str(Transform.of(transform)),
+    )
     request.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.out)  # before anything of another run is replaced
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
@@ -191,6 +196,10 @@ def place_all(
             preview={},
         )
         place(ledger, placing)
+    shares = tissue_shares(ledger.masks.values(), workers=request.work.processes)
+    for slide, share in zip(ledger.masks, shares, strict=True):
+        if share is not None:
+            ledger.tissue[slide] = share
     _attach_columns(ledger)
     for slide, patches in ledger.patches.items():
         counts = patches.patch_info.items()
@@ -262,6 +271,7 @@ def _arguments(request: Request) -> dict[str, Any]:
         "excluded_labels": placing.excluded_labels if by_label else (),
         "on_error": work.error_policy,
         "chunk_timeout_s": work.chunk_timeout_s,
+        "transform": files.transform,
     }
 
 

@@ -19,7 +19,7 @@ from dplabtools.cli.options.slides import SlideOptions
 from dplabtools.errors import ParameterError
 from dplabtools.records.slide_columns import SlideColumns, slide_columns
 
-__all__ = ["SlideInput", "file_for", "slide_inputs", "with_files"]
+__all__ = ["SlideInput", "apply_mpps", "file_for", "slide_inputs", "with_files"]
 
 _SLIDE_SUFFIXES: Final = frozenset(
     {
@@ -90,6 +90,15 @@ def slide_inputs(options: SlideOptions) -> tuple[SlideInput, ...]:
         msg = "no slides are given: name files, folders or patterns, or --slides-csv"
         raise typer.BadParameter(msg)
     return tuple(found.values())
+
+
+def apply_mpps(inputs: Sequence[SlideInput]) -> None:
+    """Let the mpp that a table gives for a slide win over what the file states."""
+    from dplabtools.slides import GenericSlide
+
+    mpps = {each.wsi_file: each.mpp for each in inputs if each.mpp is not None}
+    if mpps:
+        GenericSlide.set_slide_mpps(mpps)
 
 
 def with_files(

@@ -32,10 +32,14 @@ class Ledger:
         By path.
     masks : dict of str to str
         Path of the mask of each slide.
+    reasons : dict of str to str
+        Why no tissue was found on a slide.
     patches : dict of str to PatchesMock
         Patches placed.
     labels : dict of str to dict of str to int
         Number of patches to be had of each slide, by label.
+    tissue : dict of str to float
+        Share of each mask that is tissue.
     warnings : list of str
         What was warned of, each once; of a slide, its name comes first.
     """
@@ -44,8 +48,10 @@ class Ledger:
     skip_errors: bool
     facts: dict[str, SlideFacts] = field(default_factory=dict)
     masks: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     patches: dict[str, PatchesMock] = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    tissue: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
 

@@ -46,7 +46,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
     Exit code: 0, all were placed; 1, some slides failed; 2, the command was not understood.
     """
     with one_line_errors():
-        from dplabtools.cli.inputs import slide_inputs, with_files
+        from dplabtools.cli.inputs import apply_mpps, slide_inputs, with_files
         from dplabtools.cli.locate_run import LocateRequest, carry_out
         from dplabtools.cli.placing_run import Foreign, check_placing
         from dplabtools.cli.resolution import chosen_resolution
@@ -60,6 +60,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
+        apply_mpps(inputs)
         failed = carry_out(
             LocateRequest(
                 inputs=inputs,

@@ -50,13 +50,14 @@ def mask(  # noqa: PLR0913 - each is a group of options
     Exit code: 0, all were made; 1, some were not; 2, the command was not understood.
     """
     with one_line_errors():
-        from dplabtools.cli.inputs import slide_inputs, with_files
+        from dplabtools.cli.inputs import apply_mpps, slide_inputs, with_files
         from dplabtools.cli.mask_run import MaskRequest, carry_out
 
         reading.apply()
         inputs = with_files(
             slide_inputs(slides), masks=None, annotations=outlines.annotations, points=None
         )
+        apply_mpps(inputs)
         failed = carry_out(
             MaskRequest(
                 inputs=inputs,

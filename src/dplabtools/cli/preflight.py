@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from dplabtools.errors import (
     OutputError,
     ParameterError,
 )
+from dplabtools.extraction.transform import Transform
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.optional import optional
 from dplabtools.output.codecs.encoder import ImageEncoder
@@ -68,6 +70,7 @@ def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None
         *_problems(lambda: _check_files_of_patches(request)),
         *_problems(lambda: _check_foreign(request)),
         *_problems(lambda: _check_labels(request)),
+        *_problems(lambda: _check_transform(request)),
     ]
     if writes:
         found += _problems(lambda: _check_writable(request.out))
@@ -183,6 +186,18 @@ def _check_labels(request: Request) -> None:
             f"{', '.join(without[:5])}{more}; give --weak-label, or a column label"
         )
         raise ParameterError(msg)
+
+
+def _check_transform(request: Request) -> None:
+    """Raise if there is no such function; modules of the working folder are found."""
+    if request.files.transform is not None:
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        Transform.of(request.files.transform)
+        if request.files.encoder_options.get("passthrough"):
+            msg = "--save-option passthrough=true leaves nothing to --transform"
+            raise ParameterError(msg)
 
 
 def _nearest(path: Path) -> Path:

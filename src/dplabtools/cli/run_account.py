@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dplabtools import __version__
 from dplabtools.cli.console import table_console
+from dplabtools.cli.emptiness import empty_because
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.output.run_folder.slide_record import read_records
@@ -51,12 +52,15 @@ class Beginning:
         The command line.
     parameters : mapping of str to object
         All options in effect.
+    transform : str
+        What patches go through, and hash of its source; empty for nothing.
     """
 
     started: str
     clock: float
     command: tuple[str, ...]
     parameters: Mapping[str, Any]
+    transform: str = ""
 
 
 def library_versions() -> dict[str, str]:
@@ -103,6 +107,7 @@ def run_record(
         interrupted=interrupted,
         parameters=beginning.parameters,
         versions=library_versions(),
+        transform=beginning.transform,
         slides=tuple(
             _slide_record(
                 each.wsi_file,
@@ -151,6 +156,8 @@ def _slide_record(
         warnings=ledger.warnings_of(slide),
         reader="" if facts is None else facts.reader,
         seconds=None if seconds is None else round(seconds, 3),
+        tissue=ledger.tissue.get(slide),
+        reason=empty_because(slide, ledger) if status == "empty" else "",
     )
 
 
@@ -186,7 +193,7 @@ def _words(slide: SlideRecord) -> str:
         case "complete" | "interrupted":
             return slide.status
         case "empty":
-            return "no patch: too little tissue was found"
+            return f"no patch: {slide.reason}" if slide.reason else "no patch"
         case "failed":
             return f"failed: {_listed(slide.errors)}"
         case "partial":

@@ -9,6 +9,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import RegionOutOfBoundsError
+from dplabtools.extraction.transform import Transform
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.multires import concentric_origins
 from dplabtools.geometry.pyramid import Pyramid
@@ -37,11 +38,14 @@ class Reading:
         How to resample.
     settings : Settings
         The documented knobs.
+    transform : Transform or None
+        What patches go through when they have been read.
     """
 
     views: tuple[Resolution, ...] | None
     mode: str | None
     settings: Settings
+    transform: Transform | None = None
 
     def views_of(self, table: PatchTable) -> tuple[Resolution, ...]:
         """Return the resolutions to deliver of one slide."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.errors import DplabError, SlideError, SlideReadError
+from dplabtools.errors import DplabError, SlideError, SlideReadError, TransformError
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.pyramid import Pyramid
@@ -305,7 +305,7 @@ class ReadChunk:
         self, slide: Slide, chunk: Chunk, group: Sequence[int]
     ) -> tuple[Chunk, Sequence[int]]:
         """Deliver what is stored as it is wanted; return what is left of the group."""
-        if not chunk.place.takes_jpeg:
+        if not chunk.place.takes_jpeg or self.reading.transform is not None:
             return chunk, group
         with stage("read"):
             part = np.array(group)
@@ -340,7 +340,9 @@ class ReadChunk:
         """Read all patches at once, straight to where they go if that is possible."""
         items, views = np.array(group), len(chunk.views)
         sizes = chunk.sizes[items]
-        canvas = chunk.place.canvas(items, sizes, views=views)
+        canvas = None  # with a transform, what that returns is put
+        if self.reading.transform is None:
+            canvas = chunk.place.canvas(items, sizes, views=views)
         loose = canvas is None
         if canvas is None:
             memory = workspace("patches", int(sizes.prod(axis=1).sum()) * 3 * views)
@@ -357,14 +359,47 @@ class ReadChunk:
         if errors and not self.skip_errors:
             raise errors[min(errors)]
 
-        def put(places: Sequence[int]) -> None:
-            for place in places:
-                numbers = range(place * views, (place + 1) * views)
-                chunk.place.put(group[place], [canvas.picture(n) for n in numbers])
-
         if loose:
-            self._share(put, [place for place in range(len(group)) if place not in errors])
+            left = [place for place in range(len(group)) if place not in errors]
+
+            def put(places: Sequence[int]) -> dict[int, TransformError]:
+                return self._put(
+                    places, slide=slide, chunk=chunk, group=group, canvas=canvas
+                )
+
+            for failed in self._share(put, left):
+                errors |= failed
         return [(group[place], errors[place]) for place in sorted(errors)]
+
+    def _put(
+        self,
+        places: Sequence[int],
+        *,
+        slide: Slide,
+        chunk: Chunk,
+        group: Sequence[int],
+        canvas: Canvas,
+    ) -> dict[int, TransformError]:
+        """Deliver patches of a group from a canvas; return what failed.
+
+        Raises
+        ------
+        TransformError
+            The first error, unless errors are to be skipped.
+        """
+        failed: dict[int, TransformError] = {}
+        views = len(chunk.views)
+        for place in places:
+            numbers = range(place * views, (place + 1) * views)
+            try:
+                pictures = self._transformed([canvas.picture(n) for n in numbers], slide)
+            except TransformError as error:
+                if not self.skip_errors:
+                    raise
+                failed[place] = error
+            else:
+                chunk.place.put(group[place], pictures)
+        return failed
 
     def _threads(self) -> ThreadPoolExecutor | None:
         """Return the threads, if there are several."""
@@ -409,6 +444,7 @@ class ReadChunk:
             try:
                 with stage("read"):
                     pictures = read_views(slide, chunk, item)
+                pictures = self._transformed(pictures, slide)
             except Exception as error:  # whatever a decoder comes up with
                 if not self.skip_errors:
                     raise named(error, slide) from error
@@ -416,6 +452,20 @@ class ReadChunk:
             else:
                 chunk.place.put(item, pictures)
         return failed
+
+    def _transformed(self, pictures: list[Pixels], slide: Slide) -> list[Pixels]:
+        """Return what becomes of a patch at all its resolutions.
+
+        Raises
+        ------
+        TransformError
+            If the function fails.
+        """
+        transform = self.reading.transform
+        if transform is None:
+            return pictures
+        with stage("transform"):
+            return [transform.apply(each, slide=slide.name) for each in pictures]
 
 
 def read_views(slide: Slide, chunk: Chunk, item: int) -> list[Pixels]:

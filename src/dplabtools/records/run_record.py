@@ -73,6 +73,10 @@ class SlideRecord:
         Name of the library that read it.
     seconds : float or None
         Time that workers spent on its patches, all workers together.
+    tissue : float or None
+        Share of the slide that its mask takes for tissue, 0 to 1.
+    reason : str
+        Why there are no patches of it, and what to do about it; empty where there are.
     """
 
     wsi_file: str
@@ -89,6 +93,8 @@ class SlideRecord:
     warnings: tuple[str, ...] = ()
     reader: str = ""
     seconds: float | None = None
+    tissue: float | None = None
+    reason: str = ""
 
     @property
     def name(self) -> str:
@@ -118,6 +124,9 @@ class RunRecord:
         Python and the libraries that took part, by name.
     slides : tuple of SlideRecord
         As given.
+    transform : str
+        Name of the function that patches went through, and hash of its source; may be
+        empty.
     warnings : tuple of str
         What the run has warned of that concerns no single slide.
     """
@@ -130,6 +139,7 @@ class RunRecord:
     parameters: Mapping[str, Any]
     versions: Mapping[str, str]
     slides: tuple[SlideRecord, ...]
+    transform: str = ""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -123,6 +123,15 @@ class FileOptions:
             show_default="tile where an mpp is asked for",
         ),
     ] = None
+    transform: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="What each patch goes through before it is written, such as stain "
+            "normalisation: a function from an array of uint8, shape (height, width, 3), "
+            "to another. Modules of the working folder are found, too.",
+        ),
+    ] = None
     resume: Annotated[
         bool,
         typer.Option(

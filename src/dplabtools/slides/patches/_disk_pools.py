@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dplabtools._typing import StrPath
+from dplabtools.errors import ParameterError
 from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number, Resolution
 from dplabtools.output.run_folder.folder import Verify
 from dplabtools.slides.patches._disk import ContainerKind, DiskOptions
@@ -30,6 +32,11 @@ class _DiskPool(ExtractorPool):
         extra_params: Mapping[str, object] | None = None,
     ) -> None:
         run = PoolRun(options, views)
+        if run.transform is not None and disk.save_options.get("passthrough"):
+            msg = (
+                "passthrough keeps stored tiles, and transform changes them; leave one out"
+            )
+            raise ParameterError(msg)
         name = "DiskPatchExtractor" if views is None else "MultiResDiskPatchExtractor"
         sink = disk.sink(
             run.selections,
@@ -101,6 +108,11 @@ class DiskPatchExtractorPool(_DiskPool):
         Who is told how far it has come.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk of patches is replaced.
+    transform : callable or str, default None
+        A function of a module (or ``"package.module:function"``), or an object that
+        pickles, which each patch goes through in the workers, before it is delivered: it
+        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
+        and type.
     resume : bool, default False
         Go on with what an earlier run, with the same parameters and slides, has left in
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
@@ -149,6 +161,7 @@ class DiskPatchExtractorPool(_DiskPool):
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
+        transform: TransformLike | None = None,
         resume: bool = False,
         verify: Verify = "count",
     ) -> None:
@@ -164,6 +177,7 @@ class DiskPatchExtractorPool(_DiskPool):
             on_error=on_error,
             progress=progress,
             chunk_timeout_s=chunk_timeout_s,
+            transform=transform,
         )
         disk = DiskOptions(
             output_dir=output_dir,
@@ -228,6 +242,11 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         Who is told how far it has come.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk of patches is replaced.
+    transform : callable or str, default None
+        A function of a module (or ``"package.module:function"``), or an object that
+        pickles, which each patch goes through in the workers, before it is delivered: it
+        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
+        and type.
     resume : bool, default False
         Go on with what an earlier run, with the same parameters and slides, has left in
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
@@ -274,6 +293,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
+        transform: TransformLike | None = None,
         resume: bool = False,
         verify: Verify = "count",
     ) -> None:
@@ -289,6 +309,7 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
             on_error=on_error,
             progress=progress,
             chunk_timeout_s=chunk_timeout_s,
+            transform=transform,
         )
         disk = DiskOptions(
             output_dir=output_dir,

@@ -12,6 +12,7 @@ from PIL import Image
 from dplabtools._typing import Pixels
 from dplabtools.errors import ClosedPoolError
 from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number, Resolution
 from dplabtools.output.memory import MemorySink
 from dplabtools.slides.patches._html import counts_text
@@ -120,6 +121,11 @@ class MemPatchExtractorPool(_MemPool):
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
         is replaced, and the chunk read once more.
+    transform : callable or str, default None
+        A function of a module (or ``"package.module:function"``), or an object that
+        pickles, which each patch goes through in the workers, before it is delivered: it
+        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
+        and type.
 
     Raises
     ------
@@ -150,6 +156,7 @@ class MemPatchExtractorPool(_MemPool):
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
+        transform: TransformLike | None = None,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -163,6 +170,7 @@ class MemPatchExtractorPool(_MemPool):
             on_error=on_error,
             progress=progress,
             chunk_timeout_s=chunk_timeout_s,
+            transform=transform,
         )
         super().__init__(options, None)
 
@@ -219,6 +227,11 @@ class MultiResMemPatchExtractorPool(_MemPool):
         Who is told how far it has come.
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk of patches is replaced.
+    transform : callable or str, default None
+        A function of a module (or ``"package.module:function"``), or an object that
+        pickles, which each patch goes through in the workers, before it is delivered: it
+        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
+        and type.
 
     Raises
     ------
@@ -242,6 +255,7 @@ class MultiResMemPatchExtractorPool(_MemPool):
         on_error: OnError = "raise",
         progress: ProgressArgument = False,
         chunk_timeout_s: float = 900.0,
+        transform: TransformLike | None = None,
     ) -> None:
         options = PoolOptions(
             patches_pool=patches_pool,
@@ -255,6 +269,7 @@ class MultiResMemPatchExtractorPool(_MemPool):
             on_error=on_error,
             progress=progress,
             chunk_timeout_s=chunk_timeout_s,
+            transform=transform,
         )
         super().__init__(options, parse_views(levels_or_mpps))
 

@@ -14,6 +14,7 @@ from dplabtools.engine.serial import SerialEngine
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
 from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.transform import Transform, TransformLike
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.notebook import never_raises
 from dplabtools.output.sink import Sink
@@ -56,6 +57,7 @@ class PoolOptions:
     on_error: OnError
     progress: ProgressArgument
     chunk_timeout_s: float
+    transform: TransformLike | None = None
 
 
 class PoolRun:
@@ -73,7 +75,11 @@ class PoolRun:
         self.selections = Selection.all_of(options.patches_pool, labels)
         self.tables = [each.selected for each in self.selections]
         self.options = replace(options, patches_pool=())  # whatever it was, it is read
-        self.reading = reading(views, options.resampling_mode, self.tables)
+        given = options.transform
+        self.transform = None if given is None else Transform.of(given)
+        self.reading = replace(
+            reading(views, options.resampling_mode, self.tables), transform=self.transform
+        )
         self.views = 1 if views is None else len(views)
 
     def manifest_params(self) -> dict[str, object]:
@@ -85,6 +91,7 @@ class PoolRun:
             "num_workers": self.threads,
             "pool_mode": True,
             "resampling_mode": self.options.resampling_mode,
+            **({} if self.transform is None else {"transform": str(self.transform)}),
         }
 
     def extraction(self) -> Extraction:

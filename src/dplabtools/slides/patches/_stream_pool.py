@@ -12,6 +12,7 @@ from typing import Literal
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
 from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
@@ -79,6 +80,11 @@ class StreamPatchExtractorPool:
     chunk_timeout_s : float, default 900
         A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
         is replaced, and the chunk read once more.
+    transform : callable or str, default None
+        A function of a module (or ``"package.module:function"``), or an object that
+        pickles, which each patch goes through in the workers, before it is delivered: it
+        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
+        and type.
 
     Raises
     ------
@@ -105,6 +111,7 @@ class StreamPatchExtractorPool:
         included_labels: Collection[str] = (),
         excluded_labels: Collection[str] = (),
         chunk_timeout_s: float = 900.0,
+        transform: TransformLike | None = None,
     ) -> None:
         views = None if levels_or_mpps is None else parse_views(levels_or_mpps)
         options = PoolOptions(
@@ -119,6 +126,7 @@ class StreamPatchExtractorPool:
             on_error=on_error,
             progress=progress,
             chunk_timeout_s=chunk_timeout_s,
+            transform=transform,
         )
         check_choice(order, ("table", "ready"), name="order")
         self._run = PoolRun(options, views)
