@@ -14,6 +14,7 @@ from typing import Final
 
 import typer
 
+from dplabtools._typing import StrPath
 from dplabtools.cli.config_file import CONFIG_FILE
 from dplabtools.cli.options.slides import SlideOptions
 from dplabtools.errors import ParameterError
@@ -96,7 +97,9 @@ def apply_mpps(inputs: Sequence[SlideInput]) -> None:
     """Let the mpp that a table gives for a slide win over what the file states."""
     from dplabtools.slides import GenericSlide
 
-    mpps = {each.wsi_file: each.mpp for each in inputs if each.mpp is not None}
+    mpps: dict[StrPath, float] = {
+        each.wsi_file: each.mpp for each in inputs if each.mpp is not None
+    }
     if mpps:
         GenericSlide.set_slide_mpps(mpps)
 
