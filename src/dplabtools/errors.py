@@ -13,6 +13,8 @@ The tree of them, with the built-in error each one also is::
     ├── SlideError                     the file, or what it says about itself
     │   ├── MissingSlideError          FileNotFoundError
     │   ├── UnsupportedSlideError      ValueError
+    │   │   ├── AmbiguousSlideError
+    │   │   └── DamagedSlideError
     │   ├── SlideReadError             OSError
     │   │   └── ChangedSlideError
     │   ├── ClosedSlideError           ValueError
@@ -67,11 +69,13 @@ from functools import partial
 from typing import Any
 
 __all__ = [
+    "AmbiguousSlideError",
     "AnnotationsLeftOutWarning",
     "ChangedSlideError",
     "ClosedPoolError",
     "ClosedSlideError",
     "ConfigError",
+    "DamagedSlideError",
     "DegeneratePolygonError",
     "DplabError",
     "DplabWarning",
@@ -179,7 +183,22 @@ class MissingSlideError(SlideError, FileNotFoundError):
 
 
 class UnsupportedSlideError(SlideError, ValueError):
-    """No reader can open this file."""
+    """A library cannot open this file, or none can."""
+
+
+class AmbiguousSlideError(UnsupportedSlideError):
+    """It takes a decision to show the file as 8-bit RGB, and nobody has taken it.
+
+    Which of several pictures, planes or channels, or which of more than 256 values are
+    black and white. No other library is asked: it would choose without saying so.
+    """
+
+
+class DamagedSlideError(UnsupportedSlideError):
+    """A file contradicts itself, or ends too early.
+
+    No other library is asked: it might show other pixels than those that were scanned.
+    """
 
 
 class SlideReadError(SlideError, OSError):

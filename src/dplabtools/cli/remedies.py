@@ -20,6 +20,14 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     ),
     (errors.MissingSlideError, "check the path"),
     (
+        errors.AmbiguousSlideError,
+        "save what is wanted of it as a file of 8-bit RGB or grey",
+    ),
+    (
+        errors.DamagedSlideError,
+        "get a whole copy of the file; --slide-library openslide reads it as it is",
+    ),
+    (
         errors.UnsupportedSlideError,
         "get a whole copy of the file; 'dplabtools doctor SLIDE' looks closer",
     ),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from dplabtools._typing import Size
 from dplabtools.readers.base import SlideReader
+from dplabtools.readers.native_tiff.directories import find_directories
 
 __all__ = ["StoredLevel", "stored_levels"]
 
@@ -91,8 +93,11 @@ def _pages_by_size(path: str) -> dict[Size, Any]:
     import tifffile
 
     try:
+        with Path(path).open("rb") as stream:
+            ndpi = path.lower().endswith(".ndpi")
+            count = len(find_directories(stream, ndpi=ndpi))  # there is an end to them
         with tifffile.TiffFile(path) as tiff:
-            firsts: Any = tiff.pages
+            firsts: list[Any] = [tiff.pages[number] for number in range(count)]
             pages = [page for first in firsts for page in (first, *(first.pages or ()))]
             return {(page.imagewidth, page.imagelength): page for page in reversed(pages)}
     except Exception:  # noqa: BLE001 - whatever a parser makes of a file it does not know

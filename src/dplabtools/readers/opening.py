@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from dplabtools._typing import StrPath
-from dplabtools.errors import UnsupportedSlideError
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    DamagedSlideError,
+    UnsupportedSlideError,
+)
 from dplabtools.readers.base import Colour, SlideIndex, SlideReader, slide_file
 from dplabtools.settings import Settings
 
@@ -27,6 +31,8 @@ _PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "tiffopenslide": ("tiffslide", "openslide"),
     "pillow": ("pillow",),
 }
+_BEFORE_NATIVE: Final = frozenset({"aperio", "generic-tiff"})
+"""Kinds of files by OpenSlide that the native reader knows as well as OpenSlide does."""
 _TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SLIDES_ONLY: Final = frozenset(
     {
@@ -35,6 +41,8 @@ _SLIDES_ONLY: Final = frozenset(
     }
 )
 """Where Pillow, if it opens the file at all, sees an overview and not the slide."""
+_OVERVIEWS: Final = frozenset({".vsi"})
+"""Where the file itself is an overview, and the slide lies in a folder beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +71,11 @@ def open_reader(
     path : str or path-like
         The slide file.
     settings : Settings
-        ``slide_library``: with ``"auto"`` the native reader if the file is a tiled TIFF
-        that it understands, else OpenSlide, else tiffslide if it is installed and the
-        file is a TIFF, else Pillow, if the file is an ordinary picture; with
-        ``"tiffopenslide"`` tiffslide, else OpenSlide. ``background``.
+        ``slide_library``: with ``"auto"`` OpenSlide, if it knows the file as that of a
+        vendor other than Aperio. Else the native reader if the file is a tiled TIFF that
+        it understands, else OpenSlide, else tiffslide if it is installed and the file is
+        a TIFF, else Pillow, if the file is an ordinary picture; with ``"tiffopenslide"``
+        tiffslide, else OpenSlide. ``background``.
     index : SlideIndex, optional
         What the reader that opened the file with these settings before found out.
 
@@ -79,6 +88,9 @@ def open_reader(
     ------
     MissingSlideError
         If there is no such file.
+    AmbiguousSlideError, DamagedSlideError
+        If it takes a decision to show the file, or it contradicts itself: with ``"auto"``
+        no further library is asked then, as it might show something else.
     UnsupportedSlideError
         If none of the libraries opens it; the message says what each has against it.
     """
@@ -120,10 +132,15 @@ def open_explained(
     name = Path(file).name
     refusals: list[Refusal] = []
     cause: UnsupportedSlideError | None = None
-    for library in _PREFERENCES[settings.slide_library]:
+    asked = settings.slide_library
+    vendor = _vendor(file) if asked == "auto" else None
+    for library in _PREFERENCES[asked]:
         try:
-            _check_worth_trying(library, file, asked=settings.slide_library)
+            if asked == "auto":
+                _check_worth_trying(library, file, vendor=vendor)
             return _OPENERS[library](file, settings.background), tuple(refusals)
+        except (AmbiguousSlideError, DamagedSlideError):
+            raise
         except UnsupportedSlideError as error:
             reason = str(error).removeprefix(f"{name}: ")
             refusals.append(Refusal(library=library, reason=reason))
@@ -133,11 +150,26 @@ def open_explained(
     raise UnsupportedSlideError(msg, slide=name) from cause
 
 
-def _check_worth_trying(library: str, file: str, *, asked: str) -> None:
-    """Raise if a library need not be asked, or would only see part of the file."""
-    if asked != "auto":
-        return
-    if library == "pillow" and (suffix := Path(file).suffix.lower()) in _SLIDES_ONLY:
+def _vendor(file: str) -> str | None:
+    """Return the vendor that OpenSlide takes a file for; it looks at a few bytes only."""
+    from openslide import OpenSlide
+
+    return OpenSlide.detect_format(file)
+
+
+def _check_worth_trying(library: str, file: str, *, vendor: str | None) -> None:
+    """Raise if a library need not be asked, or would only see part of the file.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If so.
+    """
+    suffix = Path(file).suffix.lower()
+    if library != "openslide" and vendor not in {*_BEFORE_NATIVE, None}:
+        msg = f"not tried, as OpenSlide knows {vendor} files by more than their tags"
+        raise UnsupportedSlideError(msg)
+    if (library == "pillow" and suffix in _SLIDES_ONLY) or suffix in _OVERVIEWS:
         msg = f"not tried, as it shows no more than an overview of {suffix} files"
         raise UnsupportedSlideError(msg)
     if library in {"native", "tiffslide"}:

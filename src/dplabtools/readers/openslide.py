@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import numpy as np
 import openslide
@@ -25,6 +26,10 @@ from dplabtools.records.canvas import Canvas
 __all__ = ["OpenSlideReader"]
 
 _T = TypeVar("_T")
+_RARE: Final = re.compile(
+    "can ?not handle|not configured|not supported|unsupported|not implemented",
+    re.IGNORECASE,
+)
 _CACHE_BYTES = 64 << 20
 
 
@@ -49,6 +54,19 @@ def _profile(handle: openslide.OpenSlide) -> bytes | None:
         return None if profile is None else icc_profile(profile.tobytes())
     except ImageCms.PyCMSError:
         return None
+
+
+def _failure(error: openslide.OpenSlideError) -> str:
+    """Say why a region cannot be read: a file is not damaged for being of a rare kind."""
+    if _RARE.search(str(error)):
+        return (
+            f"OpenSlide does not decode files of this kind ({error}); convert it to 8-bit "
+            f"RGB, or try another config.slide_library"
+        )
+    return (
+        f"the file is damaged there ({error}); get a whole copy of it, or skip what fails "
+        f'with on_error="skip"'
+    )
 
 
 class OpenSlideReader:
@@ -194,11 +212,7 @@ class OpenSlideReader:
             self._replace(handle)
             return task(_open(self._path))
         except openslide.OpenSlideError as error:
-            msg = (
-                f"the file is damaged there ({error}); get a whole copy of it, or skip "
-                f'what fails with on_error="skip"'
-            )
-            raise SlideReadError(msg, slide=self._name) from error
+            raise SlideReadError(_failure(error), slide=self._name) from error
 
     def _replace(self, broken: openslide.OpenSlide) -> None:
         """Open the file again, unless another thread has done so or closed it."""

@@ -14,7 +14,13 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
-from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    ClosedSlideError,
+    NotEnoughMemoryError,
+    SlideReadError,
+    UnsupportedSlideError,
+)
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
 from dplabtools.readers.metadata import icc_profile, scan_info
 from dplabtools.readers.pixels import opaque, read_clipped
@@ -25,6 +31,9 @@ _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 """What becomes RGB without loss; sixteen bits a sample do not."""
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 270, 282, 283, 296
 _UNITS = {2: "inch", 3: "centimeter"}
+
+
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP"})
 
 
 class PillowReader:
@@ -44,6 +53,8 @@ class PillowReader:
     UnsupportedSlideError
         If Pillow cannot open it, or holds it to be too large (more than twice
         `PIL.Image.MAX_IMAGE_PIXELS`), or its samples have more than 8 bits.
+    AmbiguousSlideError
+        If it is an animation, or its samples have 16 bits that Pillow would cut to 8.
     """
 
     def __init__(self, path: StrPath, *, background: Colour) -> None:
@@ -66,6 +77,7 @@ class PillowReader:
             image.close()
             reason = f"pixels of mode {image.mode} do not fit into RGB"
             raise self._unsupported(reason)
+        self._check_decided(image)
         self.sizes: tuple[Size, ...] = (image.size,)
         self.downsamples: tuple[float, ...] = (1.0,)
         self.icc_profile: bytes | None = icc_profile(image.info.get("icc_profile"))
@@ -123,6 +135,17 @@ class PillowReader:
     ) -> None:
         self.close()
 
+    def _check_decided(self, image: Image.Image) -> None:
+        """Raise if there are several pictures, or Pillow would drop bits of each sample."""
+        what = None
+        if image.format in _ANIMATED and getattr(image, "is_animated", False):
+            what = "it holds several pictures; save the one that is wanted"
+        elif any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+            what = "its samples have 16 bits; convert them to 8, as it should be done"
+        if what is not None:
+            image.close()
+            raise AmbiguousSlideError(what, slide=self._name)
+
     def _opened(self) -> Image.Image:
         if self._image is None:
             msg = "the slide has been closed; open it again"
@@ -138,6 +161,9 @@ class PillowReader:
                     # Opened anew: after an error Pillow takes a picture for decoded.
                     with Image.open(self._path) as image:
                         self._pixels = np.array(opaque(image, self._background))
+                except MemoryError as error:
+                    msg = "there is not enough memory for it; make a tiled TIFF of it"
+                    raise NotEnoughMemoryError(msg, slide=self._name) from error
                 except (OSError, ValueError, SyntaxError) as error:
                     msg = f"the file is damaged ({error}); get a whole copy of it"
                     raise SlideReadError(msg, slide=self._name) from error

@@ -15,18 +15,22 @@ from tiffslide import TiffSlide
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import (
+    AmbiguousSlideError,
     ClosedSlideError,
+    DamagedSlideError,
     DplabError,
     SlideReadError,
     UnsupportedSlideError,
 )
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
+from dplabtools.readers.native_tiff.directories import find_directories
 from dplabtools.readers.pixels import level_origin, opaque, read_clipped, rgb_pixels
 
 __all__ = ["TiffSlideReader"]
 
 _APERIO_JPEG_2000_YCBCR = 33003
+_OLD_JPEG = 6
 _SAMPLES = {"YX": (1,), "YXS": (1, 3, 4), "CYX": (3,)}
 """How many samples a pixel may have, for each order of axes."""
 
@@ -55,6 +59,7 @@ class TiffSlideReader:
         self._name = Path(self._path).name
         self._background = background
         self._lock = threading.Lock()  # tifffile seeks in a file that threads would share
+        self._check_directories()
         try:
             handle = TiffSlide(self._path)
         except Exception as error:
@@ -127,6 +132,17 @@ class TiffSlideReader:
     ) -> None:
         self.close()
 
+    def _check_directories(self) -> None:
+        """Raise if a TIFF has no end: tifffile would go round in circles."""
+        try:
+            with Path(self._path).open("rb") as stream:
+                find_directories(stream, ndpi=self._path.lower().endswith(".ndpi"))
+        except (AmbiguousSlideError, DamagedSlideError) as error:
+            msg = f"{error}; get a whole copy of it, or of what is wanted of it"
+            raise type(error)(msg, slide=self._name) from error
+        except UnsupportedSlideError:
+            return  # tiffslide reads some files that are no TIFF
+
     def _examine(self, handle: TiffSlide) -> None:
         """Take down what there is, and refuse what would not come out as RGB."""
         stated = handle.properties
@@ -139,6 +155,7 @@ class TiffSlideReader:
         if series.pages[0].compression == _APERIO_JPEG_2000_YCBCR:
             reason = "tiffslide shows YCbCr JPEG 2000 in false colours"
             raise self._unsupported(reason)
+        self._old_jpeg: bool = series.pages[0].compression == _OLD_JPEG
         self.sizes: tuple[Size, ...] = handle.level_dimensions
         self.downsamples: tuple[float, ...] = handle.level_downsamples
         self.properties: Mapping[str, str] = {
@@ -178,9 +195,12 @@ class TiffSlideReader:
         return UnsupportedSlideError(msg, slide=self._name)
 
     def _damage(self, error: Exception) -> SlideReadError:
+        reason = "the file is damaged there"
+        if self._old_jpeg:
+            reason = "tiffslide does not decode JPEG of the old kind in every variant"
         msg = (
-            f"the file is damaged there ({error}); get a whole copy of it, or skip what "
-            f'fails with on_error="skip"'
+            f"{reason} ({error}); get another copy of it, or skip what fails with "
+            f'on_error="skip"'
         )
         return SlideReadError(msg, slide=self._name)
 

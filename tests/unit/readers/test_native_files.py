@@ -14,7 +14,11 @@ import pytest
 import tifffile
 
 from dplabtools._typing import Pixels
-from dplabtools.errors import MissingSlideError, UnsupportedSlideError
+from dplabtools.errors import (
+    MissingSlideError,
+    SlideReadError,
+    UnsupportedSlideError,
+)
 from dplabtools.readers.native_tiff.index import read_index
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.opening import open_reader
@@ -105,18 +109,25 @@ def test_ycbcr_jpeg_2000_comes_out_in_true_colours(tmp_path: Path) -> None:
     assert np.abs(whole(file).astype(int) - SMOOTH).max() <= 2
 
 
+def set_first(file: Path, name: str, number: int, value: int) -> None:
+    """Change what the first directory says of one tile."""
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        values = list(tiff.pages.first.tags[name].value)
+        values[number] = value
+        tiff.pages.first.tags[name].overwrite(values)
+
+
 @pytest.mark.parametrize("kind", ["generic", "aperio"])
 def test_tiles_that_are_not_stored_are_background(tmp_path: Path, kind: str) -> None:
     pixels = NOISE.copy()
     pixels[:64, 64:128] = 0
     description = "Aperio\r\nx" if kind == "aperio" else None
     file = written(tmp_path / "a.tif", pixels, description=description)
-    with tifffile.TiffFile(file) as tiff:
-        counts = list(tiff.pages.first.databytecounts)
-        counts[1] = 0
-        tag = tiff.pages.first.tags["TileByteCounts"]
-    with tifffile.TiffFile(file, mode="r+") as tiff:
-        tiff.pages.first.tags[tag.code].overwrite(counts)
+    set_first(file, "TileByteCounts", 1, 0)
+    if kind == "generic":  # where a length of zero alone is damage
+        with pytest.raises(SlideReadError, match="is stored, and has no length"):
+            whole(file)
+        set_first(file, "TileOffsets", 1, 0)
     pixels[:64, 64:128] = 255
     np.testing.assert_array_equal(whole(file), pixels)
     with OpenSlideReader(file, background=WHITE) as other:
@@ -193,8 +204,7 @@ def assert_same_statements(reader: NativeTiffReader, other: OpenSlideReader) -> 
 
 ODD: dict[str, dict[str, Any]] = {
     "strips": {"tile": None, "rowsperstrip": 16},
-    "photometric 1": {"pixels": NOISE[..., 0], "photometric": "minisblack"},
-    "not eight bits": {"pixels": NOISE.astype(np.uint16)},
+    "photometric 0": {"pixels": NOISE[..., 0], "photometric": "miniswhite"},
     "separate planes": {"pixels": np.moveaxis(NOISE, 2, 0), "planarconfig": "separate"},
     "compression 32773": {"compression": "packbits"},
     "photometric 6": {"photometric": "ycbcr"},
@@ -291,7 +301,7 @@ def test_openslide_confirms_that_ome_pyramids_are_hidden_from_it(tmp_path: Path)
         assert slide.level_count == 1
 
 
-@pytest.mark.parametrize("suffix", [".mrxs", ".dcm", ".vsi"])
+@pytest.mark.parametrize("suffix", [".mrxs", ".dcm"])
 def test_what_is_no_tiff_is_not_even_tried(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"a{suffix}"
     file.write_bytes(b"\xff\xd8\xff\xe0 no slide at all" * 40)

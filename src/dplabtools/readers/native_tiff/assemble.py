@@ -70,7 +70,7 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
     begin = np.maximum(low[owner], place * tile)
     extent = np.minimum(high[owner], (place + 1) * tile) - begin
     copies = _table(owner, begin - place * tile, begin - corners[owner], extent=extent)
-    stored = level.counts[number] > 0
+    stored = level.counts[number] != 0
     order = np.flatnonzero(stored)
     order = order[np.lexsort((number[order], level.offsets[number[order]]))]
     number = number[order]

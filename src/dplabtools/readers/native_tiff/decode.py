@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +13,14 @@ import numpy as np
 import simplejpeg
 
 from dplabtools._typing import Pixels, Size
+from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
 
 __all__ = [
     "COMPRESSIONS",
     "JPEG",
     "JPEG_2000",
     "JPEG_2000_YCBCR",
+    "WEBP",
     "TileCodec",
     "frame_of",
     "shared_tables",
@@ -43,11 +46,12 @@ _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xC
 _SIZ = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 code stream
 _BITS = 8
 _SAMPLES = 3
+_LEFT_OVER: Final = re.compile(r"extraneous bytes before marker 0xd9")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileCodec:
-    """How the tiles of a level are stored: eight bits, three samples, interleaved.
+    """How the tiles of a level are stored: eight bits; RGB, YCbCr or grey; interleaved.
 
     Attributes
     ----------
@@ -58,6 +62,8 @@ class TileCodec:
     ycbcr : bool
         The samples are YCbCr, as the TIFF tag says: in JPEG files that leave it to the
         tag, nothing else tells.
+    grey : bool
+        There is one sample a pixel, for all three colours.
     predictor : bool
         Each sample is stored as its difference from that to its left.
     tables : bytes
@@ -67,6 +73,7 @@ class TileCodec:
     compression: int
     tile: Size
     ycbcr: bool = False
+    grey: bool = False
     predictor: bool = False
     tables: bytes = b""
     _begin: bytes = field(init=False, repr=False)
@@ -74,9 +81,14 @@ class TileCodec:
 
     def __post_init__(self) -> None:
         # Of what else a stream may say of its colours, JFIF would win: it is left out.
-        begin = _SOI + _adobe_segment(ycbcr=self.ycbcr) + self.tables
-        object.__setattr__(self, "_begin", begin)
-        object.__setattr__(self, "_usual", _usual_beginning(self.tile))
+        colours = b"" if self.grey else _adobe_segment(ycbcr=self.ycbcr)
+        object.__setattr__(self, "_begin", _SOI + colours + self.tables)
+        object.__setattr__(self, "_usual", _usual_beginning(self.tile, self.samples))
+
+    @property
+    def samples(self) -> int:
+        """Of a pixel, as stored."""
+        return 1 if self.grey else _SAMPLES
 
     @property
     def nbytes(self) -> int:
@@ -100,16 +112,20 @@ class TileCodec:
             could draw most damaged tiles somehow: here that is an error too.
         """
         if self.compression == JPEG:
-            simplejpeg.decode_jpeg(self.complete(data), buffer=out)
-        elif self.compression in JPEG_2000:
+            _decode_jpeg(self.complete(data), out)
+            return
+        stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
+        if self.compression in JPEG_2000:
             self._check_extent(_jpeg_2000_header(data).size)
-            imagecodecs.jpeg2k_decode(data, numthreads=1, out=out)
+            imagecodecs.jpeg2k_decode(data, numthreads=1, out=stored)
             if self.ycbcr:
                 _to_rgb(out)
         elif self.compression == WEBP:
             imagecodecs.webp_decode(data, hasalpha=False, out=out)
         else:
-            self._unpack(data, out)
+            self._unpack(data, stored)
+        if self.grey:
+            out[:] = stored[..., np.newaxis]
 
     def stream(self, data: bytes) -> bytes:
         """Return a JPEG tile as a complete stream, marked by an Adobe segment if RGB.
@@ -121,24 +137,55 @@ class TileCodec:
         """
         size, body = _jpeg_parts(data)
         self._check_extent(size)
-        if _jpeg_refusal(data) is not None:
+        if self.refusal(data) is not None:
             msg = "a tile is not what the others are"
             raise ValueError(msg)
         adobe = b"" if self.ycbcr else _adobe_segment(ycbcr=False)
         return b"".join((_SOI, adobe, self.tables, *body))
 
-    def refusal(self, data: bytes) -> str | None:
+    def refusal(self, data: bytes) -> UnsupportedSlideError | None:
         """Return what a tile has that this codec does not handle, if it tells.
 
         A tile that is too damaged to tell has nothing of the kind.
         """
         try:
             if self.compression == JPEG:
-                return _jpeg_refusal(data)
+                return self._jpeg_refusal(data)
             if self.compression in JPEG_2000:
-                return _jpeg_2000_header(data).refusal
+                return self._jpeg_2000_refusal(data)
         except ValueError:
             pass
+        return None
+
+    def _jpeg_refusal(self, data: bytes) -> UnsupportedSlideError | None:
+        marker, start, stop = _segments(data)[-1]
+        if marker in _OTHER_FRAMES:
+            msg = f"JPEG tiles of the kind {marker:#x} are not read natively"
+            return UnsupportedSlideError(msg)
+        if marker not in _FRAMES or stop > len(data) or stop - start < 10:
+            return None
+        bits, samples = data[start + 4], data[start + 9]
+        factors = data[start + 11 : stop : 3]
+        if bits != _BITS:
+            return _deep("JPEG", bits)
+        if samples != self.samples:
+            msg = f"its tiles have {samples} samples a pixel, not {self.samples}"
+            return DamagedSlideError(msg)
+        if not (self.ycbcr or self.grey) and len(set(factors)) > 1:
+            msg = "its pixels are RGB by its directory, and YCbCr by its tiles"
+            return DamagedSlideError(msg)
+        return None
+
+    def _jpeg_2000_refusal(self, data: bytes) -> UnsupportedSlideError | None:
+        header = _jpeg_2000_header(data)
+        if header.samples != self.samples:
+            msg = f"its tiles have {header.samples} samples a pixel, not {self.samples}"
+            return DamagedSlideError(msg)
+        if header.bits > _BITS:
+            return _deep("JPEG 2000", header.bits)
+        if not header.plain:
+            msg = "JPEG 2000 tiles with subsampled or unusual samples are not read natively"
+            return UnsupportedSlideError(msg)
         return None
 
     def _check_extent(self, size: Size) -> None:
@@ -172,7 +219,7 @@ class TileCodec:
                 msg = f"a tile of {len(flat)} bytes holds {count}"
                 raise ValueError(msg)
         if self.predictor:
-            imagecodecs.delta_decode(out, axis=-2, out=out)
+            imagecodecs.delta_decode(out, axis=1, out=out)
 
 
 def shared_tables(tables: bytes) -> bytes:
@@ -193,11 +240,37 @@ def _adobe_segment(*, ycbcr: bool) -> bytes:
     return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (b"\x01" if ycbcr else b"\0")
 
 
-def _usual_beginning(tile: Size) -> bytes:
+def _usual_beginning(tile: Size, samples: int) -> bytes:
     """Return what nearly all JPEG tiles begin with: a baseline frame of the right size."""
     width, height = tile
-    frame = struct.pack(">BBHBHHB", 0xFF, _FRAMES[0], 17, _BITS, height, width, _SAMPLES)
+    length = 8 + 3 * samples
+    frame = struct.pack(">BBHBHHB", 0xFF, _FRAMES[0], length, _BITS, height, width, samples)
     return _SOI + frame
+
+
+def _deep(kind: str, bits: int) -> AmbiguousSlideError:
+    msg = (
+        f"its {kind} tiles have {bits} bits a sample; which values are black and which are "
+        f"white has to be decided"
+    )
+    return AmbiguousSlideError(msg)
+
+
+def _decode_jpeg(stream: bytes, out: Pixels) -> None:
+    """Decode a JPEG stream, and take no offence at bytes left over before its end.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    try:
+        simplejpeg.decode_jpeg(stream, buffer=out)
+    except ValueError as error:
+        # All pixels were there by then: the decoder stops at the first thing it notices.
+        if _LEFT_OVER.search(str(error)) is None:
+            raise
+        simplejpeg.decode_jpeg(stream, buffer=out, strict=False)
 
 
 def _is_application(marker: int) -> bool:
@@ -253,22 +326,12 @@ def frame_of(data: bytes) -> int:
     return _segments(data)[-1][1]
 
 
-def _jpeg_refusal(data: bytes) -> str | None:
-    marker, start, stop = _segments(data)[-1]
-    if marker in _OTHER_FRAMES:
-        return f"JPEG tiles of the kind {marker:#x}"
-    if marker not in _FRAMES or stop > len(data) or stop - start < 10:
-        return None
-    bits, samples = data[start + 4], data[start + 9]
-    if (bits, samples) == (_BITS, _SAMPLES):
-        return None
-    return f"JPEG tiles of {samples} samples with {bits} bits"
-
-
 @dataclass(frozen=True, slots=True)
 class _Jpeg2000Header:
     size: Size
-    refusal: str | None
+    samples: int
+    bits: int  # of the deepest
+    plain: bool  # nothing is subsampled, signed or of fewer bits
 
 
 def _jpeg_2000_header(data: bytes) -> _Jpeg2000Header:
@@ -281,16 +344,17 @@ def _jpeg_2000_header(data: bytes) -> _Jpeg2000Header:
     """
     start = data.find(_SIZ)
     fields = data[start + 8 : start + 42]
-    components = data[start + 42 : start + 42 + 3 * _SAMPLES]
-    if start < 0 or len(fields) < 34 or len(components) < 3 * _SAMPLES:
+    count = int.from_bytes(fields[-2:], "big")
+    components = data[start + 42 : start + 42 + 3 * count]
+    if start < 0 or len(fields) < 34 or not 0 < len(components) == 3 * count:
         msg = "no JPEG 2000 stream"
         raise ValueError(msg)
     right, bottom, left, top, *_ = struct.unpack(">8IH", fields)
-    count = int.from_bytes(fields[-2:], "big")
-    plain = count == _SAMPLES and components == bytes((_BITS - 1, 1, 1)) * _SAMPLES
     return _Jpeg2000Header(
         size=(right - left, bottom - top),
-        refusal=None if plain else "JPEG 2000 tiles with subsampled or unusual samples",
+        samples=count,
+        bits=max(depth & 0x7F for depth in components[::3]) + 1,
+        plain=components == bytes((_BITS - 1, 1, 1)) * count,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -13,7 +12,11 @@ import numpy as np
 import tifffile
 
 from dplabtools._typing import IntArray, Size, StrPath
-from dplabtools.errors import UnsupportedSlideError
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    DamagedSlideError,
+    UnsupportedSlideError,
+)
 from dplabtools.readers.base import slide_file
 from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native_tiff.decode import (
@@ -21,18 +24,33 @@ from dplabtools.readers.native_tiff.decode import (
     JPEG,
     JPEG_2000,
     JPEG_2000_YCBCR,
+    WEBP,
     TileCodec,
     shared_tables,
 )
 from dplabtools.readers.native_tiff.describe import APERIO, associated_name, properties_of
+from dplabtools.readers.native_tiff.directories import Directory, find_directories
+from dplabtools.readers.native_tiff.extents import contested
+from dplabtools.readers.native_tiff.pictures import aperio_levels, generic_levels
 
-__all__ = ["TiffIndex", "TiledLevel", "read_index"]
+__all__ = [
+    "CONTESTED",
+    "NO_LENGTH",
+    "TiffIndex",
+    "TiledLevel",
+    "longest_tile",
+    "read_index",
+]
 
-_RGB, _YCBCR = 2, 6
+_GREY, _RGB, _YCBCR = 1, 2, 6
+_GREYS: Final = frozenset({0, _GREY})
+_MOST_SAMPLES = 4  # CMYK
+_HEADER = 8  # bytes, of any TIFF
+_LOOKED_AT = 3  # tiles of a level
 _LARGEST_TILE = 8192  # pixels, each side
 _LARGEST_PICTURE = 100_000_000  # pixels of an associated image
 _LARGEST_LEVEL = 1 << 31  # pixels, each side
-_MOST_PAGES = 1000
+NO_LENGTH, CONTESTED = -1, -2
 _HEADROOM: Final = (4, 1 << 16)  # no encoder needs 4 times the pixels, and 64 KB
 
 _FOREIGN: Final[Mapping[str, tuple[int | str, str]]] = {
@@ -58,7 +76,8 @@ class TiledLevel:
         How its tiles are stored.
     offsets, counts : ndarray of int64, shape (rows * columns,)
         Where each tile begins in the file, and its length, in bytes; row by row. A
-        length of zero stands for a tile of background.
+        length of zero stands for a tile of background, `NO_LENGTH` and `CONTESTED` for
+        one that is damaged: it has an offset and no length, or lies across another.
     """
 
     size: Size
@@ -124,8 +143,17 @@ class TiffIndex:
         return arrays + len(self.icc_profile or b"")
 
 
-class _RefusalError(Exception):
-    """Why a file is not read here."""
+_REMEDIES: Final[Mapping[type[UnsupportedSlideError], str]] = {
+    UnsupportedSlideError: 'try another config.slide_library, such as "auto"',
+    AmbiguousSlideError: (
+        "save what is wanted of it as a file of 8-bit RGB or grey; no other library is "
+        "asked, as it would choose without saying so (config.slide_library names one)"
+    ),
+    DamagedSlideError: (
+        "get a whole copy of it; no other library is asked, as it might show something "
+        'else (config.slide_library = "openslide" asks that one all the same)'
+    ),
+}
 
 
 def read_index(path: StrPath) -> TiffIndex:
@@ -145,50 +173,66 @@ def read_index(path: StrPath) -> TiffIndex:
     ------
     MissingSlideError
         If there is no such file.
+    AmbiguousSlideError
+        If it takes a decision to show it as 8-bit RGB: which of several pictures, planes
+        or channels, or which of more than 256 values.
+    DamagedSlideError
+        If it is a TIFF that contradicts itself, or ends too early.
     UnsupportedSlideError
         If it is no tiled TIFF, or one with something in it that is not understood here.
     """
     file = slide_file(path)
     cause: Exception
     try:
+        with Path(file).open("rb") as stream:
+            directories = find_directories(stream, ndpi=file.lower().endswith(".ndpi"))
         with tifffile.TiffFile(file) as tiff:
-            return _index(tiff, file_bytes=Path(file).stat().st_size)
-    except _RefusalError as error:
-        cause, reason = error, str(error)
+            return _index(tiff, directories, file_bytes=Path(file).stat().st_size)
+    except UnsupportedSlideError as error:
+        cause, kind, reason = error, type(error), str(error)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a parser makes of a broken file
-        cause, reason = error, f"no TIFF that can be made out ({error})"
-    msg = f'{reason}; try another config.slide_library, such as "auto"'
-    raise UnsupportedSlideError(msg, slide=Path(file).name) from cause
+        cause, kind = error, DamagedSlideError
+        reason = f"its directories cannot be made out ({error})"
+    msg = f"{reason}; {_REMEDIES[kind]}"
+    raise kind(msg, slide=Path(file).name) from cause
 
 
-def _index(tiff: Any, *, file_bytes: int) -> TiffIndex:  # noqa: ANN401 - untyped library
-    pages = [page for _, page in zip(range(_MOST_PAGES), tiff.pages, strict=False)]
-    first = pages[0]
+def _index(
+    tiff: Any,  # noqa: ANN401 - untyped library
+    directories: Sequence[Directory],
+    *,
+    file_bytes: int,
+) -> TiffIndex:
+    first = tiff.pages[0]
     _check_vendor(first)
+    pages = [tiff.pages[number] for number in range(len(directories))]
     aperio = str(first.description).startswith(APERIO)
-    found = _aperio_levels(pages) if aperio else _generic_levels(pages)
+    found = aperio_levels(pages) if aperio else generic_levels(pages)
+    associated = dict(_associated(pages)) if aperio else {}
     levels = tuple(_level(page, file_bytes, ome=first.is_ome) for page in found)
-    for finer, coarser in pairwise(levels):
-        if min(np.subtract(finer.size, coarser.size)) < 0 or finer.size == coarser.size:
-            msg = f"a level of {finer.size} pixels is followed by one of {coarser.size}"
-            raise _RefusalError(msg)
-        if aperio and not coarser.counts.all():
-            msg = "tiles of a reduced level are missing"
-            raise _RefusalError(msg)
+    if aperio and len(levels) > 1 and not all(level.counts.all() for level in levels):
+        msg = "tiles that are missing, drawn from finer levels, are not read natively"
+        raise UnsupportedSlideError(msg)
+    if not aperio:  # where a length of zero is a tile that the scanner left out
+        for level in levels:
+            level.counts[(level.counts == 0) & (level.offsets != 0)] = NO_LENGTH
+    others = [pages[number] for number in associated.values()]
+    _distrust(levels, directories, others, file_bytes=file_bytes)
     for level in levels:
         _check_tiles(level, tiff.filehandle)
-    associated = dict(_associated(pages)) if aperio else {}
     return TiffIndex(
         file_bytes=file_bytes,
         levels=levels,
         associated=associated,
         properties=properties_of(
-            first,
+            found[0],
             sizes=[level.size for level in levels],
             tiles=[level.codec.tile for level in levels],
             associated={name: pages[number] for name, number in associated.items()},
         ),
-        icc_profile=icc_profile(first.tags.valueof(ICC_TAG)),
+        icc_profile=icc_profile(found[0].tags.valueof(ICC_TAG)),
     )
 
 
@@ -202,19 +246,7 @@ def _check_vendor(page: Any) -> None:  # noqa: ANN401 - untyped library
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
         if sign in text.lower():
             msg = f"a file of {vendor} is not read natively"
-            raise _RefusalError(msg)
-
-
-def _aperio_levels(pages: Sequence[Any]) -> list[Any]:
-    return [page for page in pages if page.is_tiled]
-
-
-def _generic_levels(pages: Sequence[Any]) -> list[Any]:
-    """Return the first page, and those that are the same, reduced; finest first."""
-    first = pages[0]
-    reduced = first.pages or [page for page in pages[1:] if page.subfiletype & 1]
-    others = [page for page in reduced if page.is_tiled]
-    return [first, *sorted(others, key=lambda page: -page.imagewidth)]
+            raise UnsupportedSlideError(msg)
 
 
 def _associated(pages: Sequence[Any]) -> Iterator[tuple[str, int]]:
@@ -230,53 +262,95 @@ def _level(
     *,
     ome: bool,
 ) -> TiledLevel:
+    _check_decided(page)
     contradicts = _jfif_rgb(page)
     oddities = (*_oddities(page), (contradicts and not ome, "contradicting colour spaces"))
     for refused, what in oddities:
         if refused:
             msg = f"{what} are not read natively"
-            raise _RefusalError(msg)
+            raise UnsupportedSlideError(msg)
     size, tile = (page.imagewidth, page.imagelength), (page.tilewidth, page.tilelength)
     if min(*size, *tile) < 1 or max(size) >= _LARGEST_LEVEL:
         msg = f"a level of {size} pixels in tiles of {tile} cannot be"
-        raise _RefusalError(msg)
+        raise DamagedSlideError(msg)
     if max(tile) > _LARGEST_TILE:
         msg = f"tiles of {tile} pixels are not read natively"
-        raise _RefusalError(msg)
-    offsets = np.array(page.dataoffsets, dtype=np.int64)
-    counts = np.array(page.databytecounts, dtype=np.int64)
-    expected = -(-size[0] // tile[0]) * -(-size[1] // tile[1])
-    if not len(offsets) == len(counts) == expected:
-        msg = f"{len(offsets)} tiles with {len(counts)} lengths, of {expected}"
-        raise _RefusalError(msg)
-    if not ((offsets <= file_bytes) | (counts == 0)).any():
-        msg = "not one of the tiles of a level lies in the file"
-        raise _RefusalError(msg)
+        raise UnsupportedSlideError(msg)
     compression = int(page.compression)
     photometric = int(page.photometric)
     codec = TileCodec(
         compression=compression,
         tile=tile,
         ycbcr=photometric == _YCBCR or compression == JPEG_2000_YCBCR or contradicts,
+        grey=photometric == _GREY,
         predictor=page.predictor == 2,
         tables=shared_tables(page.jpegtables or b""),
     )
-    return TiledLevel(size=size, codec=codec, offsets=offsets, counts=counts)
+    offsets = np.array(page.dataoffsets, dtype=np.int64)
+    counts = np.array(page.databytecounts, dtype=np.int64)
+    level = TiledLevel(size=size, codec=codec, offsets=offsets, counts=counts)
+    expected = level.columns * -(-size[1] // tile[1])
+    if not len(offsets) == len(counts) == expected:
+        msg = f"a level has {len(offsets)} tiles with {len(counts)} lengths, of {expected}"
+        raise DamagedSlideError(msg)
+    if not ((offsets < file_bytes) | (counts == 0)).any():
+        msg = (
+            f"it ends, after {file_bytes:,} bytes, before the tiles of its level of "
+            f"{size[0]:,} x {size[1]:,} pixels begin"
+        )
+        raise DamagedSlideError(msg)
+    return level
+
+
+def _check_decided(page: Any) -> None:  # noqa: ANN401 - untyped library
+    """Raise if it takes a decision to make 8-bit RGB of the samples.
+
+    Raises
+    ------
+    AmbiguousSlideError
+        If so.
+    """
+    bits = int(np.max(page.bitspersample))
+    kind = {2: "signed ", 3: "floating-point ", 6: "complex "}.get(
+        int(page.sampleformat), ""
+    )
+    if bits > 8 or kind:
+        msg = (
+            f"its samples are {kind}numbers of {bits} bits; which of them are black and "
+            f"which are white has to be decided"
+        )
+        raise AmbiguousSlideError(msg)
+    samples = int(page.samplesperpixel) - len(_alpha(page))
+    if samples > _MOST_SAMPLES or (int(page.photometric) in _GREYS and samples > 1):
+        msg = f"it holds {samples} channels; which of them are wanted has to be decided"
+        raise AmbiguousSlideError(msg)
+
+
+def _alpha(page: Any) -> list[int]:  # noqa: ANN401 - untyped library
+    """Return the samples that are no colour, but say how opaque a pixel is."""
+    return [int(kind) for kind in page.extrasamples if int(kind) in {1, 2}]
 
 
 def _oddities(page: Any) -> Iterable[tuple[bool, str]]:  # noqa: ANN401 - untyped library
     """Yield what a page may be that is not read here, and whether it is."""
     compression, photometric = int(page.compression), int(page.photometric)
-    colours = (_RGB, _YCBCR) if compression in (JPEG, *JPEG_2000) else (_RGB,)
-    bits = page.bitspersample
+    colours = {_RGB, _GREY}
+    if compression in (JPEG, *JPEG_2000):
+        colours.add(_YCBCR)
+    grey = photometric == _GREY
     yield not page.is_tiled, "strips"
     yield compression not in COMPRESSIONS, f"tiles of compression {compression}"
+    yield grey and compression == WEBP, "tiles of grey WebP"
     yield photometric not in colours, f"pixels of photometric {photometric}"
-    yield page.samplesperpixel != 3 or bool(page.extrasamples), "not three samples"
-    yield bits not in (8, (8, 8, 8)) or page.sampleformat != 1, "not eight bits a sample"
+    samples = 1 if grey else 3
+    yield (
+        page.samplesperpixel != samples or bool(page.extrasamples),
+        "not one sample of grey" if grey else "not three samples",
+    )
+    yield page.bitspersample not in (8, (8,) * samples), "not eight bits a sample"
     yield page.planarconfig != 1, "separate planes"
     yield page.predictor not in (1, 2), f"pixels of predictor {page.predictor}"
-    yield page.fillorder != 1 or page.imagedepth != 1, "odd orders"
+    yield page.fillorder != 1, "odd orders"
 
 
 def _jfif_rgb(page: Any) -> bool:  # noqa: ANN401 - untyped library
@@ -289,18 +363,69 @@ def _jfif_rgb(page: Any) -> bool:  # noqa: ANN401 - untyped library
     return bool(page.is_jfif)
 
 
+def _distrust(
+    levels: Sequence[TiledLevel],
+    directories: Sequence[Directory],
+    others: Sequence[Any],
+    *,
+    file_bytes: int,
+) -> None:
+    """Mark the tiles whose bytes cannot be theirs: they lie across those of others.
+
+    Raises
+    ------
+    DamagedSlideError
+        If already directories lie across each other: what they say is not to be trusted.
+    """
+    known = [extent for directory in directories for extent in directory.extents]
+    outlines = np.array([(0, _HEADER), *known], dtype=np.int64)
+    if contested(outlines[:, 0], outlines[:, 1]).any():
+        msg = "its directories, or the values of their tags, lie across each other"
+        raise DamagedSlideError(msg)
+    strips = [
+        (start, start + count)
+        for page in others
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+        if count
+    ]
+    if strips:
+        outlines = np.concatenate((outlines, np.array(strips, dtype=np.int64)))
+    plausible = [_plausible(level, file_bytes) for level in levels]
+    starts, counts = (
+        np.concatenate(
+            [values[some] for values, some in zip(every, plausible, strict=True)]
+        )
+        for every in ([each.offsets for each in levels], [each.counts for each in levels])
+    )
+    doubtful = contested(
+        np.concatenate((outlines[:, 0], starts)),
+        np.concatenate((outlines[:, 1], starts + counts)),
+    )[len(outlines) :]
+    parts = np.split(doubtful, np.cumsum([len(some) for some in plausible])[:-1])
+    for level, some, part in zip(levels, plausible, parts, strict=True):
+        level.counts[some[part]] = CONTESTED
+
+
+def _plausible(level: TiledLevel, file_bytes: int) -> IntArray:
+    """Return the numbers of the tiles that are not damaged in plainer ways."""
+    longest = np.minimum(longest_tile(level.codec), file_bytes - level.offsets)
+    return np.flatnonzero((level.counts > 0) & (level.counts <= longest))
+
+
 def _check_tiles(level: TiledLevel, file: Any) -> None:  # noqa: ANN401 - untyped library
-    """Raise if the tiles are of a kind that is not understood, going by one of them."""
-    stored = np.flatnonzero(level.counts)
-    if not len(stored):
-        return
-    number = int(stored[0])
-    count = min(int(level.counts[number]), longest_tile(level.codec))
-    data = os.pread(file.fileno(), count, int(level.offsets[number]))
-    refusal = level.codec.refusal(data)
-    if refusal is not None:
-        msg = f"{refusal} are not read natively"
-        raise _RefusalError(msg)
+    """Raise if the tiles are of a kind that is not read here.
+
+    It takes several that agree: a single one may be damaged.
+    """
+    stored = np.flatnonzero(level.counts > 0)
+    refusals: list[UnsupportedSlideError | None] = []
+    for number in stored[np.linspace(0, len(stored) - 1, _LOOKED_AT).astype(int)]:
+        count = min(int(level.counts[number]), longest_tile(level.codec))
+        data = os.pread(file.fileno(), count, int(level.offsets[number]))
+        refusals.append(level.codec.refusal(data))
+    for refusal in refusals:
+        if refusal is not None and all(str(other) == str(refusal) for other in refusals):
+            raise refusal
 
 
 def longest_tile(codec: TileCodec) -> int:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import tifffile
@@ -24,6 +24,8 @@ from dplabtools.readers.native_tiff.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.copying import Copier
 from dplabtools.readers.native_tiff.index import (
+    CONTESTED,
+    NO_LENGTH,
     TiffIndex,
     TiledLevel,
     longest_tile,
@@ -37,6 +39,10 @@ __all__ = ["NativeTiffReader"]
 
 _SHARE = 8  # tiles that a thread takes at once, at least
 _LEVEL_BIT = 48  # of the numbers that tell tiles of all levels apart
+_DISTRUST: Final = {
+    NO_LENGTH: "a tile is stored, and has no length",
+    CONTESTED: "the bytes of a tile are in part those of something else",
+}
 _SHARES = 16  # into which the tiles of a call are cut, at most
 
 
@@ -282,8 +288,7 @@ class _Job:
         codec = self.stored.codec
         count = int(self.stored.counts[number])
         if not 0 < count <= longest_tile(codec):
-            msg = f"a tile claims to have {count:,} bytes"
-            raise ValueError(msg)
+            raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
         data = self.file.read(count, int(self.stored.offsets[number]))
         pixels = TILES.room(codec.tile)
         try:

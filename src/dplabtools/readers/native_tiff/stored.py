@@ -36,11 +36,11 @@ def stored_stream(codec: TileCodec, data: bytes) -> bytes | None:
     Returns
     -------
     bytes or None
-        None if it is no JPEG tile, or one that is damaged as far as can be told at little
-        cost: headers, size of the picture, markers and end have to be right. What looks
-        odd, and need not be wrong, is decoded to see.
+        None if it is no JPEG tile in colours, or one that is damaged as far as can be told
+        at little cost: headers, size of the picture, markers and end have to be right.
+        What looks odd, and need not be wrong, is decoded to see.
     """
-    if codec.compression != JPEG:
+    if codec.compression != JPEG or codec.grey:
         return None
     end = data.rfind(_EOI, -_PADDING - len(_EOI))
     if end < 0:
