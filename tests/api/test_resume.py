@@ -693,7 +693,7 @@ def test_a_second_run_is_refused_and_harms_nothing(
     first = files(out, *map(mock, slides), resume=resume, progress=during(second))
     assert len(images(out)) == first.patch_count == 30
     assert not list(out.glob(".dplabtools*"))
-    files(out, mock(slides[0]), resume=resume)
+    files(out, *map(mock, slides), resume=resume)
 
 
 def test_extractors_of_one_slide_may_share_a_folder_but_not_with_a_pool(

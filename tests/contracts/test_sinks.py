@@ -33,6 +33,7 @@ from dplabtools.testing.sink import SinkContract
 
 SETS = (Level(1), Mpp(0.7), Level(0))
 HEAD = ManifestHead(
+    wsi_file="any.svs",
     patch_class="Any",
     patch_params={},
     patch_count=0,

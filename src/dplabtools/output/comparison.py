@@ -26,22 +26,22 @@ class DifferentPatchError(DplabError):
     """What is stored is not what the slide has; caught by the run, which does it again."""
 
 
-def sample(rows: IntArray, *, manifest_id: str) -> IntArray:
-    """Return some of the rows of a slide, the same ones each time.
+def sample(rows: IntArray, *, seed: str) -> IntArray:
+    """Return some of the rows of a slide.
 
     Parameters
     ----------
     rows : ndarray of int64
         To choose from.
-    manifest_id : str
-        Seeds the choice.
+    seed : str
+        The same ones for the same seed.
 
     Returns
     -------
     ndarray of int64
         Up to 16 of them, sorted.
     """
-    rng = np.random.default_rng(crc32(manifest_id.encode()))
+    rng = np.random.default_rng(crc32(seed.encode()))
     chosen: IntArray = np.sort(rng.permutation(rows)[:_SAMPLE])
     return chosen
 

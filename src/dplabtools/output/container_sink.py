@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.slabs import Segment
-from dplabtools.errors import OutputError
+from dplabtools.errors import OutputError, ResumeError
 from dplabtools.output.comparison import Comparison
-from dplabtools.output.containers.base import Contained, Container, SlideFiles, plain
+from dplabtools.output.containers.base import Contained, Container, SlideFiles
 from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
 from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
@@ -108,19 +107,18 @@ class ContainerSink:
         self._run.open(plans)
         if self._sets:
             self._first = self._run.number_sets(plans, first=self._first_set)
-        total = sum(map(len, plans))
-        names = self._names(plans)
         for plan in plans:
             files = self._container.files_of(
                 Contained(
                     plan=plan,
-                    name=names[plan.slide],
+                    name=self._run.name_containers(plan),
                     manifest_id=self.manifest_ids[plan.slide],
                     folder=self._run.path,
                     staging=self._run.staging,
-                    chunk_rows=self._container.chunk_rows or shard_rows(plan, total=total),
+                    chunk_rows=self._chunk_rows(plan),
                 )
             )
+            self._run.settle_shards(plan.slide, files.chunk_rows)
             self._prepare(plan, files)
             if self._sets and len(plan):
                 last = self._first[plan.slide] + len(plan) - 1
@@ -142,18 +140,32 @@ class ContainerSink:
             and list(found.sizes) == files.sizes()
         )
         self._slides[plan.slide] = _Slide(files, complete=complete)
-        if not complete:
+        if complete:
+            files.tidy()
+        else:
+            if found is not None and found.missing:
+                files.discard()  # what closed ranks must not pass for what did not
             self._run.begin(plan.slide)  # before there is anything of it
             files.prepare(found)
 
-    def _names(self, plans: Sequence[SlidePlan]) -> dict[int, str]:
-        """Return what files of each slide are called: its name, if no other has it."""
-        stems = {plan.slide: Path(plan.table.slide).stem for plan in plans}
-        count = Counter(map(plain, stems.values()))
-        return {
-            slide: stem if count[plain(stem)] == 1 else f"{stem}_{self.manifest_ids[slide]}"
-            for slide, stem in stems.items()
-        }
+    def _chunk_rows(self, plan: SlidePlan) -> int:
+        """Return how many patches make a shard: as the record says, if there is one.
+
+        Raises
+        ------
+        ResumeError
+            If the record does not say so.
+        """
+        found = self._run.found.get(plan.slide)
+        if found is None:
+            return self._container.chunk_rows or shard_rows(plan)
+        if not found.name:
+            msg = (
+                "an earlier version of dplabtools wrote this, and did not write down how; "
+                "extract to another folder"
+            )
+            raise ResumeError(msg, slide=plan.table.slide_name)
+        return found.shard_rows or shard_rows(plan)
 
     def chunk_rows(self, plan: SlidePlan) -> int | None:
         """Return how many patches of a slide make a chunk; None if any number will do."""
@@ -237,6 +249,7 @@ class ContainerSink:
             sizes=slide.files.sizes(),
         )
         slide.complete = True
+        slide.files.tidy()
 
     def close(self) -> None:
         """Remove the folder for what was not whole yet, and unlock."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from dplabtools.geometry.resolution import Level, Resolution
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Naming", "escape", "new_manifest_id"]
+__all__ = ["Naming", "escape", "key_name", "new_manifest_id"]
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _UNSAFE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[/\\\x00-\x1f\x7f-\x9f]")
@@ -56,6 +56,11 @@ def _percent(match: re.Match[str]) -> str:
 
 def _percent_first(text: str) -> str:
     return f"%{ord(text[0]):02X}{text[1:]}"
+
+
+def key_name(name: str) -> str:
+    """Return a name without dots, at the first of which WebDataset ends a key."""
+    return re.sub(r"[.\s]+", "_", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

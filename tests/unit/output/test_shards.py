@@ -11,19 +11,19 @@ from dplabtools.testing.sink import plan_of
 
 
 @pytest.mark.parametrize(
-    ("total", "size", "rows"),
+    ("count", "size", "rows"),
     [
         (1, 256, 256),
-        (16_384, 256, 256),
-        (16_385, 256, 512),
-        (200_000, 256, 3_328),
-        (10_000_000, 256, 4_096),
-        (10_000_000, 1_024, 341),
+        (8_192, 256, 256),
+        (8_193, 256, 512),
+        (40_000, 256, 1_280),
+        (200_000, 256, 4_096),
+        (100_000, 1_024, 341),
         (100, 30_000, 1),
     ],
 )
-def test_shards_suit_the_run_and_are_bounded(total: int, size: int, rows: int) -> None:
-    assert shard_rows(plan_of(0, [(size, size)]), total=total) == rows
+def test_shards_suit_the_slide_and_are_bounded(count: int, size: int, rows: int) -> None:
+    assert shard_rows(plan_of(0, [(size, size)] * count)) == rows
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "x" * 100, "x" * 101, "\u00fc.json", "n" * 300])

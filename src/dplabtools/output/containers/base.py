@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from dplabtools.errors import ParameterError
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.comparison import StoredImages
+from dplabtools.output.naming import key_name
 from dplabtools.output.run_folder.slide_record import SlideRecord
 from dplabtools.output.sink import Place
 from dplabtools.records.slide_plan import SlidePlan
@@ -25,7 +25,6 @@ __all__ = [
     "holds",
     "kept_rows",
     "one_size",
-    "plain",
     "sizes_of",
 ]
 
@@ -64,7 +63,7 @@ class Contained:
         resolution = table.resolution
         number = f"{resolution.number}".replace(".", "p")
         end = f"level{number}" if isinstance(resolution, Level) else f"mpp{number}"
-        begin = plain(self.name)
+        begin = key_name(self.name)
         seen: dict[str, int] = {}
         keys: list[str] = []
         for x, y in table.origins.tolist():
@@ -112,6 +111,10 @@ class SlideFiles(Protocol):
         """Complete the files, of which these rows were delivered; tell where they are."""
         ...
 
+    def tidy(self) -> None:
+        """Remove what is not needed any more, now that the slide is complete."""
+        ...
+
     def discard(self) -> None:
         """Remove what there is."""
         ...
@@ -130,7 +133,7 @@ class Container:
     encoder : ImageEncoder, optional
         Makes the images. None where pixels are stored as they are.
     chunk_rows : int, optional
-        Patches of a shard. By default as many as suit the number of patches of the run.
+        Patches of a shard. By default as many as suit the number of patches of the slide.
     """
 
     files_of: Callable[[Contained], SlideFiles]
@@ -160,15 +163,10 @@ def one_size(plan: SlidePlan, *, container: str) -> Size:
     return width, height
 
 
-def plain(name: str) -> str:
-    """Return a name without dots, at the first of which WebDataset ends a key."""
-    return re.sub(r"[.\s]+", "_", name)
-
-
-def holds(path: Path, count: Callable[[Path], int], rows: IntArray) -> bool:
-    """Tell whether a shard of an earlier run is there, with a patch for each row."""
+def holds(path: Path, stored: Callable[[Path], list[str]], keys: Sequence[str]) -> bool:
+    """Tell whether a shard of an earlier run is there, with these patches and no others."""
     try:
-        return count(path) == len(rows)
+        return stored(path) == list(keys)
     except Exception:  # noqa: BLE001 - it is missing, or damaged in whatever way
         return False
 

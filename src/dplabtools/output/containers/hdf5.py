@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
+from dplabtools.atomic import output_error
 from dplabtools.errors import OutputError
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.containers.base import Contained, Items, one_size, sizes_of
@@ -77,7 +78,11 @@ class Hdf5File:
 
     def place(self, rows: IntArray) -> Hdf5Rows:
         """Return where rows go."""
-        return Hdf5Rows(path=str(self._aside), offsets=self._offsets[rows])
+        return Hdf5Rows(
+            slide=self.slide.plan.table.slide_name,
+            path=str(self._aside),
+            offsets=self._offsets[rows],
+        )
 
     def finish(self, delivered: BoolArray) -> Items:
         """Write all but the pixels, and give the file its name.
@@ -88,6 +93,7 @@ class Hdf5File:
             If it cannot be written.
         """
         rows = np.flatnonzero(delivered)
+        slide = self.slide.plan.table.slide_name
         if not len(rows):
             remove(self._aside)
             return {}
@@ -97,8 +103,11 @@ class Hdf5File:
                 self._complete(file, rows)
             self._aside.replace(self.reserved)
         except OSError as error:
-            msg = f"{self.reserved} cannot be written: {error}"
-            raise OutputError(msg, slide=self.slide.plan.table.slide_name) from error
+            raise output_error(error, self.reserved, slide=slide) from error
+        except OutputError as error:
+            if error.slide is not None:
+                raise
+            raise OutputError(str(error), slide=slide) from error
         views = len(self.slide.plan.views)
         return {
             row: (self.reserved.name, (str(index),) * views)
@@ -153,6 +162,9 @@ class Hdf5File:
         # Both name the folder of the file, which may be moved.
         folder = {"savetodir": ".", "save_path": "."}
         return {**found, **folder, OWN_RESOLUTION: view.number}
+
+    def tidy(self) -> None:
+        """Do nothing: there is one file."""
 
     def discard(self) -> None:
         """Remove the file."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture
-from dplabtools.errors import OutputError
+from dplabtools.atomic import output_error
 from dplabtools.optional import optional
 from dplabtools.output.containers.write_back_file import HeldBack
 from dplabtools.stages import stage
@@ -26,12 +26,15 @@ class Hdf5Rows:
 
     Attributes
     ----------
+    slide : str
+        Name of the slide, for messages.
     path : str
         The file.
     offsets : ndarray of int64, shape (m,)
         Where each patch begins, in bytes; its resolutions lie one behind the other.
     """
 
+    slide: str
     path: str
     offsets: IntArray
 
@@ -57,7 +60,7 @@ class Hdf5Rows:
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                raise _failed(self.path, error) from error
+                raise output_error(error, self.path, slide=self.slide) from error
 
     def flush(self) -> None:
         """Do nothing: each patch is written at once."""
@@ -131,7 +134,7 @@ def changed(path: Path) -> Generator[Any]:
                 yield file
             held.apply()
     except OSError as error:
-        raise _failed(str(path), error) from error
+        raise output_error(error, path) from error
 
 
 def close_ranks(path: Path, offsets: IntArray, rows: IntArray, *, length: int) -> None:
@@ -160,7 +163,7 @@ def close_ranks(path: Path, offsets: IntArray, rows: IntArray, *, length: int) -
                     data = os.pread(file.fileno(), length, int(offsets[row]))
                     _write_at(file.fileno(), data, int(offsets[index]))
     except OSError as error:
-        raise _failed(str(path), error) from error
+        raise output_error(error, path) from error
 
 
 def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
@@ -168,10 +171,6 @@ def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     while left:
         written = os.pwrite(descriptor, left, offset)
         left, offset = left[written:], offset + written
-
-
-def _failed(path: str, error: OSError) -> OutputError:
-    return OutputError(f"{path} cannot be written: {error}")
 
 
 def h5py_library() -> Any:  # noqa: ANN401 - a module without types

@@ -10,9 +10,9 @@ from typing import Literal
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.containers.base import Contained, Items, holds, kept_rows, sizes_of
-from dplabtools.output.containers.parquet import ParquetFormat, count_rows
+from dplabtools.output.containers.parquet import ParquetFormat, parquet_keys
 from dplabtools.output.containers.shard import Shard
-from dplabtools.output.containers.webdataset import TarFormat, count_samples
+from dplabtools.output.containers.webdataset import TarFormat, tar_keys
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.slide_record import SlideRecord
@@ -69,16 +69,18 @@ class ImageShards:
         name = self._file(len(self._chunks))
         self._chunks.append(rows)
         path = self.slide.folder / name
-        count = count_samples if self.kind == "webdataset" else count_rows
-        if self._found and holds(path, count, rows):
+        stored = tar_keys if self.kind == "webdataset" else parquet_keys
+        keys = [self._keys[row] for row in rows.tolist()]
+        if self._found and holds(path, stored, keys):
             return None
         make = TarFormat if self.kind == "webdataset" else ParquetFormat
         return Shard(
+            slide=self.slide.plan.table.slide_name,
             aside=str(self.slide.staging / name),
             path=str(path),
             format=make(
                 columns=PatchColumns.of(self.slide.plan, rows),
-                keys=[self._keys[row] for row in rows.tolist()],
+                keys=keys,
                 image_type=self.encoder.image_type,
                 encoders=self.encoder.for_views(self.slide.plan),
             ),
@@ -106,6 +108,9 @@ class ImageShards:
             return (str(index),) * views
         key = self._keys[row]
         return (key,) if views == 1 else tuple(f"{key}.{view}" for view in range(views))
+
+    def tidy(self) -> None:
+        """Do nothing: shards are where they belong."""
 
     def discard(self) -> None:
         """Remove all shards."""

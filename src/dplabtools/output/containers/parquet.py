@@ -14,7 +14,7 @@ from dplabtools.optional import optional
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.output.patch_columns import PatchColumns
 
-__all__ = ["ParquetFormat", "count_rows", "pyarrow"]
+__all__ = ["ParquetFormat", "parquet_keys", "pyarrow"]
 
 _IMAGE = "image"
 _KINDS = {  # all others are text
@@ -127,7 +127,10 @@ def pyarrow(module: str = "lib") -> Any:  # noqa: ANN401 - a module without type
     return optional(f"pyarrow.{module}", what="Parquet files", extra="parquet")
 
 
-def count_rows(path: Path) -> int:
-    """Return the number of patches in a file."""
-    count: int = pyarrow("parquet").read_metadata(path).num_rows
-    return count
+def parquet_keys(path: Path) -> list[str]:
+    """Return the keys of the patches in a file that was written here, in order."""
+    with pyarrow("parquet").ParquetFile(path) as file:
+        name = next(name for name in file.schema_arrow.names if name.startswith(_IMAGE))
+        column = file.read(columns=[f"{name}.path"]).column(0)
+        paths: list[str] = column.combine_chunks().field("path").to_pylist()
+    return [each.partition(".")[0] for each in paths]

@@ -9,33 +9,33 @@ from pathlib import Path
 from typing import Protocol
 
 from dplabtools._typing import IntArray, Picture
-from dplabtools.errors import OutputError
+from dplabtools.atomic import output_error
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
 __all__ = ["Shard", "ShardFormat", "shard_rows"]
 
-_PARTS = 64  # shards that a run is cut into, if they are neither too long nor too short
+_PARTS = 32  # shards that a slide is cut into, if they are neither too long nor too short
 _LEAST, _MOST = 256, 4096  # patches
 _MOST_BYTES = 1 << 30  # of pixels
 
 
-def shard_rows(plan: SlidePlan, *, total: int) -> int:
-    """Return how many patches make a shard; it does not depend on who writes them.
+def shard_rows(plan: SlidePlan) -> int:
+    """Return how many patches make a shard; it depends on the slide alone.
+
+    Whatever else is extracted in the same run, or added to it later, a slide is cut alike.
 
     Parameters
     ----------
     plan : SlidePlan
         The slide.
-    total : int
-        Patches of the whole run.
 
     Returns
     -------
     int
-        A 64th of the run, between 256 and 4096, fewer where patches are very large.
+        A 32nd of the slide, between 256 and 4096, fewer where patches are very large.
     """
-    fair = -(-total // (_PARTS * _LEAST)) * _LEAST
+    fair = -(-len(plan) // (_PARTS * _LEAST)) * _LEAST
     bytes_each = int(plan.table.sizes.prod(axis=1).max(initial=1)) * 3 * len(plan.views)
     return max(1, min(max(fair, _LEAST), _MOST, _MOST_BYTES // bytes_each))
 
@@ -67,6 +67,8 @@ class Shard:
 
     Attributes
     ----------
+    slide : str
+        Name of the slide, for messages.
     aside : str
         Where it is until then, on the same file system.
     path : str
@@ -75,6 +77,7 @@ class Shard:
         What it looks like inside.
     """
 
+    slide: str
     aside: str
     path: str
     format: ShardFormat
@@ -91,7 +94,7 @@ class Shard:
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Encode a patch."""
-        with stage("write"):
+        with stage("encode"):
             self._waiting[item] = self.format.encode(pictures)
 
     def flush(self) -> None:
@@ -122,5 +125,4 @@ class Shard:
             if last:
                 Path(self.aside).replace(self.path)
         except OSError as error:
-            msg = f"{self.path} cannot be written: {error}"
-            raise OutputError(msg) from error
+            raise output_error(error, self.path, slide=self.slide) from error

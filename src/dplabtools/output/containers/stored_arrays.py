@@ -17,6 +17,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.optional import optional
+from dplabtools.output.containers.zarr_shards import chunks_of
 
 __all__ = ["Hdf5Images", "ZarrImages"]
 
@@ -116,10 +117,7 @@ class ZarrImages:
         name = ".".join(["c", str(shard), *"0" * len(self._shape)])
         path = self.path / "imgs" / name
         if shard not in self._indexes:
-            length = 16 * self._capacity + 4
-            data = _read_at(path, path.stat().st_size - length, length)
-            index_of = np.frombuffer(data[:-4], dtype="<u8").reshape(-1, 2)
-            self._indexes[shard] = index_of.astype(np.int64)
+            self._indexes[shard] = chunks_of(path, self._capacity)
         offset, length = self._indexes[shard][chunk].tolist()
         raw = bytearray(imagecodecs.zstd_decode(_read_at(path, offset, length)))
         pixels = np.frombuffer(raw, dtype=np.uint8).reshape(self._shape)

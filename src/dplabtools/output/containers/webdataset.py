@@ -15,7 +15,7 @@ from dplabtools._typing import Picture
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.output.patch_columns import PatchColumns
 
-__all__ = ["Member", "TarFormat", "count_samples", "members", "tar_header"]
+__all__ = ["Member", "TarFormat", "members", "tar_header", "tar_keys"]
 
 _BLOCK = 512
 _NAME = 100  # bytes that a plain header has for the name
@@ -167,6 +167,7 @@ def _plain_members(data: mmap.mmap) -> Iterator[Member | None]:
         offset += _BLOCK + -(-length // _BLOCK) * _BLOCK
 
 
-def count_samples(path: Path) -> int:
-    """Return the number of patches in an archive that was written here."""
-    return sum(member.name.endswith(".json") for member in members(path))
+def tar_keys(path: Path) -> list[str]:
+    """Return the keys of the patches in an archive that was written here, in order."""
+    names = [member.name for member in members(path)]
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray
+from dplabtools.atomic import output_error
 from dplabtools.errors import OutputError
 from dplabtools.output.containers.base import (
     Contained,
     Items,
-    holds,
     kept_rows,
     one_size,
     sizes_of,
@@ -38,8 +39,8 @@ __all__ = ["ZarrGroup"]
 class ZarrGroup:
     """A folder ``<slide>.zarr``: sharded ``imgs``, and ``coords``, ``label``, ``coverage``.
 
-    Shards get their names when they are whole. The group can be opened when all of it is:
-    its metadata are written last.
+    Shards are written to a folder of parts; the group gets its name when all of it is
+    whole, and is not changed after that.
 
     Attributes
     ----------
@@ -68,32 +69,58 @@ class ZarrGroup:
         """Return the bytes of each file."""
         return sizes_of(file for file in self.reserved.rglob("*") if file.is_file())
 
+    @property
+    def _parts(self) -> Path:
+        """Where the group is until it is whole; it stays when a run is killed."""
+        return self.slide.folder / f".dplabtools.{self.slide.manifest_id}.zarr"
+
     def prepare(self, found: SlideRecord | None) -> None:
-        """Make the folder of shards; those of an earlier run may stay."""
+        """Make the folder of shards; those of an earlier run may stay.
+
+        A group that got its name before the record said so goes back to where its parts
+        were, unless it was written again without gaps: then its parts are there still.
+        """
         width, height = one_size(self.slide.plan, container="zarr")
         views = len(self.slide.plan.views)
         self._shape = (height, width, 3) if views == 1 else (views, height, width, 3)
-        if found is not None and found.missing:
-            self.discard()  # its shards have closed ranks
         try:
-            (self.reserved / "imgs").mkdir(parents=True, exist_ok=True)
-            for other in self.reserved.iterdir():
+            if found is None or found.missing:
+                self.discard()
+            elif self.reserved.exists():
+                if self._parts.exists() or not self._is_without_gaps():
+                    shutil.rmtree(self.reserved)
+                else:
+                    self.reserved.rename(self._parts)
+            (self._parts / "imgs").mkdir(parents=True, exist_ok=True)
+            for other in self._parts.iterdir():
                 if other.name != "imgs":
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
         except OSError as error:
             raise self._failed(error) from error
+
+    def _is_without_gaps(self) -> bool:
+        """Tell whether the group has all rows: each shard has those of its number."""
+        try:
+            described = json.loads((self.reserved / "imgs" / "zarr.json").read_bytes())
+            return bool(described["shape"][0] == len(self.slide.plan))
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
 
     def place(self, rows: IntArray) -> Shard | None:
         """Return the next shard; None if it is there, with all its patches."""
         number = len(self._chunks)
         self._chunks.append(rows)
         path = self._path(number)
-        if holds(path, lambda file: len(chunks_of(file, self.slide.chunk_rows)), rows):
-            return None
+        try:
+            if len(chunks_of(path, self.slide.chunk_rows)) == len(rows):
+                return None  # which they are, its number says
+        except (OSError, ValueError):  # it is missing, or damaged
+            pass
         return self._shard(path, name=f"{self.slide.name}-{number}")
 
     def _shard(self, path: Path, *, name: str) -> Shard:
         return Shard(
+            slide=self.slide.plan.table.slide_name,
             aside=str(self.slide.staging / name),
             path=str(path),
             format=ZarrShardFormat(capacity=self.slide.chunk_rows, level=self.level),
@@ -101,7 +128,7 @@ class ZarrGroup:
 
     def _path(self, number: int, folder: Path | None = None) -> Path:
         name = ".".join(["c", str(number), *"0" * (len(self._shape))])
-        return (folder or self.reserved) / "imgs" / name
+        return (folder or self._parts) / "imgs" / name
 
     def finish(self, delivered: BoolArray) -> Items:
         """Write all but the pixels.
@@ -117,9 +144,10 @@ class ZarrGroup:
             self.discard()
             return {}
         try:
-            if any(len(part) < self.slide.chunk_rows for part in kept[:-1]):
-                self._close_ranks(kept)
-            self._describe(rows)
+            gaps = any(len(part) < self.slide.chunk_rows for part in kept[:-1])
+            whole = self._without_gaps(kept) if gaps else self._parts
+            self._describe(rows, whole)
+            whole.rename(self.reserved)
         except OSError as error:
             raise self._failed(error) from error
         views = len(self.slide.plan.views)
@@ -128,7 +156,7 @@ class ZarrGroup:
             for index, row in enumerate(rows.tolist())
         }
 
-    def _close_ranks(self, kept: list[IntArray]) -> None:
+    def _without_gaps(self, kept: list[IntArray]) -> Path:
         """Write the shards again, without the gaps that failed patches leave.
 
         All of them elsewhere: a shard with patches of the next would look whole.
@@ -143,8 +171,7 @@ class ZarrGroup:
             shard.append({item: [chunk] for item, chunk in enumerate(part)})
             shard.commit()
             number += 1
-        self.discard()
-        aside.rename(self.reserved)
+        return aside
 
     def _stored(self, kept: list[IntArray]) -> Iterator[bytes]:
         """Yield what is stored of each patch that was delivered."""
@@ -156,7 +183,8 @@ class ZarrGroup:
                         file.seek(offset)
                         yield file.read(length)
 
-    def _describe(self, rows: IntArray) -> None:
+    def _describe(self, rows: IntArray, whole: Path) -> None:
+        """Write all but the pixels; what says that it is a group comes last."""
         zarr = zarr_library()
         columns = PatchColumns.of(self.slide.plan, rows)
         aside = self.slide.staging / self.reserved.name
@@ -188,14 +216,18 @@ class ZarrGroup:
             data["coverage"] = np.array(columns.shares, dtype=np.float32)
         for name, column in data.items():
             group.create_array(name, data=column, chunks=column.shape)
-            (aside / name).rename(self.reserved / name)
+            (aside / name).rename(whole / name)
         for last in ("imgs/zarr.json", "zarr.json"):
-            (aside / last).replace(self.reserved / last)
+            (aside / last).replace(whole / last)
 
     def _failed(self, error: OSError) -> OutputError:
-        msg = f"{self.reserved} cannot be written: {error}"
-        return OutputError(msg, slide=self.slide.plan.table.slide_name)
+        return output_error(error, self.reserved, slide=self.slide.plan.table.slide_name)
+
+    def tidy(self) -> None:
+        """Remove the parts, which were written again without gaps."""
+        shutil.rmtree(self._parts, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.reserved, ignore_errors=True)
+        """Remove the folder, and its parts."""
+        for folder in (self.reserved, self._parts):
+            shutil.rmtree(folder, ignore_errors=True)

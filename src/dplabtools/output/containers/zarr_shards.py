@@ -63,8 +63,7 @@ class ZarrShardFormat:
         index[:count, 1] = self._lengths
         index[:count, 0] = ends - index[:count, 1]
         data = index.tobytes()
-        checksum = optional("google_crc32c", what="Zarr arrays", extra="zarr").value(data)
-        return data + struct.pack("<I", checksum)
+        return data + _checksum(data)
 
 
 def chunks_of(path: Path, capacity: int) -> IntArray:
@@ -80,15 +79,28 @@ def chunks_of(path: Path, capacity: int) -> IntArray:
     Returns
     -------
     ndarray of int64, shape (n, 2)
-        Offset and length of each chunk that is there.
+        Offset and length of each chunk that is there: they are the first.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, or its index is not what was written.
     """
     length = 16 * capacity + 4
     with path.open("rb") as file:
-        file.seek(-length, os.SEEK_END)
-        data = file.read(length - 4)
-    index = np.frombuffer(data, dtype="<u8").reshape(-1, 2)
+        begin = file.seek(-length, os.SEEK_END)
+        data = file.read(length)
+    index = np.frombuffer(data[:-4], dtype="<u8").reshape(-1, 2)
     present: IntArray = index[index[:, 0] != _MISSING].astype(np.int64)
+    if data[-4:] != _checksum(data[:-4]) or present.sum(axis=1).max(initial=0) > begin:
+        msg = f"{path} is damaged, or has another number of patches in a shard"
+        raise ValueError(msg)
     return present
+
+
+def _checksum(data: bytes) -> bytes:
+    library = optional("google_crc32c", what="Zarr arrays", extra="zarr")
+    return struct.pack("<I", library.value(data))
 
 
 def zarr_library() -> Any:  # noqa: ANN401 - a module without types

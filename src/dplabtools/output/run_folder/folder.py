@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Literal, TypeAlias
+from zlib import crc32
 
 from dplabtools._typing import IntArray
 from dplabtools.atomic import (
@@ -22,7 +23,7 @@ from dplabtools.atomic import (
 )
 from dplabtools.errors import EarlierRunWarning, OutputError, UnfinishedRunWarning
 from dplabtools.output.comparison import sample
-from dplabtools.output.naming import new_manifest_id
+from dplabtools.output.naming import key_name, new_manifest_id
 from dplabtools.output.run_folder.fingerprint import Fingerprint, changes
 from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.output.run_folder.manifests import ManifestHead, one_line
@@ -105,6 +106,7 @@ class RunFolder:
         self._terms = terms
         self._begun = datetime.now(UTC).isoformat(timespec="microseconds")
         self._records: dict[int, SlideRecord] = {}
+        self._there: list[SlideRecord] = []
         self._lock = FolderLock(path, shared=terms.shared)
         self._new_folders: list[Path] = []
 
@@ -117,7 +119,7 @@ class RunFolder:
         """Return those of the rows that are there to be compared with their slide."""
         if self._terms.verify == "count":
             return rows[:0]
-        return sample(rows, manifest_id=self.manifest_ids[slide])
+        return sample(rows, seed=f"{self.manifest_ids[slide]} {self._begun}")
 
     @property
     def is_open(self) -> bool:
@@ -137,16 +139,16 @@ class RunFolder:
             If the folder cannot be written to.
         """
         self._lock.acquire()
-        if self._lock.exclusive:
-            self._clear_up()
         with ThreadPoolExecutor(_LOOKING) as threads:
             self._records = {
                 record.place: record for record in threads.map(self._new_record, plans)
             }
         manifests = self.path / "manifests"
         if self._terms.resume:
+            self._there = read_records(manifests)
+            given = [head.wsi_file for head in self._heads]
             found = match_records(
-                list(self._records.values()), read_records(manifests), folder=self.path
+                list(self._records.values()), self._there, given=given, folder=self.path
             )
             for slide, record in found.items():
                 path = self._records[slide].wsi_file
@@ -157,6 +159,8 @@ class RunFolder:
             unfinished = unfinished_slides(manifests)
             self._warn_of(unfinished)
             self._warn_of_earlier(manifests, unfinished=unfinished)
+        if self._lock.exclusive:
+            self._clear_up()
         for folder in (self.staging, manifests):
             self.make(folder)
 
@@ -243,10 +247,29 @@ class RunFolder:
         if first is None:
             numbers = {plan.slide: 1 for plan in plans}
         else:
-            numbers = set_numbers(plans, self.found, first=first)
+            numbers = set_numbers(plans, self.found, there=self._there, first=first)
         for slide, number in numbers.items():
             self._records[slide] = replace(self._records[slide], first_set=number)
         return numbers
+
+    def name_containers(self, plan: SlidePlan) -> str:
+        """Return what containers of a slide are called: as they were, or after the slide.
+
+        Who comes first of several slides of one name has it; others are told apart by their
+        manifest id. It stands in the record, before there is anything of that name.
+        """
+        record = self._records[plan.slide]
+        if record.name:
+            return record.name
+        stem = Path(record.wsi_file).stem
+        taken = {key_name(each.name) for each in (*self._records.values(), *self._there)}
+        name = f"{stem}_{record.manifest_id}" if key_name(stem) in taken else stem
+        self._records[plan.slide] = replace(record, name=name)
+        return name
+
+    def settle_shards(self, slide: int, rows: int | None) -> None:
+        """Note how many patches make a shard of a slide."""
+        self._records[slide] = replace(self._records[slide], shard_rows=rows)
 
     def make(self, folder: Path) -> None:
         """Make a folder, if it is not there, to be removed again if it stays empty.
@@ -277,10 +300,14 @@ class RunFolder:
 
     def is_complete(self, slide: int) -> bool:
         """Tell whether an earlier run completed a slide, and its manifests are there."""
-        path = self.manifest_path(slide)
-        return self._records[slide].complete and all(
-            path.with_suffix(suffix).exists() for suffix in (".txt", ".csv")
-        )
+        path, record = self.manifest_path(slide), self._records[slide]
+        if not record.complete or not path.exists():
+            return False
+        try:
+            checksum = crc32(path.with_suffix(".csv").read_bytes())
+        except OSError:
+            return False
+        return record.table_crc32 in (None, checksum)  # earlier versions wrote down none
 
     def begin(self, slide: int) -> None:
         """Write down that a slide is being written; it has no manifest from now on.
@@ -329,7 +356,11 @@ class RunFolder:
         for suffix, content in ((".csv", table), (".txt", text)):
             self._write(path.with_suffix(suffix), content.encode())
         record = replace(
-            self._records[slide], complete=True, missing=tuple(missing), sizes=tuple(sizes)
+            self._records[slide],
+            complete=True,
+            table_crc32=crc32(table.encode()),
+            missing=tuple(missing),
+            sizes=tuple(sizes),
         )
         self._write_record(slide, record)
         sync_folder(path.parent)

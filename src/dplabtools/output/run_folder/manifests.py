@@ -40,6 +40,8 @@ class ManifestHead:
 
     Attributes
     ----------
+    wsi_file : str
+        Path of the slide.
     patch_class : str
         Class of the location object.
     patch_params : mapping of str to object
@@ -54,6 +56,7 @@ class ManifestHead:
         Its parameters.
     """
 
+    wsi_file: str
     patch_class: str
     patch_params: Mapping[str, object]
     patch_count: int
@@ -161,6 +164,7 @@ def manifest_csv(
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     own = dict(plan.slide_columns)
     writer.writerow((*_FOR_ALL, *(() if items is None else ("item",)), *own))
     mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
@@ -174,7 +178,9 @@ def manifest_csv(
             place = (paths[row][view], number, label, x, y, width, height)
             known = (resolution.number, _text(mpps[view]), _text(share))
             item = () if items is None else (items[row][view],)
-            writer.writerow((*place, *known, *item, *own.values()))
+            values = (*place, *known, *item, *own.values())
+            returns = any("\r" in value for value in values if isinstance(value, str))
+            (quoting if returns else writer).writerow(values)
     return out.getvalue()
 
 

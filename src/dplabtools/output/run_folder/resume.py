@@ -17,7 +17,11 @@ _SHOWN = 12  # changes in a message
 
 
 def match_records(
-    wanted: Sequence[SlideRecord], found: Sequence[SlideRecord], *, folder: Path
+    wanted: Sequence[SlideRecord],
+    found: Sequence[SlideRecord],
+    *,
+    given: Sequence[str],
+    folder: Path,
 ) -> dict[int, SlideRecord]:
     """Find the records of slides that have been extracted before, in part or in full.
 
@@ -27,6 +31,8 @@ def match_records(
         What is to be extracted.
     found : sequence of SlideRecord
         What there is. Of several that are equal, those of the run begun last count.
+    given : sequence of str
+        Paths of all slides, also of those that cannot be extracted now.
     folder : Path
         Where, for messages.
 
@@ -38,7 +44,8 @@ def match_records(
     Raises
     ------
     ResumeError
-        If a slide file, its patches or the parameters have changed.
+        If a slide file, its patches or the parameters have changed, or slides are missing
+        that are there.
     """
     left: dict[str, list[SlideRecord]] = {}
     for record in sorted(found, key=lambda each: each.begun):
@@ -57,7 +64,32 @@ def match_records(
     if new and found:
         rest = [record for records in left.values() for record in records]
         _check_new(new, rest=rest, found=found, folder=folder)
+    if wanted:
+        key = wanted[0].fingerprint.parameters_sha256
+        _check_none_missing(
+            [each for each in found if each.fingerprint.parameters_sha256 == key],
+            given=given,
+            folder=folder,
+        )
     return matched
+
+
+def _check_none_missing(
+    found: Sequence[SlideRecord], *, given: Sequence[str], folder: Path
+) -> None:
+    """Raise if there are slides that are not among those given: these may only be more."""
+    named = {Path(each).name for each in given}
+    names = (Path(each.wsi_file).name for each in found)
+    missing = sorted({name for name in names if name not in named})
+    if missing:
+        more = len(missing) - _SHOWN
+        rest = f" and {more:,} more" if more > 0 else ""
+        msg = (
+            f"{folder} holds patches of slides that are not given now: "
+            f"{', '.join(missing[:_SHOWN])}{rest}; give all of them (and more, if there "
+            f"are), or extract to another folder"
+        )
+        raise ResumeError(msg)
 
 
 def _check_new(
@@ -116,7 +148,11 @@ def _changes(old: SlideRecord, new: SlideRecord) -> list[str]:
 
 
 def set_numbers(
-    plans: Iterable[SlidePlan], found: Mapping[int, SlideRecord], *, first: int
+    plans: Iterable[SlidePlan],
+    found: Mapping[int, SlideRecord],
+    *,
+    there: Iterable[SlideRecord],
+    first: int,
 ) -> dict[int, int]:
     """Give numbers to the sets of all slides, one slide after the other.
 
@@ -126,6 +162,8 @@ def set_numbers(
         In the order of their slides.
     found : mapping of int to SlideRecord
         Slides that have their numbers already, and keep them.
+    there : iterable of SlideRecord
+        All slides of the folder: their numbers are not given again.
     first : int
         Number of the first set.
 
@@ -136,7 +174,7 @@ def set_numbers(
     """
     taken = sorted(
         (each.first_set, each.first_set + each.fingerprint.patches["count"])
-        for each in found.values()
+        for each in (*found.values(), *there)
         if each.first_set is not None
     )
     numbers: dict[int, int] = {}

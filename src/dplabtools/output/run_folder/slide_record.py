@@ -44,8 +44,14 @@ class SlideRecord:
         Class of the location object.
     patch_params : mapping of str to str
         Its parameters, to explain why patches differ.
+    name : str
+        What its containers are called; empty for image files.
+    shard_rows : int or None
+        Patches of a shard, where there are shards.
     complete : bool
         Whether all is written that could be.
+    table_crc32 : int or None
+        Checksum of the table of its manifest; None until it is complete.
     missing : tuple of int
         Rows that could not be written; empty until it is complete.
     sizes : tuple of int
@@ -62,7 +68,10 @@ class SlideRecord:
     fingerprint: Fingerprint
     patch_class: str
     patch_params: Mapping[str, str]
+    name: str = ""
+    shard_rows: int | None = None
     complete: bool = False
+    table_crc32: int | None = None
     missing: tuple[int, ...] = ()
     sizes: tuple[int, ...] = ()
 
@@ -84,6 +93,9 @@ class SlideRecord:
             "wsi_file": self.wsi_file,
             "place": self.place,
             "first_set": self.first_set,
+            "name": self.name,
+            "shard_rows": self.shard_rows,
+            "table_crc32": self.table_crc32,
             "counts": {
                 "patches": patches["count"],
                 "missing": len(self.missing),
@@ -129,7 +141,10 @@ class SlideRecord:
             ),
             patch_class=content["patch_class"],
             patch_params=content["patch_params"],
+            name=content.get("name", ""),
+            shard_rows=content.get("shard_rows"),
             complete=content["complete"],
+            table_crc32=content.get("table_crc32"),
             missing=tuple(content["missing"]),
             sizes=tuple(content["sizes"]),
         )

@@ -158,6 +158,7 @@ class DiskOptions:
         params = {**self.params(), **extractor_params}
         heads = [
             ManifestHead(
+                wsi_file=each.table.slide,
                 patch_class=each.class_name,
                 patch_params=each.params,
                 patch_count=len(each.table),
