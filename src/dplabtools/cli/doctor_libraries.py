@@ -18,6 +18,7 @@ _NEEDED: Final = (
     ("pillow", "PIL.Image"),
     ("shapely", "shapely"),
     ("opencv-python-headless", "cv2"),
+    ("isal", "isal.isal_zlib"),
     ("defusedxml", "defusedxml"),
     ("tomli-w", "tomli_w"),
 )
