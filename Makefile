@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --fresh-env
 
-.PHONY: help demo test check lint types bench docs figures clean
+.PHONY: help demo test check lint types bench bench-users docs figures clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
 help:  ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
 
 # Stamps: what is installed is what pyproject.toml says, as long as they are newer than it.
 $(VENV)/.runtime: pyproject.toml
@@ -49,6 +49,9 @@ bench: $(VENV)/.dev  ## Measure pools, readers and locations
 	$(BIN)/python -m benchmarks.reading --quick
 	$(BIN)/python -m benchmarks.locations
 	$(BIN)/python -m benchmarks.startup
+
+bench-users: $(VENV)/.dev  ## Measure whole runs of the pools beside the limit and OpenSlide
+	$(BIN)/python -m benchmarks.users
 
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html

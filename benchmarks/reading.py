@@ -109,18 +109,20 @@ def our_loop(
     return read
 
 
-def spots_of(slide: str, corners: IntArray) -> tuple[TileCodec, list[tuple[int, int]]]:
+def spots_of(
+    slide: str, corners: IntArray, *, side: int = SIDE
+) -> tuple[TileCodec, list[tuple[int, int]]]:
     """Return length and place of each tile that these patches take, once."""
     level = read_index(slide).levels[0]
-    sizes = np.full((len(corners), 2), SIDE)
+    sizes = np.full((len(corners), 2), side)
     tiles = plan_tiles(level, corners, sizes).tiles
     counts, offsets = level.counts[tiles].tolist(), level.offsets[tiles].tolist()
     return level.codec, list(zip(counts, offsets, strict=True))
 
 
-def decoding(slide: str, corners: IntArray) -> Callable[[], None]:
+def decoding(slide: str, corners: IntArray, *, side: int = SIDE) -> Callable[[], None]:
     """Return what decodes each tile that these patches take once, and no more."""
-    codec, spots = spots_of(slide, corners)
+    codec, spots = spots_of(slide, corners, side=side)
     out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
     descriptor = os.open(slide, os.O_RDONLY)
 
