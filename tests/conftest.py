@@ -94,8 +94,10 @@ def slides(tmp_path: Path) -> Path:
 def settings_as_before() -> Iterator[None]:
     """Put back every knob that a test turns."""
     library, background = config.slide_library, config.background
+    color = config.color
     messages, slide_settings = config.print_messages, config._slide_settings
     yield
     config.slide_library, config.background = library, background
+    config.color = color
     config.print_messages, config._slide_settings = messages, slide_settings
     config.snapshot()  # takes the handler of messages away again

@@ -14,6 +14,9 @@ slide_library : str
     native, OpenSlide, tiffslide, Pillow), ``"native"`` (tiled TIFF: SVS, OME-TIFF and
     generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
     (``"tiffopenslide"``: tiffslide, else OpenSlide) or ``"pillow"`` (one level).
+color : {None, "srgb"}
+    None (default) leaves pixels as they are stored; ``"srgb"`` converts them from the
+    colour profile of the slide to sRGB, whatever reads them.
 background : (int, int, int)
     RGB of everything outside a slide and behind its transparent pixels; white by default.
 print_messages : bool or str
@@ -26,15 +29,16 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import ConfigError
 from dplabtools.settings import Settings
 
-__all__ = ["background", "print_messages", "slide_library", "snapshot"]
+__all__ = ["background", "color", "print_messages", "slide_library", "snapshot"]
 
 slide_library: str = "auto"
+color: Literal["srgb"] | None = None
 background: tuple[int, int, int] = (255, 255, 255)
 print_messages: bool | StrPath = False
 
@@ -70,6 +74,7 @@ def snapshot() -> Settings:
     if slide_library not in LIBRARIES:
         msg = f"config.slide_library must be one of {LIBRARIES}, not {slide_library!r}"
         raise ConfigError(msg)
+    check_color(color)
     colour = tuple(background)
     if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
         msg = f"config.background must be three numbers from 0 to 255, not {background!r}"
@@ -77,8 +82,24 @@ def snapshot() -> Settings:
     _attach_handler()
     red, green, blue = (int(value) for value in colour)
     return replace(
-        _slide_settings, slide_library=slide_library, background=(red, green, blue)
+        _slide_settings,
+        slide_library=slide_library,
+        color=color,
+        background=(red, green, blue),
     )
+
+
+def check_color(value: object) -> None:
+    """Raise if there is no such way to treat colours.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither None nor "srgb".
+    """
+    if value not in (None, "srgb"):
+        msg = f'color must be None or "srgb", not {value!r}'
+        raise ConfigError(msg)
 
 
 def adopt(settings: Settings) -> None:
@@ -86,9 +107,9 @@ def adopt(settings: Settings) -> None:
 
     `print_messages` is left alone: messages of workers go back to the caller.
     """
-    global slide_library, background, _slide_settings  # noqa: PLW0603 - where they live
+    global slide_library, color, background, _slide_settings  # noqa: PLW0603 - where they live
     slide_library = settings.slide_library
-    background = settings.background
+    color, background = settings.color, settings.background
     _slide_settings = settings
 
 

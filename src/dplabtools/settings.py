@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 __all__ = ["EXTERNAL_MPP", "OVERRIDING_MPP", "SLIDE_MPP", "Settings"]
 
@@ -26,6 +26,8 @@ class Settings:
     ----------
     slide_library : str
         Name of the reader, or ``"auto"``.
+    color : {None, "srgb"}
+        Whether pixels are converted from the slide's colour profile to sRGB.
     background : (int, int, int)
         RGB of everything outside a slide, and behind its transparent pixels.
     external_mpp : float or None
@@ -55,6 +57,7 @@ class Settings:
     """
 
     slide_library: str = "auto"
+    color: Literal["srgb"] | None = None
     background: tuple[int, int, int] = (255, 255, 255)
     external_mpp: float | None = None
     external_mpp_overrides: bool = False

@@ -11,7 +11,14 @@ from PIL import Image
 from dplabtools._typing import IntArray, Pixels, Point, Size
 from dplabtools.readers.base import Colour
 
-__all__ = ["level_origin", "level_origins", "opaque", "read_clipped", "rgb_pixels"]
+__all__ = [
+    "level_origin",
+    "level_origins",
+    "opaque",
+    "read_clipped",
+    "rgb_pixels",
+    "with_profile",
+]
 
 _NEARLY = 1e-9  # of a pixel: what rounding may take from a whole quotient
 
@@ -48,7 +55,14 @@ def opaque(image: Image.Image, background: Colour) -> Image.Image:
     rgba = image.convert("RGBA")
     canvas = Image.new("RGB", rgba.size, background)
     canvas.paste(rgba, (0, 0), rgba)
-    return canvas
+    return with_profile(canvas, image.info.get("icc_profile"))
+
+
+def with_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return an image that carries its colour profile, where Pillow looks for it."""
+    if profile is not None:
+        image.info["icc_profile"] = profile
+    return image
 
 
 def level_origin(origin: Point, downsample: float) -> Point:

@@ -24,9 +24,10 @@ from dplabtools.readers.base import (
     SlideReader,
     slide_file,
 )
+from dplabtools.readers.color import in_srgb
 from dplabtools.readers.metadata import resolved_mpp
 from dplabtools.readers.opening import open_reader
-from dplabtools.readers.pixels import read_clipped
+from dplabtools.readers.pixels import read_clipped, with_profile
 from dplabtools.readers.resampling import (
     Resizing,
     check_filter,
@@ -67,6 +68,8 @@ class Slide:
         Access to the stored pixels.
     batch_reader : BatchReader or None
         The reader, if many regions at once are less work for it.
+    index : SlideIndex or None
+        What another process needs not find out again; None if there is no such thing.
     settings : Settings
         As given.
     resampling_mode : str or None
@@ -106,7 +109,11 @@ class Slide:
         self.extra_mpps = _checked_mpps(extra_mpps, mode=resampling_mode, slide=self.name)
         self.resampling_mode = resampling_mode
         self.settings = settings
-        self.reader: SlideReader = open_reader(path, settings=settings, index=index)
+        stored = open_reader(path, settings=settings, index=index)
+        self.index = stored.index if isinstance(stored, IndexedReader) else None
+        self.reader: SlideReader = (
+            in_srgb(stored, slide=self.name) if settings.color == "srgb" else stored
+        )
         self.batch_reader = self.reader if isinstance(self.reader, BatchReader) else None
         try:
             self._examine()
@@ -135,15 +142,11 @@ class Slide:
         for extra in self.extra_mpps:
             self.pyramid.check_mpp(extra, self.settings)
 
-    @property
-    def index(self) -> SlideIndex | None:
-        """What another process needs not find out again; None if there is no such thing."""
-        return self.reader.index if isinstance(self.reader, IndexedReader) else None
-
     def with_settings(self, settings: Settings) -> Slide:
         """Return the same open slide, read by other margins, ranges and filter.
 
-        Library, background and the mpp of level 0 stay as they were when it was opened.
+        Library, colours, background and the mpp of level 0 stay as they were when it was
+        opened.
         """
         if settings == self.settings:
             return self
@@ -230,7 +233,8 @@ class Slide:
         embedded = self.reader.associated_image("thumbnail")
         if embedded is not None:
             return embedded
-        return self._shrunk(self.pyramid.level_for(_THUMBNAIL), _THUMBNAIL)
+        level = self.pyramid.level_for(_THUMBNAIL)
+        return with_profile(self._shrunk(level, _THUMBNAIL), self.reader.icc_profile)
 
     def overview(self, longest: int, *, most_read: int) -> Image.Image | None:
         """Return the whole slide, exactly, its longer side at most so many pixels.
@@ -264,6 +268,7 @@ class Slide:
         embedded = self.reader.associated_image("thumbnail")
         if embedded is None or not _alike(embedded.size, self.pyramid.size):
             return None
+        embedded.info.pop("icc_profile", None)  # larger than a small picture may be
         embedded.thumbnail((longest, longest), Image.Resampling.LANCZOS)
         return embedded
 

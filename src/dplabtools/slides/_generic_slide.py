@@ -8,19 +8,23 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from PIL import Image
 
+from dplabtools import config
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, ParameterError
 from dplabtools.geometry.pyramid import Pyramid, Source
 from dplabtools.geometry.resolution import Mpp, Number, Resolution, parse_level_or_mpp
 from dplabtools.notebook import never_raises
+from dplabtools.readers.pixels import with_profile
 from dplabtools.readers.scale_warnings import scale_warnings
 from dplabtools.readers.slide import Slide
+from dplabtools.settings import Settings
 from dplabtools.slides._arguments import (
     check_mpp_pair,
     checked_mpp,
@@ -51,10 +55,16 @@ class GenericSlide(SlideSettings):
     extra_mpps : sequence of float, default ()
         With ``"wsi"``: the mpps that will be asked for.
 
+    color : {None, "srgb"}, default None
+        ``"srgb"``: pixels are converted from the slide's colour profile to sRGB. None: as
+        ``config.color`` says, which leaves them as they are stored unless it is set.
+
     Raises
     ------
     MissingSlideError, UnsupportedSlideError
         If the file cannot be opened.
+    ConfigError
+        If there is no such `color`.
     ParameterError
         If the mode is unknown, or `extra_mpps` do not go with it, are no floats or hold
         a value twice.
@@ -71,8 +81,11 @@ class GenericSlide(SlideSettings):
         wsi_file: StrPath,
         resampling_mode: str | None = None,
         extra_mpps: Sequence[float] = (),
+        color: Literal["srgb"] | None = None,
     ) -> None:
         super().__init__()
+        config.check_color(color)
+        self._color = color
         self._resampling_mode = resampling_mode
         self._extra_mpps = tuple(extra_mpps)
         self._lock = threading.Lock()
@@ -131,6 +144,14 @@ class GenericSlide(SlideSettings):
             msg = f"there is no property {name!r}; see all_properties for those there are"
             raise ParameterError(msg, slide=self.slide_name)
         return properties[name]
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """Colour profile of the pixels, as the file stores it.
+
+        None if it has none, or pixels are converted to sRGB.
+        """
+        return self._opened().reader.icc_profile
 
     @property
     def thumbnail_image(self) -> Image.Image:
@@ -317,7 +338,8 @@ class GenericSlide(SlideSettings):
         Returns
         -------
         PIL.Image.Image
-            RGB, of exactly `size`.
+            RGB, of exactly `size`; ``info["icc_profile"]`` is the slide's colour profile,
+            if it has one and pixels are not converted.
 
         Raises
         ------
@@ -341,9 +363,10 @@ class GenericSlide(SlideSettings):
         resolution = parse_level_or_mpp(level_or_mpp)
         if resolution.number < (slide.pyramid.mpp or 0) and isinstance(resolution, Mpp):
             self._warn_once(slide, [resolution])
-        return Image.fromarray(
+        image = Image.fromarray(
             slide.read(origin, resolution, checked_size(size, slide=slide.name))
         )
+        return with_profile(image, slide.reader.icc_profile)
 
     def get_region_array(self, location: Point, level: int, size: Size) -> Pixels:
         """Return a region of a level as an array, wherever it lies.
@@ -412,6 +435,7 @@ class GenericSlide(SlideSettings):
             "_file": self._file,
             "_resampling_mode": self._resampling_mode,
             "_extra_mpps": self._extra_mpps,
+            "_color": self._color,
             "_carried": self._settings(),
             "_closed": self._closed,
         }
@@ -438,6 +462,10 @@ class GenericSlide(SlideSettings):
             if str(warning) not in self._warned:
                 self._warned.add(str(warning))
                 warnings.warn(warning, stacklevel=3)
+
+    def _settings(self) -> Settings:
+        settings = super()._settings()
+        return settings if self._color is None else replace(settings, color=self._color)
 
     def _opened(self) -> Slide:
         """Return the slide, opened if it has not been in this process."""

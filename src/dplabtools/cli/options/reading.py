@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-__all__ = ["ReadingOptions", "SlideLibrary"]
+__all__ = ["ColorChoice", "ReadingOptions", "SlideLibrary"]
 
 
 class SlideLibrary(StrEnum):
@@ -20,6 +20,12 @@ class SlideLibrary(StrEnum):
     TIFFSLIDE = "tiffslide"
     TIFFOPENSLIDE = "tiffopenslide"
     PILLOW = "pillow"
+
+
+class ColorChoice(StrEnum):
+    """What becomes of colours."""
+
+    SRGB = "srgb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +90,13 @@ class ReadingOptions:
             "the slides.",
         ),
     ] = SlideLibrary.AUTO
+    color: Annotated[
+        ColorChoice | None,
+        typer.Option(
+            metavar="NAME",
+            help="srgb: convert pixels from the slide's colour profile to sRGB.",
+        ),
+    ] = None
     background: Annotated[
         str,
         typer.Option(
@@ -126,6 +139,7 @@ class ReadingOptions:
         GenericSlide.set_level_zero_resampling(self.level_zero_resampling)
         check_filter(self.resampling_filter, mode="tile")
         config.slide_library = self.slide_library.value
+        config.color = None if self.color is None else "srgb"
         config.background = _colour(self.background)
         if self.print_messages:
             _print_messages()

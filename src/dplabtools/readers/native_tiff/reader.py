@@ -19,7 +19,7 @@ from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
-from dplabtools.readers.metadata import scan_info
+from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
 from dplabtools.readers.native_tiff.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.copying import Copier
@@ -32,7 +32,7 @@ from dplabtools.readers.native_tiff.index import (
     read_index,
 )
 from dplabtools.readers.native_tiff.stored import stored_stream
-from dplabtools.readers.pixels import level_origins, opaque
+from dplabtools.readers.pixels import level_origins, opaque, with_profile
 from dplabtools.records.canvas import Canvas
 
 __all__ = ["NativeTiffReader"]
@@ -109,8 +109,11 @@ class NativeTiffReader:
             return None
         try:
             with tifffile.TiffFile(self._path) as tiff:
-                pixels = tiff.pages[page].asarray(maxworkers=1)
-            return opaque(Image.fromarray(pixels), self._background)
+                found = tiff.pages[page].aspage()
+                pixels = found.asarray(maxworkers=1)
+                profile = icc_profile(found.tags.valueof(ICC_TAG))
+            picture = opaque(Image.fromarray(pixels), self._background)
+            return with_profile(picture, profile)
         except Exception as error:
             raise self._damage(error) from error
 

@@ -215,6 +215,8 @@ class DiskOptions:
         every: dict[str, object] = {**asdict(settings), **params}
         if not settings.external_mpp_overrides:  # as in runs that did not know of it
             del every["external_mpp_overrides"]
+        if settings.color is None:
+            del every["color"]
         every["save_options"] = self.save_options
         for name in ("included_labels", "excluded_labels"):
             every[name] = sorted(cast("list[str]", every[name]))

@@ -16,6 +16,7 @@ from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_out
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Number
+from dplabtools.readers.pixels import with_profile
 from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
@@ -70,6 +71,7 @@ class _Pictures:
     reading: Reading
     spec: SlideSpec
     pyramid: Pyramid
+    icc_profile: bytes | None
     threads: int
 
     @classmethod
@@ -82,6 +84,7 @@ class _Pictures:
             reading=reading,
             spec=facts.known(spec),
             pyramid=facts.pyramid,
+            icc_profile=facts.icc_profile,
             threads=threads,
         )
 
@@ -137,7 +140,8 @@ def _streamed(pictures: _Pictures, *, with_index: bool) -> Iterator[list[Streame
     """Yield the images of each patch, one for each resolution."""
     for row, arrays, label in pictures:
         rest = (label, row) if with_index else (label,)
-        yield [(Image.fromarray(pixels), *rest) for pixels in arrays]
+        images = map(Image.fromarray, arrays)
+        yield [(with_profile(each, pictures.icc_profile), *rest) for each in images]
 
 
 class MemPatchExtractor(Extractor):

@@ -38,7 +38,7 @@ class _MemPool(ExtractorPool):
         super().__init__(account, views=run.views)
         self._table = ResultTable.of(run.tables, account)
         self._result: MemoryResult | None = MemoryResult.of(
-            sink, self._table, views=run.views
+            sink, self._table, account=account, views=run.views
         )
 
     def _memory(self) -> MemoryResult:

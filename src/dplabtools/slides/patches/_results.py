@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -16,6 +16,7 @@ from dplabtools.errors import ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.notebook import facts_card, never_raises, rows_table
 from dplabtools.output.memory import MemorySink
+from dplabtools.readers.pixels import with_profile
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches._html import STRIP_EDGE, strip
 
@@ -168,6 +169,10 @@ class MemoryResult:
         Label of each.
     views : int
         Images of each, one behind the other.
+    slides : ndarray of int64, shape (n,)
+        Place of the slide of each.
+    profiles : mapping of int to bytes or None
+        Colour profile of each slide.
     """
 
     data: Pixels
@@ -175,9 +180,13 @@ class MemoryResult:
     sizes: IntArray
     labels: Sequence[str]
     views: int
+    slides: IntArray
+    profiles: Mapping[int, bytes | None]
 
     @classmethod
-    def of(cls, sink: MemorySink, table: ResultTable, *, views: int) -> MemoryResult:
+    def of(
+        cls, sink: MemorySink, table: ResultTable, *, account: Account, views: int
+    ) -> MemoryResult:
         """Take over the memory of a sink; it goes with the last view of it."""
         delivered = np.flatnonzero(table.status == _DELIVERED)
         sizes = np.column_stack([table.width, table.height])[delivered]
@@ -191,6 +200,8 @@ class MemoryResult:
             sizes=sizes,
             labels=table.label[delivered].tolist(),
             views=views,
+            slides=table.slide[delivered],
+            profiles={plan.slide: plan.icc_profile for plan in account.planned()},
         )
         sink.abort()  # its descriptor; the mapping stays with `data`
         return result
@@ -201,6 +212,12 @@ class MemoryResult:
         begin = int(self.offsets[index])
         end = begin + self.views * width * height * 3
         return self.data[begin:end].reshape(self.views, height, width, 3)
+
+    def images(self, index: int) -> list[Image.Image]:
+        """Return the images of a patch; each carries the colour profile of its slide."""
+        profile = self.profiles[int(self.slides[index])]
+        pixels = self.pixels(index)
+        return [with_profile(PatchImage(each), profile) for each in pixels]
 
     def some_pictures(self) -> list[Image.Image]:
         """Return small images of a few patches, evenly spread."""
@@ -319,14 +336,22 @@ class PatchImage(Image.Image):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as an image like any other."""
-        return Image.frombytes, (self.mode, self.size, self.tobytes())
+        return _plain_image, (self.mode, self.size, self.tobytes(), dict(self.info))
+
+
+def _plain_image(
+    mode: str, size: tuple[int, int], data: bytes, info: Mapping[str, Any]
+) -> Image.Image:
+    image = Image.frombytes(mode, size, data)
+    image.info.update(info)
+    return image
 
 
 class PatchList(_Elements[LabelledImage]):
     """Patches as (image, label), in order; images are made on access."""
 
     def _element(self, index: int) -> LabelledImage:
-        return PatchImage(self._result.pixels(index)[0]), self._result.labels[index]
+        return self._result.images(index)[0], self._result.labels[index]
 
 
 class PatchSetList(_Elements[list[LabelledImage]]):
@@ -334,4 +359,4 @@ class PatchSetList(_Elements[list[LabelledImage]]):
 
     def _element(self, index: int) -> list[LabelledImage]:
         label = self._result.labels[index]
-        return [(PatchImage(each), label) for each in self._result.pixels(index)]
+        return [(image, label) for image in self._result.images(index)]
