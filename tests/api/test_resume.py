@@ -554,6 +554,16 @@ def test_other_patches_are_refused_with_what_they_came_from(
         files(out, placed(2, ROWS[::-1]))
 
 
+def test_labels_that_have_changed_places_are_refused(slides: list[Path], out: Path) -> None:
+    """As many of each as before, at the same places."""
+    files(out, mock(slides[0]))
+    before = states(out)
+    swapped = [(place, size, {"a": "b", "b": "a"}[label]) for place, size, label in ROWS]
+    with pytest.raises(ResumeError, match=slides[0].name):
+        files(out, mock(slides[0], swapped))
+    assert states(out) == before
+
+
 def test_where_the_same_patches_came_from_does_not_matter(
     slides: list[Path], out: Path
 ) -> None:
