@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from dplabtools._typing import Pixels
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import (
     InvalidPolygonError,
     LevelOutOfRangeError,
+    MaskError,
     MaskTypeError,
     MissingSlideError,
     OutputError,
@@ -25,6 +28,7 @@ from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import WholeImageGridPatches, WholeImageGridPatchesPool
 from dplabtools.slides.processing import WSIPolygonMask, WSITissueMask
 from dplabtools.slides.utils import MaskData, PolygonData
+from dplabtools.testing.scenes import Content, Scene, paint_scene
 
 SQUARE = AnnotationPolygon([(10, 20), (49, 20), (49, 59), (10, 59)], "a")
 
@@ -48,6 +52,102 @@ def test_tissue_is_coloured_and_glass_is_not(
         image = slide.get_region(location=(0, 0), level_or_mpp=1, size=(512, 384))
     saturation = np.asarray(image.convert("HSV"))[..., 1].T
     assert saturation[tissue.array].mean() > 2 * saturation[~tissue.array].mean()
+
+
+@pytest.fixture(scope="module")
+def scene_slide(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scene]:
+    """A slide of pale tissue beside a pen, 4 microns per pixel, and what it shows."""
+    scene = paint_scene("pale, blue pen", size=(1200, 900), mpp=4.0, seed=3)
+    file = tmp_path_factory.mktemp("scene") / "pen.tif"
+    per_centimetre = 10_000 / scene.mpp
+    tifffile.imwrite(
+        file,
+        scene.image,
+        tile=(256, 256),
+        photometric="rgb",
+        compression="jpeg",
+        resolution=(per_centimetre, per_centimetre),
+        resolutionunit="CENTIMETER",
+    )
+    return file, scene
+
+
+def test_auto_finds_pale_tissue_beside_a_pen_at_any_size(
+    scene_slide: tuple[Path, Scene],
+) -> None:
+    file, scene = scene_slide
+    whole = WSITissueMask(wsi_file=file, level_or_minsize=0, mode="auto")
+    assert whole.array.shape == (1200, 900)
+    assert not whole.reason
+    found = whole.array.T
+    assert found[scene.truth == Content.TISSUE].mean() >= 0.85
+    assert found[scene.truth == Content.GLASS].mean() <= 0.02
+    assert found[scene.truth == Content.PEN].mean() <= 0.2
+    small = WSITissueMask(wsi_file=file, level_or_minsize=None, mode="auto")
+    assert small.level is None
+    assert small.array.shape == (600, 450)
+    assert (whole.array[::2, ::2] == small.array).mean() > 0.999
+
+
+def test_a_mask_mended_elsewhere_comes_back_by_its_outlines(
+    scene_slide: tuple[Path, Scene], tmp_path: Path
+) -> None:
+    file, _ = scene_slide
+    mask = WSITissueMask(wsi_file=file, level_or_minsize=None, mode="auto")
+    outlines = tmp_path / "pen.geojson"
+    mask.save_geojson(outlines)
+    features = json.loads(outlines.read_text())["features"]
+    assert {each["properties"]["classification"]["name"] for each in features} == {"Tissue"}
+    options: dict[str, Any] = {"wsi_file": file, "patch_size": 64, "level_or_mpp": 0}
+    before = WholeImageGridPatches(mask_data=mask.array, **options)
+    after = WholeImageGridPatches(mask_data=outlines, **options)
+    assert before.patch_data
+    assert before.patch_data == after.patch_data
+    for each in features:
+        del each["properties"]["classification"]
+    outlines.write_text(json.dumps(features))
+    assert WholeImageGridPatches(mask_data=outlines, **options).patch_count
+    outlines.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    assert not WholeImageGridPatches(mask_data=outlines, **options).patch_count
+    with pytest.raises(OutputError, match="nowhere"):
+        mask.save_geojson(tmp_path / "nowhere" / "pen.geojson")
+
+
+def test_a_segmenter_makes_the_mask(scene_slide: tuple[Path, Scene]) -> None:
+    file, _ = scene_slide
+    seen: list[float] = []
+
+    def left(image: Pixels, mpp: float) -> Any:
+        seen.append(mpp)
+        return np.indices(image.shape[:2])[1] < image.shape[1] // 2
+
+    mask = WSITissueMask(wsi_file=file, level_or_minsize=0, mode=left)
+    assert seen == [8.0]
+    assert mask.array[:600].all()
+    assert not mask.array[600:].any()
+    with pytest.raises(MaskError, match=r"pen\.tif: .*failed"):
+        WSITissueMask(wsi_file=file, level_or_minsize=0, mode="json:loads")
+
+
+def test_an_overlay_of_a_mask_of_its_own_size(
+    scene_slide: tuple[Path, Scene], tmp_path: Path
+) -> None:
+    mask = WSITissueMask(wsi_file=scene_slide[0], level_or_minsize=None, mode="auto")
+    mask.save_overlay_png(tmp_path / "o.png")
+    with Image.open(tmp_path / "o.png") as overlay:
+        assert overlay.size == (600, 450)
+
+
+def test_the_original_modes_need_a_level(made_slide: Path) -> None:
+    with pytest.raises(ParameterError, match="level_or_minsize"):
+        WSITissueMask(wsi_file=made_slide, level_or_minsize=None, mode="hsv")
+
+
+def test_a_mask_with_nothing_says_why(made_slide: Path) -> None:
+    mask = WSITissueMask(
+        wsi_file=made_slide, level_or_minsize=1, remove_small_objects_ratio=1000.0
+    )
+    assert "smallest" in mask.reason
 
 
 @pytest.mark.parametrize(("minimum", "level"), [(0, 0), (2, 2), (300, 1), (5000, 0)])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from dplabtools._typing import StrPath
@@ -14,7 +16,7 @@ from dplabtools.annotations.files import LabelOf, label_by, naming, read_bytes
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import InvalidPolygonError
 
-__all__ = ["Feature", "read_features", "read_geojson"]
+__all__ = ["Feature", "read_features", "read_geojson", "write_geojson"]
 
 _TYPE_KEYS: Final = ("objectType", "object_type", "type")
 
@@ -122,6 +124,40 @@ def read_features(data_file: StrPath) -> Iterator[Feature]:
     for number, item in enumerate(_items(content, data_file)):
         with naming(data_file, number):
             yield _feature(item, number)
+
+
+def write_geojson(data_file: StrPath, polygons: Iterable[AnnotationPolygon]) -> None:
+    """Write polygons as annotations of QuPath; `read_geojson` returns them again.
+
+    Parameters
+    ----------
+    data_file : path
+        Replaced if it is there.
+    polygons : iterable of AnnotationPolygon
+        In level 0 pixels.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    features = [
+        {
+            "type": "Feature",
+            "id": str(uuid.uuid4()),
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [[*ring, ring[0]] for ring in (each.points, *each.holes)],
+            },
+            "properties": {
+                "objectType": "annotation",
+                "classification": {"name": each.label},
+            },
+        }
+        for each in polygons
+    ]
+    collection = {"type": "FeatureCollection", "features": features}
+    Path(data_file).write_text(json.dumps(collection), encoding="utf-8")
 
 
 def _items(content: object, data_file: StrPath) -> list[Any]:

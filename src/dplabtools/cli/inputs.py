@@ -131,7 +131,7 @@ def with_files(
     return tuple(
         replace(
             each,
-            mask=each.mask or file_for(each.wsi_file, masks, _MASK_SUFFIXES, count=count),
+            mask=each.mask or _mask_for(each.wsi_file, masks, count=count),
             annotation=each.annotation
             or file_for(each.wsi_file, annotations, ANNOTATION_SUFFIXES, count=count),
             points=each.points or file_for(each.wsi_file, points, (".csv",), count=count),
@@ -141,6 +141,14 @@ def with_files(
 
 
 _MASK_SUFFIXES: Final = (".png", ".npz", ".npy", ".tif", ".tiff", ".bmp", ".jpg")
+
+
+def _mask_for(slide: str, masks: Path | None, *, count: int) -> Path | None:
+    """Return the mask of a slide; outlines, which may have been mended, before images."""
+    outlines = file_for(slide, masks, (".geojson",), count=count)
+    if outlines is not None and outlines.exists():
+        return outlines
+    return file_for(slide, masks, _MASK_SUFFIXES, count=count)
 
 
 def file_for(

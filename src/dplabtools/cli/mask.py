@@ -22,6 +22,7 @@ __all__ = ["mask"]
 class _MaskFormat(StrEnum):
     PNG = "png"
     NPZ = "npz"
+    GEOJSON = "geojson"
 
 
 @grouped
@@ -38,14 +39,14 @@ def mask(  # noqa: PLR0913 - each is a group of options
     mask_format: Annotated[
         _MaskFormat,
         typer.Option(
-            "--mask-format", metavar="NAME", help="png or npz: kind of the files."
+            "--mask-format", metavar="NAME", help="png, npz or geojson: kind of the files."
         ),
     ] = _MaskFormat.PNG,
 ) -> None:
     """Make masks of the tissue of slides, or of the polygons of annotations.
 
-    Writes OUT/<slide>.png, in the shape of the slide, which `extract --masks OUT` takes
-    after whatever was done to them.
+    Writes OUT/<slide>.png, in the shape of the slide, or OUT/<slide>.geojson with outlines
+    for QuPath. `extract --masks OUT` takes either, after whatever was done to them.
 
     Exit code: 0, all were made; 1, some were not; 2, the command was not understood.
     """

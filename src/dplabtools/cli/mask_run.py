@@ -64,13 +64,14 @@ def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
     OSError
         If the folder cannot be made.
     """
+    request.tissue.check()
     request.out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
     names = [each.wsi_file for each in request.inputs]
     files = files_named_after(names, request.out, request.suffix)
-    shares: dict[str, float] = {}
+    said: dict[str, str] = {}
 
-    def make(each: SlideInput, file: Path) -> float | DplabError:
+    def make(each: SlideInput, file: Path) -> str | DplabError:
         try:
             return _make(each, file, request)
         except DplabError as error:
@@ -84,15 +85,15 @@ def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
                 if isinstance(result, DplabError):
                     ledger.fail(slide, result)
                 else:
-                    shares[slide] = result
+                    said[slide] = result
                 tell(done, len(names))
     finally:
         pool.shutdown(cancel_futures=True)
     outcomes = [
         Outcome(
             wsi_file=slide,
-            file=str(file) if slide in shares else None,
-            words=f"{shares[slide]:.1%} of the slide" if slide in shares else "",
+            file=str(file) if slide in said else None,
+            words=said.get(slide, ""),
             failures=tuple(ledger.of_slide(slide)),
         )
         for slide, file in zip(names, files, strict=True)
@@ -101,27 +102,27 @@ def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
     return bool(ledger.failures)
 
 
-def _make(each: SlideInput, file: Path, request: MaskRequest) -> float:
-    """Save a mask, and the picture of it; return the share of the slide that it covers."""
+def _make(each: SlideInput, file: Path, request: MaskRequest) -> str:
+    """Save a mask, and the picture of it; say how much it covers, and why nothing."""
     if each.annotation is None:
         made: WSITissueMask | WSIPolygonMask = tissue_mask(each.wsi_file, request.tissue)
     else:
         made = _polygon_mask(each.wsi_file, each.annotation, request.tissue)
-    if file.suffix == ".npz":
-        made.save_array(file)
-    else:
-        made.save_png(file)
+    save = {".npz": made.save_array, ".geojson": made.save_geojson}
+    save.get(file.suffix, made.save_png)(file)
     if request.overlay.overlay:
         picture = file.with_name(f"{file.stem}_overlay.png")
         made.save_overlay_png(picture, **request.overlay.arguments())
-    return float(made.array.mean())
+    words = f"{made.array.mean():.1%} of the slide"
+    reason = made.reason if isinstance(made, WSITissueMask) else ""
+    return f"{words}: {reason}" if reason else words
 
 
 def _polygon_mask(slide: str, annotation: Path, tissue: TissueOptions) -> WSIPolygonMask:
     """Return the mask of the polygons of a slide, which are in level 0 pixels."""
     polygons = read_annotations(annotation, unclassified=True)
     with Slide(slide, settings=config.snapshot()) as opened:
-        level = opened.pyramid.level_for(tissue.level_or_minsize)
+        level = opened.pyramid.level_for(tissue.least_size)
         size = np.array(opened.pyramid.sizes[level])
         scale = size / np.array(opened.pyramid.size)
     scaled = [

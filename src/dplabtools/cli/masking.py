@@ -4,18 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from dplabtools import config
 from dplabtools.cli.console import step
 from dplabtools.cli.inputs import SlideInput
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.options.placing import TissueOptions
 from dplabtools.cli.slide_facts import SlideFacts, slide_facts
 from dplabtools.errors import DplabError, MissingMaskError
+from dplabtools.readers.slide import Slide
+from dplabtools.slides._images import save_image
+from dplabtools.slides.patches._given import has_outlines, read_mask
 from dplabtools.slides.processing import WSITissueMask
 
 __all__ = ["files_named_after", "make_masks", "tissue_mask"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Examined:
+    """What a slide says of itself, and its mask.
+
+    Attributes
+    ----------
+    facts : SlideFacts
+        About the slide.
+    mask : Path
+        An image or array; may be missing where it was given.
+    reason : str
+        Why no tissue was found; empty where some was.
+    """
+
+    facts: SlideFacts
+    mask: Path
+    reason: str = ""
 
 
 def make_masks(
@@ -36,18 +63,24 @@ def make_masks(
     keep : bool
         Use masks that are in the folder.
     """
+    tissue.check()
     folder.mkdir(parents=True, exist_ok=True)
     names = [each.wsi_file for each in ledger.inputs]
     made = dict(zip(names, files_named_after(names, folder, ".png"), strict=True))
 
-    def examine(each: SlideInput) -> SlideFacts | DplabError:
+    def examine(each: SlideInput) -> _Examined | DplabError:
+        file = made[each.wsi_file]
         try:
             facts = slide_facts(each.wsi_file)
-            if each.mask is None and not (keep and made[each.wsi_file].exists()):
-                tissue_mask(each.wsi_file, tissue).save_png(made[each.wsi_file])
+            if each.mask is not None:
+                return _Examined(facts=facts, mask=_as_image(each, file))
+            if keep and file.exists():
+                return _Examined(facts=facts, mask=file)
+            mask = tissue_mask(each.wsi_file, tissue)
+            mask.save_png(file)
         except DplabError as error:
             return error
-        return facts
+        return _Examined(facts=facts, mask=file, reason=mask.reason)
 
     left = ledger.left()
     pool = ThreadPoolExecutor(workers)
@@ -56,18 +89,29 @@ def make_masks(
             results = pool.map(examine, left)
             slides = zip(left, results, strict=True)
             for done, (each, result) in enumerate(slides, 1):
-                _enter(ledger, each, result, mask=each.mask or made[each.wsi_file])
+                _enter(ledger, each, result)
                 tell(done, len(left))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _as_image(each: SlideInput, file: Path) -> Path:
+    """Return the mask that was given; outlines as an image, which is saved as `file`."""
+    mask = each.mask or file
+    if not (has_outlines(mask) and mask.exists()):
+        return mask
+    with Slide(each.wsi_file, settings=config.snapshot()) as slide:
+        pixels = read_mask(mask, slide.pyramid)
+    save_image(Image.fromarray(np.ascontiguousarray(pixels.T)), file)
+    return file
 
 
 def tissue_mask(wsi_file: str, tissue: TissueOptions) -> WSITissueMask:
     """Return the mask of a slide."""
     return WSITissueMask(
         wsi_file=wsi_file,
-        level_or_minsize=tissue.level_or_minsize,
-        mode=tissue.mode.value,
+        level_or_minsize=tissue.size,
+        mode=tissue.how,
         color_threshold=tissue.color_threshold,
         remove_small_holes_ratio=tissue.remove_small_holes_ratio,
         remove_small_objects_ratio=tissue.remove_small_objects_ratio,
@@ -87,16 +131,16 @@ def files_named_after(slides: Iterable[str], folder: Path, suffix: str) -> list[
     return list(files)
 
 
-def _enter(
-    ledger: Ledger, each: SlideInput, result: SlideFacts | DplabError, *, mask: Path
-) -> None:
+def _enter(ledger: Ledger, each: SlideInput, result: _Examined | DplabError) -> None:
     """Enter what has become of the mask of a slide."""
     if isinstance(result, DplabError):
         ledger.fail(each.wsi_file, result)
         return
-    ledger.facts[each.wsi_file] = result
-    if mask.exists():
-        ledger.masks[each.wsi_file] = str(mask)
+    ledger.facts[each.wsi_file] = result.facts
+    if result.reason:
+        ledger.reasons[each.wsi_file] = result.reason
+    if result.mask.exists():
+        ledger.masks[each.wsi_file] = str(result.mask)
         return
-    msg = f"there is no mask {mask}"
+    msg = f"there is no mask {result.mask}"
     ledger.fail(each.wsi_file, MissingMaskError(msg, slide=Path(each.wsi_file).name))

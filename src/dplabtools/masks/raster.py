@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, FloatArray, Size
 
@@ -49,11 +50,39 @@ def fill_polygons(polygons: Iterable[Sequence[FloatArray]], size: Size) -> BoolA
     Returns
     -------
     ndarray of bool, shape (height, width)
-        True inside and on the outlines.
+        True where the middle of a pixel is inside.
     """
-    import cv2
-
-    mask = np.zeros((size[1], size[0]), dtype=np.uint8)
+    width, height = size
+    mask = np.zeros((height, width), dtype=bool)
     for rings in polygons:
-        cv2.fillPoly(mask, [np.rint(ring).astype(np.int32) for ring in rings], 1)
-    return mask.view(bool)
+        rows, columns = _crossings(rings, size)
+        if not len(rows):
+            continue
+        top, left, right = int(rows.min()), int(columns.min()), int(columns.max())
+        turns = np.zeros((int(rows.max()) - top + 1, right - left + 1), dtype=np.uint8)
+        np.add.at(turns, (rows - top, columns - left), 1)
+        # Each crossing turns inside to outside, or back.
+        inside = (np.cumsum(turns, axis=1, dtype=np.uint8) & 1).astype(bool)
+        mask[top : top + len(turns), left:right] |= inside[:, : right - left]
+    return mask
+
+
+def _crossings(
+    rings: Sequence[FloatArray], size: Size
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return rows and columns of the first pixels beyond each edge that crosses a row."""
+    width, height = size
+    starts = np.concatenate([np.asarray(ring, dtype=np.float64) for ring in rings])
+    ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    upper = np.where((starts[:, 1] <= ends[:, 1])[:, None], starts, ends)
+    lower = np.where((starts[:, 1] <= ends[:, 1])[:, None], ends, starts)
+    # Rows whose middle, at a half, lies from the upper end up to the lower one.
+    first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.intp)
+    last = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.intp)
+    counts = last - first
+    edges = np.repeat(np.arange(len(counts)), counts)
+    rows = np.arange(len(edges)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows += first[edges]
+    (x0, y0), (x1, y1) = upper[edges].T, lower[edges].T
+    x = x0 + (x1 - x0) * ((rows + 0.5 - y0) / (y1 - y0))
+    return rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)

@@ -272,6 +272,22 @@ class Slide:
         embedded.thumbnail((longest, longest), Image.Resampling.LANCZOS)
         return embedded
 
+    def picture(self, longest: int) -> Image.Image:
+        """Return the whole slide, its longer side so many pixels or that of level 0.
+
+        It is made of the coarsest level that is at least as large, block by block.
+
+        Raises
+        ------
+        SlideReadError
+            If the file is damaged.
+        ClosedSlideError
+            If the slide has been closed.
+        """
+        sizes = self.pyramid.sizes
+        enough = [level for level, size in enumerate(sizes) if max(size) >= longest]
+        return self._shrunk(max(enough, default=0), longest)
+
     def _shrunk(self, level: int, longest: int) -> Image.Image:
         """Return a level, its longer side at most so many pixels; it is not enlarged."""
         width, height = self.pyramid.sizes[level]

@@ -62,7 +62,8 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
     quality : int, default 85
         Of JPEG (4:2:0).
     mpp : float or None, default 0.5
-        Microns per pixel of level 0; None to state none.
+        Microns per pixel of level 0, which the sizes of nuclei follow; None to state none,
+        and to paint as at 0.5.
     power : int or None, default 20
         Objective power; None to state none. A generic TIFF cannot.
     vendor : {"aperio", "generic"}, default "aperio"
@@ -91,7 +92,8 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
         raise ParameterError(msg)
     file = Path(path)
     stored = _Stored(compression=compression, quality=quality, tile=tile)
-    pyramid = list(_pyramid(paint_tissue(size, seed=seed), levels, downsample))
+    painted = paint_tissue(size, seed=seed, mpp=0.5 if mpp is None else mpp)
+    pyramid = list(_pyramid(painted, levels, downsample))
     with tifffile.TiffWriter(file) as tiff:
         if vendor == "aperio":
             _write_aperio(tiff, pyramid, stored, scan=_scan_text(mpp, power))

@@ -19,14 +19,16 @@ _HAEMATOXYLIN: Final = np.array([0.75, 0.85, 0.36], np.float32)
 _EOSIN: Final = np.array([0.10, 0.62, 0.30], np.float32)
 """Optical densities of the stains in red, green and blue."""
 _GLASS: Final = np.array([243.0, 242.0, 244.0], np.float32)
-_TISSUE = 0.45  # share of the slide
+_MPP: Final = 0.5  # microns per pixel that the sizes below are meant at
 _BORDER = 0.02  # share of each side that was not scanned, pure white
 _STEP = 32  # pixels between samples of what changes slowly
 _BAND = 256  # rows painted at once
-_RIM = 12.0  # pixels over which tissue fades into glass
+_RIM = 12.0  # pixels at that mpp over which tissue fades into glass
 
 
-def paint_tissue(size: Size, *, seed: int) -> Pixels:
+def paint_tissue(
+    size: Size, *, seed: int, mpp: float = _MPP, share: float = 0.45
+) -> Pixels:
     """Return a picture of a section: tissue in blobs on glass, within a white border.
 
     No two places look alike: the textures repeat, each with a prime period of its own.
@@ -37,27 +39,34 @@ def paint_tissue(size: Size, *, seed: int) -> Pixels:
         (width, height).
     seed : int
         Another seed, another section.
+    mpp : float, default 0.5
+        Microns per pixel: nuclei are 4 to 9 microns long, whatever it is.
+    share : float, default 0.45
+        How much of it is tissue; at 1 all of it is, and there is no border.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 3)
-        RGB; about 45 % of it is tissue.
+        RGB.
     """
     rng = np.random.default_rng(seed)
     width, height = size
+    scale = _MPP / mpp
     outline = _slow_field(rng, size, blobs=True)
-    outline -= np.quantile(outline, 1 - _TISSUE)
+    outline -= np.quantile(outline, 1 - share)
     slope = float(np.abs(np.diff(outline, axis=1)).mean()) / _STEP
+    outline /= slope * _RIM * scale
     section = _Section(
-        outline=outline / (slope * _RIM),
+        outline=outline if share < 1 else np.full_like(outline, 9),
         kind=_slow_field(rng, size, blobs=False),
-        fibres=_blurred_noise(rng, 769, (2.0, 7.0)) + _blurred_noise(rng, 769, (14.0, 9.0)),
-        sparse=_nuclei(rng, 1013, 420),
-        dense=_nuclei(rng, 907, 1900),
+        fibres=_fibres(rng, scale),
+        sparse=_nuclei(rng, 1013, count=420, scale=scale),
+        dense=_nuclei(rng, 907, count=1900, scale=scale),
         grain=rng.normal(0, 2.0, (499, 499)).astype(np.float32),
     )
     image = np.full((height, width, 3), 255, np.uint8)
-    left, top = round(width * _BORDER), round(height * _BORDER)
+    border = _BORDER if share < 1 else 0
+    left, top = round(width * border), round(height * border)
     columns = np.arange(left, width - left)
     for first in range(top, height - top, _BAND):
         rows = np.arange(first, min(first + _BAND, height - top))
@@ -145,12 +154,30 @@ def _blurred_noise(
     return noise
 
 
-def _nuclei(rng: np.random.Generator, side: int, count: int) -> _Plane:
-    """Return a periodic plane with the densities of so many nuclei."""
+def _fibres(rng: np.random.Generator, scale: float) -> _Plane:
+    """Return periodic fibres, fine and coarse."""
+    side = _period(769, scale)
+    fine, coarse = (2.0 * scale, 7.0 * scale), (14.0 * scale, 9.0 * scale)
+    return _blurred_noise(rng, side, fine) + _blurred_noise(rng, side, coarse)
+
+
+def _period(side: int, scale: float) -> int:
+    """Return the side of a texture: a prime, and less where everything is smaller."""
+    number = math.ceil(side * min(1.0, scale))
+    while any(number % divisor == 0 for divisor in range(2, math.isqrt(number) + 1)):
+        number += 1
+    return number
+
+
+def _nuclei(rng: np.random.Generator, side: int, *, count: int, scale: float) -> _Plane:
+    """Return a periodic plane with the densities of nuclei, so many if it were whole."""
+    whole, side = side * scale, _period(side, scale)
+    count = round(count * (side / whole) ** 2)
     plane = np.zeros((side, side), np.float32)
-    reach = np.arange(-11, 12)
+    farthest = math.ceil(10 * scale) + 1
+    reach = np.arange(-farthest, farthest + 1)
     for centre_y, centre_x in rng.integers(0, side, (count, 2)):
-        long, round_off = rng.uniform(4.5, 9.0), rng.uniform(0.55, 1.0)
+        long, round_off = rng.uniform(4.5, 9.0) * scale, rng.uniform(0.55, 1.0)
         turn, dark = rng.uniform(0, math.pi), rng.uniform(0.5, 0.95)
         y, x = reach[:, None], reach[None, :]
         along = (x * math.cos(turn) + y * math.sin(turn)) / long
@@ -158,7 +185,7 @@ def _nuclei(rng: np.random.Generator, side: int, count: int) -> _Plane:
         stamp = np.clip((1 - along**2 - over**2) * 4, 0, 1) * dark
         place = np.ix_((centre_y + reach) % side, (centre_x + reach) % side)
         plane[place] = np.maximum(plane[place], stamp)
-    plane *= 1 + 0.5 * _blurred_noise(rng, side, (1.2, 1.2))
+    plane *= 1 + 0.5 * _blurred_noise(rng, side, (1.2 * scale, 1.2 * scale))
     return plane
 
 

@@ -41,6 +41,8 @@ OTHERWISE: Final = {
 OF_NO_USE: Final = {"mp_chunksize", "proc_mp_chunksize", "thread_mp_chunksize", "progress"}
 ANOTHER_DEFAULT: Final = {
     ("*", "on_error"),  # a night of many slides goes on
+    ("*", "foreground_ratio"),  # half of it: borders of tissue are tissue, too
+    ("WSITissueMask", "mode"),  # auto: slides of any kind
     ("save_preview_image", "level_or_minsize"),  # --preview-level-or-minsize
     ("read_locations", "level_or_mpp"),  # only what is given is handed on
     ("read_locations", "patch_size"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import openslide
 import pytest
@@ -131,3 +132,19 @@ def test_arguments_that_make_no_sense(tmp_path: Path, wrong: dict[str, Any]) -> 
     with pytest.raises(ParameterError):
         make_slide(tmp_path / "a.svs", **wrong)
     assert not (tmp_path / "a.svs").exists()
+
+
+@pytest.mark.parametrize("mpp", [0.25, 0.5, 1.0])
+def test_nuclei_have_one_size_in_microns(mpp: float) -> None:
+    side = round(300 / mpp)
+    tissue = paint_tissue((side, side), seed=3, mpp=mpp, share=1)
+    dark = (tissue[..., 0] < 130).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(dark)
+    areas = stats[1:, cv2.CC_STAT_AREA] * mpp**2
+    assert 17 < np.median(areas[areas > 8]) < 24
+
+
+def test_all_of_it_may_be_tissue() -> None:
+    tissue = paint_tissue((200, 150), seed=1, share=1)
+    assert tissue[..., 1].mean() < 220
+    assert not (tissue == 255).all(axis=2).any()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import typer
 
 __all__ = ["MaskMode", "PlacingOptions", "Region", "Sampler", "TissueOptions"]
+
+_MINSIZE: Final = 1000
 
 
 class Region(StrEnum):
@@ -31,6 +33,7 @@ class Sampler(StrEnum):
 class MaskMode(StrEnum):
     """How tissue is told from glass."""
 
+    AUTO = "auto"
     HSV = "hsv"
     LAB = "lab"
     OTSU = "otsu"
@@ -120,7 +123,7 @@ class PlacingOptions:
     ] = None
     foreground_ratio: Annotated[
         float, typer.Option(min=0, max=1, help="Least share of a patch that is tissue.")
-    ] = 0.95
+    ] = 0.5
     overlap_ratio: Annotated[
         float,
         typer.Option(min=0, max=1, help="Least share of a patch that is in its region."),
@@ -183,22 +186,31 @@ class TissueOptions:
     panel: ClassVar[str] = "Tissue mask"
 
     level_or_minsize: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             help="Up to 99: level of the mask. Above: the coarsest level that is at least "
             "so many pixels wide and high.",
+            show_default="1000; auto: 8 um per pixel",
         ),
-    ] = 1000
+    ] = None
     mode: Annotated[
         MaskMode,
         typer.Option(
             "--mode",
             "--mask-mode",
             metavar="NAME",
-            help="hsv, lab or otsu: how tissue is told from glass.",
+            help="auto, hsv, lab or otsu: how tissue is told from glass.",
         ),
-    ] = MaskMode.HSV
+    ] = MaskMode.AUTO
+    mask_command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="A function of your own that finds tissue on a picture of a slide, or the "
+            "name of one that a package offers as dplabtools.tissue.",
+        ),
+    ] = None
     color_threshold: Annotated[
         float,
         typer.Option(help="hsv, lab: how far above the mean, as a fraction of it."),
@@ -218,3 +230,32 @@ class TissueOptions:
     close_fill_kernel_size: Annotated[
         int, typer.Option(min=0, help="Edge of a closing, in mask pixels; 0 for none.")
     ] = 0
+
+    def check(self) -> None:
+        """Raise if there is no such function.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be loaded.
+        """
+        if self.mask_command is not None:
+            from dplabtools.masks.segmenters import load_segmenter
+
+            load_segmenter(self.mask_command)
+
+    @property
+    def how(self) -> str:
+        """Mode of `WSITissueMask`."""
+        return self.mask_command or self.mode.value
+
+    @property
+    def size(self) -> int | None:
+        """Level or least size of tissue masks; None: as fine as tissue is looked for."""
+        own = self.mask_command is not None or self.mode is MaskMode.AUTO
+        return None if own and self.level_or_minsize is None else self.least_size
+
+    @property
+    def least_size(self) -> int:
+        """Level or least size of masks that need one."""
+        return _MINSIZE if self.level_or_minsize is None else self.level_or_minsize

@@ -87,8 +87,8 @@ class SourceOptions:
         typer.Option(
             metavar="PATH",
             exists=True,
-            help="Folder of masks named after the slides (png, tif, npy, npz), or the mask "
-            "of the one slide. Otherwise tissue is looked for.",
+            help="Folder of masks named after the slides (png, tif, npy, npz, geojson), or "
+            "the mask of the one slide. Otherwise tissue is looked for.",
         ),
     ] = None
     points: Annotated[

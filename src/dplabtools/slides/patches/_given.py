@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import StrPath
+from dplabtools.annotations.choosing import Choice
+from dplabtools.annotations.geojson import read_geojson
 from dplabtools.annotations.json import PolygonsGiven, parse_polygons
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import ParameterError
@@ -27,6 +29,7 @@ __all__ = [
     "describe_given_mask",
     "describe_points",
     "describe_polygons",
+    "has_outlines",
     "read_mask",
 ]
 
@@ -41,18 +44,27 @@ _LONGEST: Final = 4096  # pixels of a mask made of polygons
 def read_mask(mask_data: MaskGiven, pyramid: Pyramid) -> npt.NDArray[Any]:
     """Return a mask as an array, shape (width, height).
 
-    Polygons become a mask of 4096 pixels at most in width and height.
+    Polygons, and those of a ``.geojson`` file, become a mask of 4096 pixels at most in
+    width and height.
 
     Raises
     ------
     MaskError, MaskTypeError, MissingMaskError
         If it is none.
     InvalidPolygonError
-        If a list holds something else than polygons.
+        If a list holds something else than polygons, or a file is no GeoJSON.
+    MissingAnnotationError
+        If there is no such file of GeoJSON.
     """
-    if not isinstance(mask_data, list):
+    if isinstance(mask_data, list):
+        polygons: Sequence[AnnotationPolygon] = parse_polygons(
+            mask_data, slide=pyramid.slide
+        )
+    elif isinstance(mask_data, str | os.PathLike) and has_outlines(mask_data):
+        # What is drawn to mend a mask needs no class.
+        polygons = read_geojson(mask_data, choice=Choice(unclassified=True))
+    else:
         return load_mask(mask_data, slide=pyramid.slide, npz_key=MaskData.npz_data_key)
-    polygons = parse_polygons(mask_data, slide=pyramid.slide)
     downsample = max(1.0, max(pyramid.size) / _LONGEST)
     width, height = (max(1, round(each / downsample)) for each in pyramid.size)
     scale = np.array([width / pyramid.size[0], height / pyramid.size[1]])
@@ -64,6 +76,11 @@ def read_mask(mask_data: MaskGiven, pyramid: Pyramid) -> npt.NDArray[Any]:
         (width, height),
     )
     return mask.T
+
+
+def has_outlines(mask_file: StrPath) -> bool:
+    """Tell whether a mask file holds outlines in level 0 pixels, by its name."""
+    return os.fspath(mask_file).lower().endswith((".geojson", ".geojson.gz"))
 
 
 def describe_given_mask(mask_data: MaskGiven) -> str:
