@@ -17,8 +17,9 @@ slide_library : str
 color : {None, "srgb"}
     None (default) leaves pixels as they are stored; ``"srgb"`` converts them from the
     colour profile of the slide to sRGB, whatever reads them.
-background : (int, int, int)
-    RGB of everything outside a slide and behind its transparent pixels; white by default.
+background : (int, int, int) or None
+    RGB of everything outside a slide and behind its transparent pixels. None (default):
+    white, and in gaps inside a slide the colour that its file states, if it states one.
 print_messages : bool or str
     True prints the messages of the logger ``dplabtools``, a path appends them to a file,
     False (default) leaves the logger to the application.
@@ -39,7 +40,7 @@ __all__ = ["background", "color", "print_messages", "slide_library", "snapshot"]
 
 slide_library: str = "auto"
 color: Literal["srgb"] | None = None
-background: tuple[int, int, int] = (255, 255, 255)
+background: tuple[int, int, int] | None = None
 print_messages: bool | StrPath = False
 
 LIBRARIES: Final = (
@@ -75,18 +76,26 @@ def snapshot() -> Settings:
         msg = f"config.slide_library must be one of {LIBRARIES}, not {slide_library!r}"
         raise ConfigError(msg)
     check_color(color)
-    colour = tuple(background)
-    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
-        msg = f"config.background must be three numbers from 0 to 255, not {background!r}"
-        raise ConfigError(msg)
+    checked = _checked_background()
     _attach_handler()
-    red, green, blue = (int(value) for value in colour)
     return replace(
         _slide_settings,
         slide_library=slide_library,
         color=color,
-        background=(red, green, blue),
+        background=checked,
     )
+
+
+def _checked_background() -> tuple[int, int, int] | None:
+    """Return the background as it stands, if it is a colour or None."""
+    if background is None:
+        return None
+    colour = tuple(background)
+    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+        msg = f"config.background must be three numbers from 0 to 255, not {background!r}"
+        raise ConfigError(msg)
+    red, green, blue = (int(value) for value in colour)
+    return red, green, blue
 
 
 def check_color(value: object) -> None:

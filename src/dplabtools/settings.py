@@ -28,8 +28,9 @@ class Settings:
         Name of the reader, or ``"auto"``.
     color : {None, "srgb"}
         Whether pixels are converted from the slide's colour profile to sRGB.
-    background : (int, int, int)
-        RGB of everything outside a slide, and behind its transparent pixels.
+    background : (int, int, int) or None
+        RGB of everything outside a slide, and behind its transparent pixels. None: white,
+        and in gaps inside a slide the colour that its file states.
     external_mpp : float or None
         Microns per pixel of level 0, for slides that state none.
     external_mpp_overrides : bool
@@ -58,7 +59,7 @@ class Settings:
 
     slide_library: str = "auto"
     color: Literal["srgb"] | None = None
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: tuple[int, int, int] | None = None
     external_mpp: float | None = None
     external_mpp_overrides: bool = False
     slide_mpps: Mapping[str, float] = field(default_factory=dict)
@@ -70,3 +71,8 @@ class Settings:
     padding_margin_pixels: int = 10
     level_zero_resampling: bool = True
     polygons_overlap_threshold: float = 1.0
+
+    @property
+    def outside(self) -> tuple[int, int, int]:
+        """RGB of everything outside a slide."""
+        return (255, 255, 255) if self.background is None else self.background

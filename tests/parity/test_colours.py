@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import openslide
 import pytest
 import tifffile
 from PIL import Image, ImageCms
@@ -276,3 +277,51 @@ def test_real_slides_are_converted_as_pillow_does(slides_dir: Path) -> None:
             ImageCms.createProfile("sRGB"),
         )
         assert_near(slide.get_region((1500, 1500), 0, (256, 256)), np.asarray(wanted))
+
+
+@pytest.fixture
+def gappy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a slide whose second tile was never scanned, with a background of its own."""
+    file = write_slide(tmp_path / "gap.tif", None)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tag = tiff.pages.first.tags[name]
+            tag.overwrite((tag.value[0], 0, *tag.value[2:]))
+    stated = {"openslide.vendor": "mirax", "openslide.background-color": "0A1B2C"}
+    monkeypatch.setattr(openslide.OpenSlide, "properties", stated)
+    config.slide_library = "openslide"
+    return file
+
+
+def test_gaps_have_the_colour_that_the_file_states_and_outside_is_white(
+    gappy: Path,
+) -> None:
+    content = paint_tissue((700, 500), seed=3)
+    with GenericSlide(wsi_file=gappy) as slide:
+        pixels = np.asarray(slide.get_region((200, -50), 0, (400, 400)))
+        batch = MemPatchExtractorPool(
+            patches_pool=[
+                PatchesMock(
+                    patch_data=[((200, -50), (400, 400), "")],
+                    wsi_file=gappy,
+                    level_or_mpp=0,
+                )
+            ],
+            **WORKERS,
+        ).patch_array
+    assert (pixels[:50] == 255).all()
+    np.testing.assert_array_equal(pixels[50:, :56], content[:350, 200:256])
+    assert (pixels[50:306, 56:312] == (10, 27, 44)).all()
+    np.testing.assert_array_equal(pixels[306:, 56:], content[256:350, 256:600])
+    assert batch.shape == (1, 400, 400, 3)
+
+
+@pytest.mark.parametrize("given", [(255, 255, 255), (9, 8, 7)])
+def test_an_explicit_background_wins_over_the_stated_one(
+    gappy: Path, given: tuple[int, int, int]
+) -> None:
+    config.background = given
+    with GenericSlide(wsi_file=gappy) as slide:
+        pixels = np.asarray(slide.get_region((200, -50), 0, (400, 400)))
+    assert (pixels[:50] == given).all()
+    assert (pixels[50:306, 56:312] == given).all()

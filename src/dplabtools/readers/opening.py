@@ -14,14 +14,14 @@ from dplabtools.errors import (
     DamagedSlideError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.base import Colour, SlideIndex, SlideReader, slide_file
+from dplabtools.readers.base import SlideIndex, SlideReader, slide_file
 from dplabtools.settings import Settings
 
 __all__ = ["Refusal", "open_explained", "open_reader"]
 
 logger = logging.getLogger("dplabtools")
 
-_Opener: TypeAlias = Callable[[str, Colour], SlideReader]
+_Opener: TypeAlias = Callable[[str, Settings], SlideReader]
 
 _PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "auto": ("native", "openslide", "tiffslide", "pillow"),
@@ -95,7 +95,7 @@ def open_reader(
         If none of the libraries opens it; the message says what each has against it.
     """
     if index is not None:
-        return _INDEXED[index.library](slide_file(path), settings.background, index)
+        return _INDEXED[index.library](slide_file(path), settings, index)
     reader, refusals = open_explained(path, settings=settings)
     if refusals:
         reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
@@ -138,7 +138,7 @@ def open_explained(
         try:
             if asked == "auto":
                 _check_worth_trying(library, file, vendor=vendor)
-            return _OPENERS[library](file, settings.background), tuple(refusals)
+            return _OPENERS[library](file, settings), tuple(refusals)
         except (AmbiguousSlideError, DamagedSlideError):
             raise
         except UnsupportedSlideError as error:
@@ -180,34 +180,36 @@ def _check_worth_trying(library: str, file: str, *, vendor: str | None) -> None:
 
 
 def _open_native(
-    file: str, background: Colour, index: SlideIndex | None = None
+    file: str, settings: Settings, index: SlideIndex | None = None
 ) -> SlideReader:
     from dplabtools.readers.native_tiff.index import TiffIndex
     from dplabtools.readers.native_tiff.reader import NativeTiffReader
 
     known = index if isinstance(index, TiffIndex) else None
-    return NativeTiffReader(file, background=background, index=known)
+    return NativeTiffReader(file, background=settings.outside, index=known)
 
 
-def _open_openslide(file: str, background: Colour) -> SlideReader:
+def _open_openslide(file: str, settings: Settings) -> SlideReader:
     from dplabtools.readers.openslide import OpenSlideReader
 
-    return OpenSlideReader(file, background=background)
+    return OpenSlideReader(
+        file, background=settings.outside, gaps_as_stated=settings.background is None
+    )
 
 
-def _open_tiffslide(file: str, background: Colour) -> SlideReader:
+def _open_tiffslide(file: str, settings: Settings) -> SlideReader:
     try:
         from dplabtools.readers.tiffslide import TiffSlideReader
     except ImportError as error:
         msg = "not installed; pip install 'dplabtools[tiffslide]'"
         raise UnsupportedSlideError(msg) from error
-    return TiffSlideReader(file, background=background)
+    return TiffSlideReader(file, background=settings.outside)
 
 
-def _open_pillow(file: str, background: Colour) -> SlideReader:
+def _open_pillow(file: str, settings: Settings) -> SlideReader:
     from dplabtools.readers.pillow import PillowReader
 
-    return PillowReader(file, background=background)
+    return PillowReader(file, background=settings.outside)
 
 
 _OPENERS: Final[Mapping[str, _Opener]] = {
@@ -216,6 +218,6 @@ _OPENERS: Final[Mapping[str, _Opener]] = {
     "tiffslide": _open_tiffslide,
     "pillow": _open_pillow,
 }
-_INDEXED: Final[Mapping[str, Callable[[str, Colour, SlideIndex], SlideReader]]] = {
+_INDEXED: Final[Mapping[str, Callable[[str, Settings, SlideIndex], SlideReader]]] = {
     "native": _open_native,
 }

@@ -31,6 +31,7 @@ _RARE: Final = re.compile(
     re.IGNORECASE,
 )
 _CACHE_BYTES = 64 << 20
+_COLOUR = re.compile("[0-9A-Fa-f]{6}")
 
 
 @cache
@@ -69,6 +70,11 @@ def _failure(error: openslide.OpenSlideError) -> str:
     )
 
 
+def _rgb(text: str) -> Colour:
+    red, green, blue = bytes.fromhex(text)
+    return red, green, blue
+
+
 class OpenSlideReader:
     """A slide, opened by OpenSlide; pixels and interpolation are its own.
 
@@ -78,6 +84,9 @@ class OpenSlideReader:
         The slide file.
     background : (int, int, int)
         RGB outside the slide, and behind its transparent pixels.
+    gaps_as_stated : bool, default False
+        Behind transparent pixels inside the slide (nothing was scanned there) put the
+        colour that the file states as its background, if it states one.
 
     Raises
     ------
@@ -94,7 +103,9 @@ class OpenSlideReader:
     A handle is closed when the last thread that uses it has let go of it.
     """
 
-    def __init__(self, path: StrPath, *, background: Colour) -> None:
+    def __init__(
+        self, path: StrPath, *, background: Colour, gaps_as_stated: bool = False
+    ) -> None:
         self.library: str = "openslide"
         self._path = slide_file(path)
         self._name = Path(self._path).name
@@ -115,6 +126,10 @@ class OpenSlideReader:
         self.scan: ScanInfo = scan_info(
             self.properties, library="openslide", size=self.sizes[0]
         )
+        stated = self.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "")
+        self._gaps = background
+        if gaps_as_stated and _COLOUR.fullmatch(stated):
+            self._gaps = _rgb(stated)
         self._handle: openslide.OpenSlide | None = handle
 
     @property
@@ -135,7 +150,27 @@ class OpenSlideReader:
         """
         check_level(level, count=len(self.sizes), slide=self._name)
         image = self._attempt(lambda handle: handle.read_region(origin, level, size))
-        return rgb_pixels(image, self._background)
+        if self._gaps == self._background:
+            return rgb_pixels(image, self._background)
+        return rgb_pixels(self._filled(image, origin, level), self._background)
+
+    def _filled(self, image: Image.Image, origin: Point, level: int) -> Image.Image:
+        """Put the colour of gaps behind what lies inside the slide."""
+        if image.getchannel("A").getextrema() == (255, 255):
+            return image
+        scale = self.downsamples[level]
+        left, top = (max(0, round(-value / scale)) for value in origin)
+        right, bottom = (
+            min(extent, round(edge - value / scale))
+            for extent, edge, value in zip(
+                image.size, self.sizes[level], origin, strict=True
+            )
+        )
+        behind = Image.new("RGBA", image.size, (*self._background, 255))
+        if left < right and top < bottom:
+            behind.paste((*self._gaps, 255), (left, top, right, bottom))
+        behind.alpha_composite(image)
+        return behind
 
     def read_into(
         self,

@@ -337,7 +337,7 @@ class Slide:
             (x, y),
             size,
             level_size=resizing.whole,
-            background=self.settings.background,
+            background=self.settings.outside,
         )
 
     def _resizing(self, source: Source) -> Resizing:

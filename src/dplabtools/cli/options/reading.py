@@ -98,12 +98,14 @@ class ReadingOptions:
         ),
     ] = None
     background: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="COLOUR",
-            help="What is outside of a slide: a name, '#rrggbb', or '255,255,255'.",
+            help="What is outside of a slide, and in gaps: a name, '#rrggbb', or "
+            "'255,255,255'.",
+            show_default="white, and in gaps what the file states",
         ),
-    ] = "white"
+    ] = None
     print_messages: Annotated[
         bool,
         typer.Option(
@@ -140,7 +142,7 @@ class ReadingOptions:
         check_filter(self.resampling_filter, mode="tile")
         config.slide_library = self.slide_library.value
         config.color = None if self.color is None else "srgb"
-        config.background = _colour(self.background)
+        config.background = None if self.background is None else _colour(self.background)
         if self.print_messages:
             _print_messages()
 
