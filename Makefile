@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --fresh-env
 
-.PHONY: help demo test check lint types bench bench-users docs figures clean
+.PHONY: help demo test torture test-all check lint types bench bench-users docs figures clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -30,6 +30,12 @@ demo: $(VENV)/.runtime  ## Make four slides and take patches out of them in ever
 
 test: $(VENV)/.dev  ## Run all tests and the examples in docstrings
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/.dev  ## Hit worker processes in ten times as many rounds as `make test` does
+	DPLABTOOLS_TORTURE=1 $(BIN)/python -m pytest tests/faults -q --timeout=3600
+
+test-all: $(VENV)/.dev  ## Run the fast tests with every supported Python that is there
+	PATH="$$PATH:$$(echo $$HOME/.pyenv/versions/3.*/bin | tr ' ' :)" $(BIN)/nox
 
 lint: $(VENV)/.dev  ## Style, spelling, docstrings, layers
 	$(BIN)/ruff check
@@ -62,5 +68,5 @@ figures: $(VENV)/.dev  ## Draw the figures of the documentation again, and list 
 
 clean:  ## Remove everything that was made, the environment too
 	rm -rf $(VENV) docs/_build dist build dplabtools-demo .benchmarks .hypothesis
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .nox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

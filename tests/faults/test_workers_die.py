@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from dplabtools._typing import Pixels
+from dplabtools.engine import processes
 from dplabtools.engine.base import run
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.errors import WorkerError
@@ -30,6 +32,7 @@ from dplabtools.slides.patches import (
 )
 from dplabtools.testing.engine import Task
 
+ROUNDS = round(400 * float(os.environ.get("DPLABTOOLS_TORTURE", "0.1")))
 SLIDES = 2
 ROWS = [((x, y), (64, 64), "t") for y in range(0, 700, 48) for x in range(0, 960, 48)]
 
@@ -71,13 +74,25 @@ def undisturbed(pool: list[PatchesMock]) -> Pixels:
 
 
 class Killer:
-    """Kills workers at random moments, the same ones for the same seed as far as it can."""
+    """Hits workers at random moments, the same ones for the same seed as far as it can.
 
-    def __init__(self, seed: int) -> None:
+    Parameters
+    ----------
+    seed : int
+        Decides when, whom and how often.
+    signals : sequence of int
+        What with.
+    """
+
+    def __init__(
+        self, seed: int, *, signals: Sequence[signal.Signals] = (signal.SIGKILL,)
+    ) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._signals = signals
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._kill)
-        self.victims = 0
+        self.struck = threading.Event()
+        self.victims: list[signal.Signals] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -91,27 +106,47 @@ class Killer:
         for _ in range(self._random.choice([1, 1, 2, 3])):
             if self._over.wait(self._random.uniform(0.0, 0.3)):
                 return
-            alive = workers()
-            if alive:
-                os.kill(self._random.choice(alive).pid, signal.SIGKILL)
-                self.victims += 1
+            self._hit(self._random.choice(self._signals))
+
+    def _hit(self, with_what: signal.Signals) -> None:
+        """Hit somebody, as soon as there is one."""
+        while not (alive := workers()):
+            if self._over.wait(0.005):
+                return
+        with contextlib.suppress(ProcessLookupError):  # ended by itself in the meantime
+            os.kill(self._random.choice(alive).pid, with_what)
+            self.victims.append(with_what)
+            self.struck.set()
 
 
-def check_batches(pool: StreamPatchExtractorPool, undisturbed: Pixels) -> None:
-    """Every patch comes once, and as it has to be."""
+def check_batches(
+    pool: StreamPatchExtractorPool, undisturbed: Pixels, *, killer: Killer
+) -> None:
+    """Every patch comes once, and as it has to be, though somebody is hit on the way."""
     seen: set[int] = set()
     for batch in pool:
         numbers = batch.slides * len(ROWS) + batch.rows
         assert seen.isdisjoint(numbers.tolist())
         seen.update(numbers.tolist())
         np.testing.assert_array_equal(batch.pixels, undisturbed[numbers])
+        assert killer.struck.wait(30)
     assert len(seen) == SLIDES * len(ROWS)
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_a_stream_survives_the_death_of_workers(
-    pool: list[PatchesMock], undisturbed: Pixels, seed: int, made_slide: Path
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_a_stream_survives_what_hits_its_workers(
+    pool: list[PatchesMock],
+    undisturbed: Pixels,
+    seed: int,
+    made_slide: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+
+    def forks(_: str | None) -> bool:
+        return bool(seed % 4)
+
+    monkeypatch.setattr(processes, "_forks", forks)
+    monkeypatch.setattr(processes, "_START_S", 10.0)  # it may be hit before it is ready
     order = ("table", "ready")[seed % 2]
     stream = StreamPatchExtractorPool(
         patches_pool=pool,
@@ -121,14 +156,18 @@ def test_a_stream_survives_the_death_of_workers(
         order=order,  # type: ignore[arg-type]
         shuffle_buffer=(0, 200)[seed % 4 // 3],
         seed=seed,
+        chunk_timeout_s=1.5,  # what is stopped is not waited for any longer
     )
     files, segments = open_files(), mapped_segments()
+    signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+    killer = Killer(seed, signals=signals)
     try:
-        with Killer(seed):
-            check_batches(stream, undisturbed)
+        with killer:
+            check_batches(stream, undisturbed, killer=killer)
     except WorkerError as error:
         assert str(error).startswith(made_slide.name)  # noqa: PT017 - seldom, twice the same
-    assert open_files() <= files + 4  # the fork server, when it is started first
+    assert killer.victims
+    assert open_files() <= files + 4  # the zygote, when it is started first
     gc.collect()  # the error held the frames, and they a batch
     assert mapped_segments() == segments
     assert not workers()

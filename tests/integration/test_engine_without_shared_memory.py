@@ -32,7 +32,10 @@ def pool(made_slide: Path, lossless_slide: Path) -> list[PatchesMock]:
 
 
 def distant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PoolRun, "engine", lambda *_, **__: DistantEngine(workers=2))
+    def engine(*_: object, **__: object) -> DistantEngine:
+        return DistantEngine(workers=2)
+
+    monkeypatch.setattr(PoolRun, "engine", engine)
 
 
 def memory(kind: Any, pool: list[PatchesMock], **options: Any) -> Any:
