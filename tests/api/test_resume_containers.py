@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dplabtools.errors import ResumeError, StoredPatchesError
+from dplabtools.errors import ParameterError, ResumeError, StoredPatchesError
 from dplabtools.output.comparison import sample
 from dplabtools.output.run_folder import folder as run_folder
 from dplabtools.slides.patches import (
@@ -232,6 +233,35 @@ def test_odd_labels_come_back(
     write(out, kind, mock(slides[0], 3, label))
     assert [patch.label for patch in open_patches(out)] == [label] * 3
     write(out, kind, mock(slides[0], 3, label))  # complete
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_text_that_cannot_be_written_is_refused_before_the_work(
+    slides: list[Path], out: Path, kind: str | None
+) -> None:
+    good = mock(slides[1], 2)
+    with pytest.raises(ParameterError, match=r"^a\.svs: the label '\\ud800' .* row 0 "):
+        write(out, kind, good, mock(slides[0], 3, "\ud800"))
+    table = replace(mock(slides[0]).table, slide_columns=(("site", "\udcff"),))
+    bad = PatchesMock.from_table(table, class_name="Any", class_params={})
+    with pytest.raises(ParameterError, match=r"^a\.svs: '\\udcff' in the column 'site'"):
+        write(out, kind, good, bad)
+    other = slides[0].with_name("caf\udce9.svs")
+    slides[0].rename(other)
+    with pytest.raises(ParameterError, match=r"^caf\\udce9\.svs: .*rename the file"):
+        write(out, kind, good, mock(other))
+    assert not list(out.iterdir())
+
+
+def test_hdf5_refuses_nul_before_the_work(slides: list[Path], out: Path) -> None:
+    with pytest.raises(ParameterError, match=r"^a\.svs: .* row 0 .*HDF5 holds no NUL"):
+        write(out, "hdf5", mock(slides[0], 2, "a\0b"), resume=False)
+    assert not list(out.iterdir())
+    for kind in (None, "webdataset", "parquet", "zarr"):
+        folder = out / str(kind)
+        folder.mkdir()
+        write(folder, kind, mock(slides[0], 2, "a\0b"))
+        assert open_patches(folder)[1].label == "a\0b"
 
 
 def test_each_run_compares_other_patches() -> None:

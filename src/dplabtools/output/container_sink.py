@@ -20,6 +20,7 @@ from dplabtools.output.distinct import check_distinct
 from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
 from dplabtools.output.sink import Place
+from dplabtools.output.texts import check_texts
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["ContainerSink"]
@@ -103,6 +104,7 @@ class ContainerSink:
             If the patches of a slide do not go into such a container.
         """
         for plan in plans:
+            check_texts(plan)
             check_distinct(plan)
         self._run.open(plans)
         if self._sets:

@@ -22,6 +22,7 @@ from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
 from dplabtools.output.run_folder.slide_record import SlideRecord, boot
+from dplabtools.output.texts import check_texts
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["ImageFileSink"]
@@ -129,6 +130,8 @@ class ImageFileSink:
         OutputError
             If the folder of a set exists already, or the folder cannot be written to.
         """
+        for plan in plans:
+            check_texts(plan)
         self._run.open(plans)
         numbers: dict[int, int] = {}
         if self._naming.sets:

@@ -25,6 +25,7 @@ from dplabtools.output.containers.hdf5_rows import (
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.texts import check_texts
 from dplabtools.records.foreign_attributes import (
     OWN_RESOLUTION,
     clam_attributes,
@@ -70,6 +71,7 @@ class Hdf5File:
 
     def prepare(self, found: SlideRecord | None) -> None:
         """Settle where in the file each patch goes; it is replaced as a whole."""
+        check_texts(self.slide.plan, holds_nul=False)
         width, height = one_size(self.slide.plan, container="hdf5")
         views = len(self.slide.plan.views)
         shape = (height, width, 3) if views == 1 else (views, height, width, 3)
