@@ -34,6 +34,8 @@ _REMEDIES: Final[Mapping[int | None, str]] = {
     errno.ENAMETOOLONG: "shorten the label, filename_comment or the name of the slide",
     errno.ENOENT: _GONE,
     errno.ENOTDIR: _GONE,
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer workers",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f)",
 }
 
 

@@ -12,18 +12,20 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from dplabtools.errors import SystemLimitError
+from dplabtools.errors import DplabError, SystemLimitError
 
 __all__ = [
     "available_memory",
     "core_quota",
     "lies_in_memory",
     "limit_reached",
+    "limits_named",
     "usable_cores",
 ]
 
@@ -271,7 +273,9 @@ def _upwards(path: PurePosixPath, mounts: list[_Mount]) -> Iterator[Path]:
 # ------------------------------------------------------------------------ errors
 
 
-def limit_reached(error: OSError, what: str) -> SystemLimitError | None:
+def limit_reached(
+    error: OSError, what: str, *, slide: str | None = None
+) -> SystemLimitError | None:
     """Return the error to raise where a limit of the system is in the way.
 
     Parameters
@@ -280,6 +284,8 @@ def limit_reached(error: OSError, what: str) -> SystemLimitError | None:
         What the system said.
     what : str
         What could not be done, as the beginning of a sentence.
+    slide : str, optional
+        Name of the slide that it was done for.
 
     Returns
     -------
@@ -287,7 +293,32 @@ def limit_reached(error: OSError, what: str) -> SystemLimitError | None:
         None if something else is wrong.
     """
     remedy = _REMEDIES.get(error.errno or 0)
-    return None if remedy is None else SystemLimitError(f"{what}: {remedy}")
+    return None if remedy is None else SystemLimitError(f"{what}: {remedy}", slide=slide)
+
+
+@contextmanager
+def limits_named(what: str) -> Generator[None]:
+    """Turn whatever says that a limit of the system is reached into `limit_reached`.
+
+    Parameters
+    ----------
+    what : str
+        What could not be done then, as the beginning of a sentence.
+
+    Raises
+    ------
+    SystemLimitError
+        If it is.
+    """
+    try:
+        yield
+    except DplabError:
+        raise
+    except OSError as error:
+        reached = limit_reached(error, what)
+        if reached is None:
+            raise
+        raise reached from error
 
 
 def _text(file: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Outcome
-from dplabtools.errors import SlideError, WorkerError
+from dplabtools.errors import SlideError, SystemLimitError, WorkerError
 from dplabtools.extraction.plan import Reading, rows_outside
 from dplabtools.extraction.source import Chunk, SlideFacts
 from dplabtools.readers.base import SlideIndex
@@ -100,9 +100,16 @@ class Account:
         ]
 
     def fail_slide(self, slide: int, error: Exception, *, attempts: int) -> None:
-        """Raise an error that concerns a whole slide, or enter it."""
+        """Raise an error that concerns a whole slide, or enter it.
+
+        Raises
+        ------
+        Exception
+            The error, unless errors are to be skipped; a limit of the system, which is no
+            fault of the slide, always.
+        """
         named = self.named(error, slide)
-        if not self._skip_errors:
+        if not self._skip_errors or isinstance(named, SystemLimitError):
             raise named
         self._enter(slide, [None], named, attempts=attempts)
 

@@ -13,6 +13,7 @@ from typing import Protocol, Self, TypeAlias, runtime_checkable
 from PIL import Image
 
 from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
+from dplabtools.engine.limits import limit_reached
 from dplabtools.errors import (
     LevelOutOfRangeError,
     MissingSlideError,
@@ -284,6 +285,8 @@ def slide_file(path: StrPath) -> str:
         If there is no such file.
     UnsupportedSlideError
         If it is a directory, or may not be read.
+    SystemLimitError
+        If no more files may be open.
     """
     if not isinstance(path, str | os.PathLike):
         msg = f"a slide file must be a str or a path, not {path!r}"
@@ -300,6 +303,9 @@ def slide_file(path: StrPath) -> str:
         msg = f"{file!r} is a directory; name a slide file in it"
         raise UnsupportedSlideError(msg, slide=name) from error
     except OSError as error:
+        reached = limit_reached(error, "the file cannot be read", slide=name)
+        if reached is not None:
+            raise reached from error
         msg = f"the file cannot be read ({error.strerror}); check its permissions"
         raise UnsupportedSlideError(msg, slide=name) from error
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from dplabtools.errors import (
     MissingSlideError,
     ParameterTypeError,
     SlideReadError,
+    SystemLimitError,
     UnsupportedSlideError,
 )
 from dplabtools.readers.base import SlideReader
@@ -196,3 +198,22 @@ def test_a_real_file_that_openslide_does_not_read(slides_dir: Path, library: str
         assert slide.scan.mpp_x == pytest.approx(0.2271, abs=1e-4)
         pixels = slide.read((0, 0), 0, slide.sizes[0])
     np.testing.assert_array_equal(pixels, tifffile.imread(file))
+
+
+def test_too_many_open_files_are_no_fault_of_the_slide(made_slide: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, before[1]))
+    try:
+        error = _refused(made_slide)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert str(error).startswith("made.svs: ")
+    assert "(ulimit -n)" in str(error)
+
+
+def _refused(path: Path) -> SystemLimitError | None:
+    try:
+        opened(path).close()
+    except SystemLimitError as error:
+        return error
+    return None

@@ -9,6 +9,7 @@ from typing import Literal
 from PIL import Image
 
 from dplabtools.engine.base import Engine
+from dplabtools.engine.limits import limits_named
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
 from dplabtools.extraction.account import Account
@@ -133,7 +134,7 @@ class PoolRun:
     def into(self, sink: Sink) -> Account:
         """Extract all patches to a sink."""
         clock = self.clock()
-        with self.engine() as engine:
+        with limits_named("patches cannot be extracted"), self.engine() as engine:
             return self.extraction().run(engine, sink, clock)
 
 

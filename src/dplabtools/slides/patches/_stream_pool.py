@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
+from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.extraction.stream import BatchStream, StreamOptions
@@ -184,6 +185,7 @@ class StreamPatchExtractorPool:
         account = Account(extraction.tables, skip_errors=extraction.skip_errors)
         with ExitStack() as stack:
             stack.callback(self._keep, account)
+            stack.enter_context(limits_named("patches cannot be streamed"))
             engine = stack.enter_context(self._run.engine(ahead=_AHEAD))
             stream = BatchStream(
                 extraction, account, options=self._options, engine=engine, clock=clock
