@@ -764,3 +764,35 @@ def test_a_column_of_slides_has_a_name_of_its_own() -> None:
     for name in ("label", "x_1", "image", " ", "item"):
         with pytest.raises(ParameterError, match="rename it"):
             slide_columns({name: "text"})
+
+
+# ------------------------------------------------------------------- how it is looked at
+
+
+def test_a_stored_patch_shows_itself_in_one_line(
+    lossless_slide: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    write(folder, None, mock(lossless_slide, grid(3)))
+    shown = repr(open_patches(folder)[1])
+    assert shown.startswith("<StoredPatch: ")
+    assert shown.endswith(" of lossless.svs>")
+    assert len(shown) < 100
+
+
+def test_the_table_of_stored_patches_is_iterated_by_rows(
+    lossless_slide: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    write(folder, None, with_columns(mock(lossless_slide, grid(5)), site="Bern"))
+    table = open_patches(folder).table
+    rows = list(table)
+    assert len(rows) == len(table) == 5
+    assert [(row.x, row.y) for row in rows] == list(
+        zip(table.x.tolist(), table.y.tolist(), strict=True)
+    )
+    assert rows[3][:8] == table[3][:8] == table[-2][:8]
+    assert rows[0]._fields[:-1] == table.keys()[: len(rows[0]) - 1]
+    assert rows[0].extra["site"] == "Bern"
+    with pytest.raises(IndexError):
+        table[5]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 
-@grouped
+@grouped()
 def doctor(
     *,
     slides: Annotated[

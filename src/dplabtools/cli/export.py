@@ -16,7 +16,7 @@ from dplabtools.cli.options.writing import ExchangeOptions, OutputOptions
 __all__ = ["export"]
 
 
-@grouped
+@grouped()
 def export(
     *,
     run_dir: Annotated[

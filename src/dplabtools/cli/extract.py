@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["extract"]
 
+_COMMON: Final = (
+    *("out", "mpp", "mag", "patch_size", "patch_stride"),
+    *("foreground_ratio", "slides_csv", "masks", "annotations", "image_type", "container"),
+    *("proc_num_workers", "resume", "dry_run", "report"),
+)
 
-@grouped
+
+@grouped(common=_COMMON)
 def extract(  # noqa: PLR0913 - each is a group of options
     context: typer.Context,
     *,

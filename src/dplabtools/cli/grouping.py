@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_type_hints
 
 __all__ = ["grouped"]
 
@@ -14,7 +15,11 @@ _NONE: Final = inspect.Parameter.empty
 _METAVARS: Final = {int: "N", float: "X", str: "TEXT"}
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
+_Command: TypeAlias = Callable[..., None]
+_COMMON: Final = "Common options"
+
+
+def grouped(*, common: Collection[str] = ()) -> Callable[[_Command], _Command]:
     """Let a command take groups of options.
 
     A group is a frozen dataclass whose fields are annotated with a `typer.Option` or a
@@ -23,14 +28,19 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     Parameters
     ----------
-    command : callable
-        Takes groups, and options of its own.
+    common : collection of str, default ()
+        Options that the help lists before all others, in this order.
 
     Returns
     -------
     callable
-        Takes everything singly, by keyword.
+        Makes of a command that takes groups, and options of its own, one that takes
+        everything singly, by keyword.
     """
+    return functools.partial(_flattened, common=tuple(common))
+
+
+def _flattened(command: _Command, *, common: tuple[str, ...]) -> _Command:
     hints: dict[str, Any] = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {
         name: kind for name, kind in hints.items() if is_dataclass(kind)
@@ -41,6 +51,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             parameters += _parameters(hints[name])
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
+    parameters = _common_first(parameters, common)
 
     @functools.wraps(command)
     def flat(**given: Any) -> None:  # noqa: ANN401 - as many types as options
@@ -53,6 +64,23 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     flat.__dict__["__signature__"] = inspect.Signature(parameters)
     flat.__annotations__ = {each.name: each.annotation for each in parameters}
     return flat
+
+
+def _common_first(
+    parameters: Sequence[inspect.Parameter], common: tuple[str, ...]
+) -> list[inspect.Parameter]:
+    """Return parameters with the common ones first, under a title of their own."""
+    by_name = {each.name: each for each in parameters}
+    first: list[inspect.Parameter] = []
+    annotated: Any = Annotated
+    for name in common:
+        kind, option, *rest = get_args(by_name[name].annotation)
+        option = copy.copy(option)  # other commands have it elsewhere
+        option.rich_help_panel = _COMMON
+        annotation = annotated[kind, option, *rest]
+        first.append(by_name.pop(name).replace(annotation=annotation))
+    context = [by_name.pop("context")] if "context" in by_name else []
+    return [*context, *first, *by_name.values()]
 
 
 def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:

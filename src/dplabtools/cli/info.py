@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@grouped
+@grouped()
 def info(*, slides: SlideOptions, reading: ReadingOptions, command: CommandOptions) -> None:
     """Say what slides are.
 

@@ -21,7 +21,7 @@ from dplabtools.cli.options.writing import ExchangeOptions, OutputOptions
 __all__ = ["locate"]
 
 
-@grouped
+@grouped()
 def locate(  # noqa: PLR0913 - each is a group of options
     context: typer.Context,
     *,

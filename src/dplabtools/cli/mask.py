@@ -25,7 +25,7 @@ class _MaskFormat(StrEnum):
     GEOJSON = "geojson"
 
 
-@grouped
+@grouped()
 def mask(  # noqa: PLR0913 - each is a group of options
     *,
     slides: SlideOptions,

@@ -14,6 +14,7 @@ from dplabtools.masks.colors import LABEL_COLOURS
 __all__ = ["draw_thumbnail"]
 
 _OUTLINE: Final = "#1d2329"
+_EDGE: Final = "#ffffff"
 _OPACITY: Final = 0.3  # of the patches: the tissue has to be seen
 _MOST: Final = 20_000  # patches that are drawn; more would hide each other
 
@@ -59,6 +60,9 @@ def draw_thumbnail(
         canvas.rectangle(box, fill=LABEL_COLOURS[ink])
     mixed = Image.blend(small, inked, _OPACITY)
     lines = ImageDraw.Draw(mixed)
-    for ring in rings:
-        lines.polygon((ring * small.size).ravel().tolist(), outline=_OUTLINE)
+    paths = [(ring * small.size).ravel().tolist() for ring in rings]
+    for path in paths:  # a light edge, so that the line is seen on dark tissue
+        lines.polygon(path, outline=_EDGE, width=3)
+    for path in paths:
+        lines.polygon(path, outline=_OUTLINE)
     return mixed

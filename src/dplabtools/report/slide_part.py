@@ -253,4 +253,7 @@ def _head(record: SlideRecord, patches: Part, opened: _Opened) -> dict[str, Any]
         "reader": record.reader or opened.library,
         "seconds": record.seconds,
         "coverage": float(known.mean()) if len(known) else None,
+        "tissue": record.tissue,
+        "reason": record.reason,
+        "warnings": record.warnings,
     }

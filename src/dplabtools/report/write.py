@@ -152,11 +152,14 @@ def _account(run: Run) -> dict[str, Any]:
     if record is None:
         return {"params": params, "facts": {}, "versions": {}, "report": report}
     facts = {"started": record.started, "command": shlex.join(record.command)}
+    if record.transform:
+        facts["transform"] = record.transform
     return {
         "params": params,
         "facts": facts,
         "versions": {"dplabtools": record.version, **record.versions},
         "report": report,
+        "warnings": record.warnings,
         "seconds": record.seconds,
         "interrupted": record.interrupted,
     }

@@ -74,11 +74,11 @@ class PlacingOptions:
     ] = None
     mpp: Annotated[
         float | None,
-        typer.Option(min=0.001, help="The same as microns per pixel."),
+        typer.Option(min=0.001, help="Resolution of the patches, in microns per pixel."),
     ] = None
     level: Annotated[
         int | None,
-        typer.Option(min=0, help="The same as a level."),
+        typer.Option(min=0, help="The same, as a level of the pyramid."),
     ] = None
     allow_enlarging: Annotated[
         bool,
@@ -93,7 +93,7 @@ class PlacingOptions:
         typer.Option(
             min=0.01,
             max=1000,
-            help="The same as a magnification: 40 is 0.25 microns per pixel, 20 is 0.5, "
+            help="The same, as a magnification: 40 is 0.25 microns per pixel, 20 is 0.5, "
             "10 is 1, 5 is 2.",
         ),
     ] = None

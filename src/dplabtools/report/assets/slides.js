@@ -5,6 +5,18 @@ const SAMPLES = 72; // patches on the contact sheet, before all of them are aske
 const faultsOf = run.slides.map(() => []);
 for (const fault of run.faults) faultsOf[fault.slide].push(fault);
 
+/** Why there is nothing, and what was warned of. */
+const notesOf = run.slides.map((slide, number) => [...(slide.reason ? [slide.reason] : []), ...slide.warnings].map((text) => {
+  const [error, remedy] = text.split(" → ");
+  return { slide: number, error, remedy: remedy ?? "", rows: [], count: 0 };
+}));
+const problemsOf = run.slides.map((_, number) => [...faultsOf[number], ...notesOf[number]].map((each) => each.error));
+
+/** A share that may be small: biopsies have little tissue. */
+function share(value) {
+  return value > 0 && value < 0.01 ? `${(value * 100).toPrecision(1)} %` : percent(value);
+}
+
 const COLUMNS = [
   { title: "Slide", key: (slide) => slide.name.toLowerCase(), cell: (slide, number) => [make("a", { href: `#slide-${number}`, text: slide.name }),
     make("small", { text: slide.size ? `${whole.format(slide.size[0])} × ${whole.format(slide.size[1])} px${slide.reader ? `, ${slide.reader}` : ""}` : "" })], kind: "name" },
@@ -15,13 +27,15 @@ const COLUMNS = [
     [sharesBar(slide.counts), ...Object.entries(slide.counts).map(([name, number]) => make("span", {}, swatch(name), `${labelName(name)} ${whole.format(number)}`))] },
   { title: "µm/px", key: (slide) => slide.mpp, kind: "number", titled: true, cell: (slide) =>
     [slide.mpp === null ? "unknown" : String(Number(slide.mpp.toPrecision(4))), slide.mppSource ? make("small", { text: slide.mppSource }) : null] },
+  { title: "Tissue", key: (slide) => slide.tissue, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.tissue === null),
+    cell: (slide) => [slide.tissue === null ? "" : share(slide.tissue)] },
   { title: "Foreground", key: (slide) => slide.coverage, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.coverage === null),
     cell: (slide) => [slide.coverage === null ? "" : percent(slide.coverage)] },
   { title: "Seconds", key: (slide) => slide.seconds, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.seconds === null),
     cell: (slide) => [slide.seconds === null ? "" : slide.seconds.toFixed(1)] },
-  { title: "Problems", key: (slide, number) => faultsOf[number].length, down: true, kind: "problems", hidden: !run.faults.length,
-    cell: (slide, number) => faultsOf[number].slice(0, 2).map((fault) => make("span", { text: fault.error })).concat(
-      faultsOf[number].length > 2 ? [make("small", { text: `and ${faultsOf[number].length - 2} more` })] : []) },
+  { title: "Problems", key: (slide, number) => problemsOf[number].length, down: true, kind: "problems", hidden: problemsOf.every((each) => !each.length),
+    cell: (slide, number) => problemsOf[number].slice(0, 2).map((text) => make("span", { text })).concat(
+      problemsOf[number].length > 2 ? [make("small", { text: `and ${problemsOf[number].length - 2} more` })] : []) },
 ].filter((column) => !column.hidden);
 
 const rows = run.slides.map((slide, number) => {
@@ -40,7 +54,7 @@ const rows = run.slides.map((slide, number) => {
   return row;
 });
 const words = run.slides.map((slide, number) =>
-  [slide.file, slide.status, ...Object.keys(slide.counts), ...faultsOf[number].map((fault) => fault.error)].join("\n").toLowerCase());
+  [slide.file, slide.status, ...Object.keys(slide.counts), ...problemsOf[number]].join("\n").toLowerCase());
 
 let sorting = { column: null, down: false };
 let shown = run.slides.map((_, number) => number);
@@ -73,7 +87,7 @@ function showRows() {
   const label = byId("filter-label").value;
   shown = run.slides.map((_, number) => number).filter((number) =>
     words[number].includes(text)
-    && (!status || (status === "!" ? faultsOf[number].length : run.slides[number].status === status))
+    && (!status || (status === "!" ? problemsOf[number].length : run.slides[number].status === status))
     && (!label || run.slides[number].counts[run.labels[label].name] > 0));
   if (sorting.column) shown.sort((a, b) => compare(a, b) || a - b);
   for (const column of COLUMNS) {
@@ -119,7 +133,7 @@ function showSamples(label) {
 
 function showFilters() {
   const option = (value, text) => make("option", { value, text });
-  byId("filter-status").append(option("", "any"), ...(run.faults.length ? [option("!", "with problems")] : []),
+  byId("filter-status").append(option("", "any"), ...(problemsOf.some((each) => each.length) ? [option("!", "with problems")] : []),
     ...[...byStatus].map(([status, number]) => option(status, `${status} (${whole.format(number)})`)));
   byId("filter-label").append(option("", "any"), ...run.labels.map((label, number) => option(number, `${labelName(label.name)} (${whole.format(label.count)})`)));
   byId("filter-label").parentElement.hidden = run.labels.length < 2;

@@ -88,9 +88,10 @@ function showCharts() {
 }
 
 function showFailures() {
+  const notes = [...notesOf.flat(), ...(run.warnings ?? []).map((error) => ({ error, remedy: "", count: 0 }))];
   byId("failure-badge").textContent = run.faults.length ? whole.format(run.faults.length) : "";
-  byId("failure-count").textContent = run.faults.length ? "" : "None.";
-  byId("failure-list").append(...run.faults.map((fault) => faultItem(fault, true)));
+  byId("failure-count").textContent = run.faults.length + notes.length ? "" : "None.";
+  byId("failure-list").append(...[...run.faults, ...notes].map((fault) => faultItem(fault, fault.slide !== undefined)));
 }
 
 function showMaking() {

@@ -8,6 +8,7 @@ const FILL_BELOW = 5; // pixels on screen: smaller patches are areas, without ou
 const LINES_BELOW = 6000; // so many patches in sight have outlines
 const CLEAR_FROM = 32; // pixels on screen: larger patches are outlines only, with their picture if there is one
 const OUTLINE = "#1d2329"; // of the mask
+const OUTLINE_EDGE = "rgb(255 255 255 / 0.85)";
 const DEEPEST = 4; // screen pixels per level 0 pixel
 
 let open = null; // what is known of the slide that is shown
@@ -106,9 +107,11 @@ function paint() {
   if (open.image) context.drawImage(open.image, left, top, open.size[0] * scale, open.size[1] * scale);
   if (open.outline && outlined) {
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * left, ratio * top);
-    context.lineWidth = 1.5 / scale;
-    context.strokeStyle = OUTLINE;
-    context.stroke(open.outline);
+    for (const [line, colour] of [[4, OUTLINE_EDGE], [1.5, OUTLINE]]) { // dark on glass, and light around it on tissue
+      context.lineWidth = line / scale;
+      context.strokeStyle = colour;
+      context.stroke(open.outline);
+    }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
   paintPatches(left, top, width, height);
@@ -281,6 +284,7 @@ function showPanel() {
     ...fact("Status", make("span", { class: `status ${statusKind(head.status)}`, text: statusText(head.status) })),
     ...fact("Patches", whole.format(head.written), head.placed > head.written ? `of ${whole.format(head.placed)} asked for` : ""),
     ...fact("Size", head.size ? `${whole.format(head.size[0])} × ${whole.format(head.size[1])} px` : ""),
+    ...fact("Tissue", head.tissue === null ? "" : share(head.tissue), "of the slide"),
     ...fact("µm/px", head.mpp === null ? "unknown" : String(head.mpp), head.mppSource),
     ...fact("Read by", head.reader), ...fact("Seconds", head.seconds === null ? "" : head.seconds.toFixed(1)), ...fact("File", head.file));
   const box = (checked, toggle, ...words_) => {
@@ -293,7 +297,7 @@ function showPanel() {
       swatch(name), make("span", { text: labelName(name) }), make("span", { class: "count", text: whole.format(head.counts[name]) }))),
     ...(open.outline ? [box(outlined, (on) => { outlined = on; },
       make("span", { class: "swatch", style: { background: OUTLINE } }), make("span", { text: "Outline of the mask" }), make("span"))] : []));
-  byId("slide-faults").replaceChildren(...faultsOf[number].map((fault) => faultItem(fault, false)));
+  byId("slide-faults").replaceChildren(...[...faultsOf[number], ...notesOf[number]].map((fault) => faultItem(fault, false)));
   byId("slide-samples").replaceChildren(...run.samples.filter((sample) => sample.slide === number).map((sample) => {
     const item = sampleItem(sample);
     item.querySelector(".caption").remove();

@@ -25,7 +25,7 @@ from dplabtools.slides.patches._stored_table import StoredTable
 __all__ = ["StoredPatch", "StoredPatches", "open_patches"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class StoredPatch:
     """A patch on disk, whose pixels are read when they are asked for.
 
@@ -91,6 +91,14 @@ class StoredPatch:
             _part=part,
             _row=row,
             _view=view,
+        )
+
+    def __repr__(self) -> str:
+        (x, y), (width, height) = self.location, self.size
+        label = f" {self.label!r}" if self.label else ""
+        return (
+            f"<StoredPatch:{label} {width} x {height} at ({x}, {y}) of "
+            f"{Path(self.wsi_file).name}>"
         )
 
     @cached_property

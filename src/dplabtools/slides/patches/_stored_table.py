@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,25 @@ from dplabtools._typing import FloatArray, IntArray
 from dplabtools.output.stored_slide import Part, text_column
 from dplabtools.records.patch_table import Shares
 
-__all__ = ["StoredTable"]
+__all__ = ["StoredRow", "StoredTable"]
+
+_AT_ONCE: Final = 4096  # rows that are made at once when a table is iterated over
+
+
+class StoredRow(NamedTuple):
+    """One patch on disk."""
+
+    wsi_file: str
+    set_number: int
+    label: str
+    x: int
+    y: int
+    width: int
+    height: int
+    level_or_mpp: int | float
+    mpp: float
+    coverage: float
+    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -72,11 +90,32 @@ class StoredTable:
         """Return the names of the columns."""
         return (*_NAMES, *self.extra)
 
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        if name not in _NAMES:
-            return self.extra[name]
-        column: npt.NDArray[Any] = getattr(self, name)
+    @overload
+    def __getitem__(self, index: str) -> npt.NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: int) -> StoredRow: ...
+    def __getitem__(self, index: str | int) -> npt.NDArray[Any] | StoredRow:
+        if not isinstance(index, str):
+            row = range(len(self))[index]
+            return next(self._rows(slice(row, row + 1)))
+        if index not in _NAMES:
+            return self.extra[index]
+        column: npt.NDArray[Any] = getattr(self, index)
         return column
+
+    def __iter__(self) -> Iterator[StoredRow]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self._rows(slice(start, start + _AT_ONCE))
+
+    def _rows(self, part: slice) -> Iterator[StoredRow]:
+        known = [getattr(self, name)[part].tolist() for name in _NAMES]
+        extra = [column[part].tolist() for column in self.extra.values()]
+        values: tuple[Any, ...]
+        for number, values in enumerate(zip(*known, strict=True)):
+            others = {
+                name: column[number] for name, column in zip(self.extra, extra, strict=True)
+            }
+            yield StoredRow._make((*values, others))
 
     def __len__(self) -> int:
         return len(self.x)
