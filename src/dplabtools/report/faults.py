@@ -28,10 +28,15 @@ class Fault:
 
 
 def joined(errors: Iterable[ErrorRecord]) -> list[Fault]:
-    """Join what failed for the same reason, in the order of the first of each."""
+    """Join what failed for the same reason, in the order of the first of each.
+
+    Where the run has a remedy, in the words of the command, the advice to callers
+    of the classes is left out, which stands behind a semicolon.
+    """
     rows: dict[tuple[str, str], list[int]] = {}
     for each in errors:
-        mine = rows.setdefault((each.error, each.remedy), [])
+        error = each.error.split("; ", 1)[0] if each.remedy else each.error
+        mine = rows.setdefault((error, each.remedy), [])
         if each.row is not None:
             mine.append(each.row)
     return [

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dplabtools.errors import OutputError, ParameterError
-from dplabtools.records.run_record import RunRecord, SlideRecord
+from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord
 from dplabtools.report.budget import Budget
 from dplabtools.report.packing import packed
 from dplabtools.report.write import write_report
@@ -306,3 +306,44 @@ def test_the_large_picture_shows_the_whole_slide(tmp_path: Path) -> None:
     source = contents(write_report(out), "slide-0")["overview"]
     with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
         assert image.size == (2048, 273)
+
+
+def test_what_a_run_says_of_tissue_warnings_and_empty_slides_is_shown(
+    slide: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    error = ErrorRecord(
+        row=None, error="it states no mpp; call set_external_mpp", remedy="see --slide-mpp"
+    )
+    RunRecord(
+        version="1",
+        command=("dplabtools", "extract"),
+        started="2026-01-01T00:00:00+00:00",
+        seconds=1.0,
+        interrupted=False,
+        parameters={},
+        versions={},
+        transform="stain:normalise sha256:0",
+        warnings=("the folder has no locks",),
+        slides=(
+            SlideRecord(
+                wsi_file=str(slide),
+                status="empty",
+                tissue=0.004,
+                reason="0.4% of it is tissue → lower --foreground-ratio",
+                warnings=("its mpp is odd",),
+            ),
+            SlideRecord(wsi_file="b.svs", status="failed", errors=(error,)),
+        ),
+    ).save(out)
+    data = contents(write_report(out))
+    empty, failed = data["slides"]
+    assert empty["tissue"] == 0.004
+    assert empty["reason"].endswith("lower --foreground-ratio")
+    assert empty["warnings"] == ["its mpp is odd"]
+    assert failed["tissue"] is None
+    assert data["warnings"] == ["the folder has no locks"]
+    assert data["facts"]["transform"] == "stain:normalise sha256:0"
+    (fault,) = data["faults"]  # in the words of the command alone
+    assert (fault["error"], fault["remedy"]) == ("it states no mpp", "see --slide-mpp")

@@ -91,6 +91,12 @@ function reveal(image) {
   onSight.unobserve(image);
 }
 
+/** Why there is nothing, and what was warned of. */
+const notesOf = run.slides.map((slide, number) => [...(slide.reason ? [slide.reason] : []), ...slide.warnings].map((text) => {
+  const [error, remedy] = text.split(" → ");
+  return { slide: number, error, remedy: remedy ?? "", rows: [], count: 0 };
+}));
+
 /** What failed, and what to do about it. */
 function faultItem(fault, withSlide) {
   const rows = fault.count

@@ -5,11 +5,7 @@ const SAMPLES = 72; // patches on the contact sheet, before all of them are aske
 const faultsOf = run.slides.map(() => []);
 for (const fault of run.faults) faultsOf[fault.slide].push(fault);
 
-/** Why there is nothing, and what was warned of. */
-const notesOf = run.slides.map((slide, number) => [...(slide.reason ? [slide.reason] : []), ...slide.warnings].map((text) => {
-  const [error, remedy] = text.split(" → ");
-  return { slide: number, error, remedy: remedy ?? "", rows: [], count: 0 };
-}));
+/** What failed, why there is nothing, and what was warned of. */
 const problemsOf = run.slides.map((_, number) => [...faultsOf[number], ...notesOf[number]].map((each) => each.error));
 
 /** A share that may be small: biopsies have little tissue. */

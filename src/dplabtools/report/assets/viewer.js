@@ -129,8 +129,7 @@ function paintPatches(left, top, width, height) {
     });
     const side = seen.length ? boxes[4 * seen[0] + 2] * scale : 0;
     const large = side >= FILL_BELOW && seen.length < LINES_BELOW;
-    context.fillStyle = context.strokeStyle = colourOf(name);
-    context.lineWidth = 1;
+    context.fillStyle = colourOf(name);
     context.globalAlpha = large ? Math.max(0, 0.3 * (1 - side / CLEAR_FROM)) : 0.32;
     if (context.globalAlpha) for (const i of seen) context.fillRect(boxes[4 * i] * scale + left, boxes[4 * i + 1] * scale + top, Math.max(1, boxes[4 * i + 2] * scale), Math.max(1, boxes[4 * i + 3] * scale));
     context.globalAlpha = 1;
@@ -139,7 +138,11 @@ function paintPatches(left, top, width, height) {
       if (open.columns.code[i] === code && wide >= CLEAR_FROM) context.drawImage(picture, boxes[4 * i] * scale + left, boxes[4 * i + 1] * scale + top, wide, high);
     }
     context.globalAlpha = Math.min(1, side / 24);  // lines close together would hide the tissue
-    if (large) for (const i of seen) context.strokeRect(boxes[4 * i] * scale + left + 0.5, boxes[4 * i + 1] * scale + top + 0.5, boxes[4 * i + 2] * scale - 1, boxes[4 * i + 3] * scale - 1);
+    if (large) for (const [line, colour] of [[3, "#fff"], [1, colourOf(name)]]) { // light around it, to be seen on tissue
+      context.lineWidth = line;
+      context.strokeStyle = colour;
+      for (const i of seen) context.strokeRect(boxes[4 * i] * scale + left + 0.5, boxes[4 * i + 1] * scale + top + 0.5, boxes[4 * i + 2] * scale - 1, boxes[4 * i + 3] * scale - 1);
+    }
     context.globalAlpha = 1;
   });
 }
