@@ -31,6 +31,7 @@ from dplabtools.errors import (
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
 from dplabtools.output import naming
+from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
     DiskPatchExtractorPool,
@@ -729,3 +730,15 @@ def test_what_a_killed_run_had_not_finished_is_cleared_up(
     (aside / "1-0").write_bytes(b"half a file")
     files(out, mock(slides[0]), resume=False)
     assert not list(out.glob(".dplabtools*"))
+
+
+def test_the_mpp_of_a_slide_is_part_of_what_it_was_made_with(
+    slides: list[Path], out: Path
+) -> None:
+    GenericSlide.set_slide_mpps({slides[0]: 0.3})
+    files(out, mock(slides[0]))
+    GenericSlide.set_slide_mpps({slides[0]: 0.3, slides[1]: 0.4})
+    files(out, mock(slides[0]))  # that of another slide makes no difference
+    GenericSlide.set_slide_mpps({slides[0]: 0.35})
+    with pytest.raises(ResumeError, match=r"slide_mpp: 0\.3 -> 0\.35"):
+        files(out, mock(slides[0]))
