@@ -288,6 +288,37 @@ class Slide:
         enough = [level for level, size in enumerate(sizes) if max(size) >= longest]
         return self._shrunk(max(enough, default=0), longest)
 
+    def rows_at(self, size: Size) -> Callable[[int, int], Pixels]:
+        """Return what reads rows of the whole slide, resized to this (width, height).
+
+        Parameters
+        ----------
+        size : (int, int)
+            (width, height). A level of that size is read as it is; else the coarsest that
+            is larger is resized, by Lanczos.
+
+        Returns
+        -------
+        callable
+            Given the first row and the one behind the last, uint8 of shape (rows, width,
+            3); raises as `read` does.
+        """
+        sizes = self.pyramid.sizes
+        level = max(
+            (level for level, own in enumerate(sizes) if _holds(own, size)), default=0
+        )
+        resizing = Resizing(
+            original=sizes[level], whole=size, resample=Image.Resampling.LANCZOS
+        )
+        fetch = self._fetch(level)
+
+        def rows(begin: int, end: int) -> Pixels:
+            if sizes[level] == size:
+                return fetch((0, begin), (size[0], end - begin))
+            return resizing.part((0, begin), (size[0], end - begin), fetch=fetch)
+
+        return rows
+
     def _shrunk(self, level: int, longest: int) -> Image.Image:
         """Return a level, its longer side at most so many pixels; it is not enlarged."""
         width, height = self.pyramid.sizes[level]
@@ -358,6 +389,11 @@ class Slide:
             return self.reader.read((x, y), level, size)
 
         return fetch
+
+
+def _holds(size: Size, smaller: Size) -> bool:
+    """Tell whether an image is as large as another, or larger."""
+    return all(a >= b for a, b in zip(size, smaller, strict=True))
 
 
 def _alike(size: Size, whole: Size) -> bool:

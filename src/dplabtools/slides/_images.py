@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -12,8 +13,8 @@ from dplabtools.errors import OutputError, OutputFormatError
 __all__ = ["save_image"]
 
 
-def save_image(image: Image.Image, image_file: StrPath) -> None:
-    """Save an image in the format of its extension.
+def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:  # noqa: ANN401 - Pillow's
+    """Save an image in the format of its extension, with options of Pillow.
 
     Raises
     ------
@@ -27,7 +28,7 @@ def save_image(image: Image.Image, image_file: StrPath) -> None:
         msg = f"{image_file}: no image format has the extension {suffix!r}; use .png"
         raise OutputFormatError(msg)
     try:
-        image.save(Path(image_file))
+        image.save(Path(image_file), **options)
     except OSError as error:
         msg = f"{image_file} cannot be written: {error}"
         raise OutputError(msg) from error

@@ -1,7 +1,41 @@
-"""Masks made of slides and of polygons."""
+"""Masks made of slides and of polygons; models on patches, and what they say.
+
+`WSIDataset`, `WSIMultiResDataset` and `WSIInference` need PyTorch, which is imported when
+one of them is first asked for.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from dplabtools.optional import optional
+from dplabtools.slides.processing._heatmap import WSIHeatmap
 from dplabtools.slides.processing._masks import WSIPolygonMask, WSITissueMask
 
-__all__ = ["WSIPolygonMask", "WSITissueMask"]
+if TYPE_CHECKING:
+    from dplabtools.slides.processing._datasets import WSIDataset, WSIMultiResDataset
+    from dplabtools.slides.processing._inference import WSIInference
+
+__all__ = [
+    "WSIDataset",
+    "WSIHeatmap",
+    "WSIInference",
+    "WSIMultiResDataset",
+    "WSIPolygonMask",
+    "WSITissueMask",
+]
+
+_WITH_TORCH = {
+    "WSIDataset": "_datasets",
+    "WSIInference": "_inference",
+    "WSIMultiResDataset": "_datasets",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WITH_TORCH:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    optional("torch", what="datasets and inference", extra="torch")
+    module = optional(f"{__name__}.{_WITH_TORCH[name]}", what=name, extra="torch")
+    return getattr(module, name)

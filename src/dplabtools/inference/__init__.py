@@ -1,0 +1,1 @@
+"""Models on patches: datasets, class maps, heatmaps. Only here is torch imported."""
