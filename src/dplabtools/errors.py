@@ -98,6 +98,7 @@ __all__ = [
     "MissingMaskError",
     "MissingMppError",
     "MissingSlideError",
+    "ModelOutputError",
     "NoAnnotationsError",
     "NotEnoughMemoryError",
     "NotEnoughPatchesError",
@@ -339,6 +340,10 @@ class ResumeError(ExtractionError, ValueError):
 
 class TransformError(ExtractionError, ValueError):
     """The function given as ``transform`` failed, or returned no patch of that size."""
+
+
+class ModelOutputError(ExtractionError, ValueError):
+    """A model returned something else than it was to return."""
 
 
 class NotEnoughMemoryError(ExtractionError, MemoryError):

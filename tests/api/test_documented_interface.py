@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any, Final
 
 import pytest
@@ -22,14 +22,6 @@ PATCHES = "dplabtools.slides.patches"
 PROCESSING = "dplabtools.slides.processing"
 ANNOTATIONS = "dplabtools.slides.annotations"
 UTILS = "dplabtools.slides.utils"
-
-KNOWN_TO_BE_ABSENT: Final = (
-    "WSIDataset",
-    "WSIMultiResDataset",
-    "WSIInference",
-    "WSIHeatmap",
-)
-"""Documented names of `dplabtools.slides.processing` that are not there yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +111,49 @@ TISSUE_MASK = Documented(
 POLYGON_MASK = Documented(
     constructor="wsi_file, level_or_minsize, polygon_data", **SLIDE_MASK
 )
+HEATMAP = Documented(
+    constructor="""
+        heatmap_data, wsi_file, overlay=False, background_color="white", color_map="jet",
+        alpha=1, vmin=None, vmax=None, cutoff=None
+    """,
+    methods={
+        "save_colorbar_image": "file, interpolation='none', dpi=300",
+        "save_image": "file, draw_fn, draw_args",
+        "save_tif": "file, downsample_factor=None, allow_compression=True",
+    },
+)
+DATASET: Final = """
+    patches, transform_fn=None, resampling_mode=None, extra_mpps=[], zero_workers=False,
+    save_patches_dir=None
+"""
+INFERENCE = Documented(
+    constructor="""
+        model, classifier, level_or_minsize, num_classes, num_workers, batch_size,
+        use_cuda=True, seed=None
+    """,
+    properties="classes_array interpolation_method model torch_device",
+    methods={
+        "process_dataset": "dataset, save_outputs_dir=None",
+        "save_class_array": "class_index, file",
+        "save_class_png": "class_index, file",
+        "save_class_tif": (
+            "class_index, file, wsi_file, downsample_factor=None, jpeg_compression=True"
+        ),
+        "save_classes_array": "file",
+        "set_interpolation_method": "method",
+    },
+)
+WITH_TORCH: Final[dict[tuple[str, str], Documented]] = {
+    (PROCESSING, "WSIDataset"): Documented(
+        constructor=DATASET, properties="patches", methods={"worker_init": "worker_id"}
+    ),
+    (PROCESSING, "WSIMultiResDataset"): Documented(
+        constructor=f"levels_or_mpps, {DATASET}",
+        properties="patches",
+        methods={"worker_init": "worker_id"},
+    ),
+    (PROCESSING, "WSIInference"): INFERENCE,
+}
 ANNOTATION_FILE = Documented(
     constructor="data_file, get_label_fn",
     properties="polygons",
@@ -265,6 +300,7 @@ EXTRACTORS: Final = {
 
 INTERFACE: Final[Mapping[tuple[str, str], Documented]] = {
     (SLIDES, "GenericSlide"): GENERIC_SLIDE,
+    (PROCESSING, "WSIHeatmap"): HEATMAP,
     (PROCESSING, "WSITissueMask"): TISSUE_MASK,
     (PROCESSING, "WSIPolygonMask"): POLYGON_MASK,
     (ANNOTATIONS, "AsapReader"): ANNOTATION_FILE,
@@ -313,6 +349,7 @@ INTERFACE: Final[Mapping[tuple[str, str], Documented]] = {
     ),
     (PATCHES, "PolygonRegionCustomPatchesPool"): location_pool("PolygonRegion", "Custom"),
     **{(PATCHES, name): documented for name, documented in EXTRACTORS.items()},
+    **(WITH_TORCH if find_spec("torch") is not None else {}),  # else they are not there
 }
 CASES = [
     pytest.param(module, name, documented, id=name)
@@ -375,10 +412,12 @@ def is_same(documented: object, actual: object) -> bool:
 
 def test_the_interface_has_all_its_names() -> None:
     count = {module: 0 for module, _ in INTERFACE}
+    processing = 6 if find_spec("torch") is not None else 3
     for module, name in INTERFACE:
         assert name in importlib.import_module(module).__all__
         count[module] += 1
-    assert count == {SLIDES: 1, PATCHES: 33, PROCESSING: 2, ANNOTATIONS: 3, UTILS: 3}
+    others = {SLIDES: 1, PATCHES: 33, ANNOTATIONS: 3, UTILS: 3}
+    assert count == {PROCESSING: processing, **others}
 
 
 @pytest.mark.parametrize(("module", "name", "documented"), CASES)
@@ -442,10 +481,3 @@ def test_the_configuration_has_its_names() -> None:
     assert config.print_messages is False
     assert config.slide_library == "auto"
     assert re.match(r"\d+\.\d+", dplabtools.__version__)
-
-
-@pytest.mark.parametrize("name", KNOWN_TO_BE_ABSENT)
-def test_what_is_not_there_yet_is_not_claimed(name: str) -> None:
-    assert not hasattr(importlib.import_module(PROCESSING), name)
-    readme = Path(__file__).parents[2] / "README.md"
-    assert name not in readme.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Picture
+from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.output.sink import Place
 from dplabtools.records.canvas import Canvas
 
@@ -16,7 +16,7 @@ __all__ = ["ReturnedPatches"]
 
 @dataclass(frozen=True, slots=True)
 class ReturnedPatches:
-    """A place in the worker's own memory, for engines that share none with the caller."""
+    """A place in memory of its own: of a worker that shares none, or of the caller."""
 
     _parts: list[tuple[IntArray, Canvas]] = field(default_factory=list)
 
@@ -46,6 +46,20 @@ class ReturnedPatches:
     def commit(self) -> None:
         """Do nothing: it counts when it has come back."""
 
+    def take(self) -> dict[int, list[Pixels]]:
+        """Return the pixels of each patch at each resolution, by its place in the chunk.
+
+        They are the caller's from then on, and kept here no longer.
+        """
+        found: dict[int, list[Pixels]] = {}
+        for items, canvas in self._parts:
+            views = len(canvas) // len(items)
+            for number, item in enumerate(items.tolist()):
+                pictures = range(number * views, (number + 1) * views)
+                found[item] = [canvas.picture(each) for each in pictures]
+        self._parts.clear()
+        return found
+
     def deliver(self, place: Place, *, but: Collection[int]) -> None:
         """Put the patches, back with the caller, where they were to go.
 
@@ -56,11 +70,8 @@ class ReturnedPatches:
         but : collection of int
             Places in the chunk of patches that failed.
         """
-        for items, canvas in self._parts:
-            views = len(canvas) // len(items)
-            for number, item in enumerate(items.tolist()):
-                if item not in but:
-                    pictures = range(number * views, (number + 1) * views)
-                    place.put(item, [canvas.picture(each) for each in pictures])
+        for item, pictures in self.take().items():
+            if item not in but:
+                place.put(item, pictures)
         place.flush()
         place.commit()

@@ -108,7 +108,8 @@ def window_weights(window: Window, side: Size) -> Sums:
     if window == "uniform":
         return np.ones((height, width))
     across, down = (
-        np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2 for length in (width, height)
+        np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
+        for length in (width, height)
     )
     return np.maximum(np.outer(down, across), _LEAST_WEIGHT)
 

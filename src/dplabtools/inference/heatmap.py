@@ -166,6 +166,6 @@ def plain(color: Rgb, width: int) -> Background:
     """Return a background of one colour."""
 
     def rows(begin: int, end: int) -> Pixels:
-        return np.broadcast_to(np.uint8(color), (end - begin, width, 3))
+        return np.broadcast_to(np.array(color, dtype=np.uint8), (end - begin, width, 3))
 
     return rows

@@ -61,7 +61,12 @@ def save_pyramid(
 
 
 def _write(
-    path: Path, read_rows: ReadRows, size: Size, *, mpp: float | None, compression: str | None
+    path: Path,
+    read_rows: ReadRows,
+    size: Size,
+    *,
+    mpp: float | None,
+    compression: str | None,
 ) -> None:
     colour = read_rows(0, 1).ndim == 3
     with tifffile.TiffWriter(path, bigtiff=size[0] * size[1] > 1 << 30) as tiff:

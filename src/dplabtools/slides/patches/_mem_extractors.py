@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools._typing import Pixels
 from dplabtools.engine.base import run_in_order
 from dplabtools.engine.threads import ThreadEngine
 from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
+from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Number
 from dplabtools.readers.pixels import with_profile
-from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.slides.patches._extractor import Extractor, ExtractorOptions
@@ -28,36 +28,6 @@ __all__ = ["MemPatchExtractor", "MultiResMemPatchExtractor"]
 Streamed: TypeAlias = tuple[Any, ...]
 """(image, label), or (image, label, index) in inference mode."""
 _ROWS_AHEAD = 16  # patches of a chunk of the stream
-
-
-@dataclass(slots=True)
-class _Held:
-    """Keeps the pixels of a chunk until they are asked for."""
-
-    pictures: dict[int, Sequence[Pixels]] = field(default_factory=dict)
-
-    @property
-    def takes_jpeg(self) -> bool:
-        """No: pixels are wanted."""
-        return False
-
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas:
-        """Return memory for patches, and keep it."""
-        canvas = Canvas.allocated(np.repeat(sizes, views, axis=0))
-        for place, item in enumerate(items.tolist()):
-            pictures = range(place * views, (place + 1) * views)
-            self.pictures[item] = [canvas.picture(number) for number in pictures]
-        return canvas
-
-    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
-        """Keep a patch; whatever has a canvas is not put, so this memory is its own."""
-        self.pictures[item] = [np.asarray(picture) for picture in pictures]
-
-    def flush(self) -> None:
-        """Do nothing: pixels are kept."""
-
-    def commit(self) -> None:
-        """Do nothing: pixels are kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -103,15 +73,16 @@ class _Pictures:
             for outcome in stream:
                 outcome.value()
                 chunk = chunks[outcome.index]
+                patches = chunk.place.take()
                 for item, row in enumerate(chunk.rows.tolist()):
-                    yield row, chunk.place.pictures.pop(item), labels[row]
+                    yield row, patches.pop(item), labels[row]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _HeldChunk(Chunk):
     """A chunk whose pixels come back."""
 
-    place: _Held
+    place: ReturnedPatches
 
 
 def _consecutive(plan: SlidePlan, *, threads: int) -> list[_HeldChunk]:
@@ -130,7 +101,7 @@ def _consecutive(plan: SlidePlan, *, threads: int) -> list[_HeldChunk]:
             rows=rows,
             origins=plan.origins[rows],
             sizes=plan.table.sizes[rows],
-            place=_Held(),
+            place=ReturnedPatches(),
         )
         for rows in (every[start : start + count] for start in range(0, len(plan), count))
     ]

@@ -6,6 +6,7 @@ one of them is first asked for.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dplabtools.optional import optional
@@ -16,20 +17,15 @@ if TYPE_CHECKING:
     from dplabtools.slides.processing._datasets import WSIDataset, WSIMultiResDataset
     from dplabtools.slides.processing._inference import WSIInference
 
-__all__ = [
-    "WSIDataset",
-    "WSIHeatmap",
-    "WSIInference",
-    "WSIMultiResDataset",
-    "WSIPolygonMask",
-    "WSITissueMask",
-]
-
 _WITH_TORCH = {
     "WSIDataset": "_datasets",
     "WSIInference": "_inference",
     "WSIMultiResDataset": "_datasets",
 }
+
+__all__ = ["WSIHeatmap", "WSIPolygonMask", "WSITissueMask"]
+if find_spec("torch") is not None:
+    __all__ += ["WSIDataset", "WSIInference", "WSIMultiResDataset"]
 
 
 def __getattr__(name: str) -> object:

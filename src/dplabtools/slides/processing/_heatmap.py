@@ -13,9 +13,14 @@ import numpy as np
 from PIL import Image
 
 from dplabtools import config
-from dplabtools._typing import Pixels, Size, StrPath
+from dplabtools._typing import Size, StrPath
 from dplabtools.errors import MaskError, OutputError, ParameterError
-from dplabtools.inference.heatmap import ColorScale, HeatmapDrawing, parse_scale, plain
+from dplabtools.inference.heatmap import (
+    Background,
+    HeatmapDrawing,
+    parse_scale,
+    plain,
+)
 from dplabtools.inference.pyramid_tiff import save_pyramid
 from dplabtools.masks.colors import parse_color
 from dplabtools.masks.files import AnyMask, load_mask
@@ -212,7 +217,7 @@ class WSIHeatmap:
         self,
         file: StrPath,
         downsample_factor: float | None = None,
-        allow_compression: bool = True,  # noqa: FBT001, FBT002 - documented
+        allow_compression: bool = True,
     ) -> None:
         """Save a pyramidal TIFF file, which viewers lay over the slide.
 
@@ -255,11 +260,10 @@ class WSIHeatmap:
         with Slide(self._wsi_file, settings=config.snapshot()) as slide:
             yield self._drawn(size, slide.rows_at(size))
 
-    def _drawn(self, size: Size, background: Callable[[int, int], Pixels]) -> HeatmapDrawing:
-        scale: ColorScale = self._scale
+    def _drawn(self, size: Size, background: Background) -> HeatmapDrawing:
         return HeatmapDrawing(
             values=self._values,
-            scale=scale,
+            scale=self._scale,
             alpha=self._alpha,
             size=size,
             background=background,
@@ -269,9 +273,10 @@ class WSIHeatmap:
         with Slide(wsi_file, settings=config.snapshot()) as slide:
             sizes = slide.pyramid.sizes
             if self.size not in sizes:
+                own, *levels = (f"{w} x {h}" for w, h in (self.size, *sizes))
                 msg = (
-                    f"heatmap_data is {self.size[0]} x {self.size[1]}, which is no level of "
-                    f"the slide: {', '.join(f'{w} x {h}' for w, h in sizes)}"
+                    f"heatmap_data is {own}, which is the size of no level of the slide: "
+                    f"{', '.join(levels)}"
                 )
                 raise MaskError(msg, slide=slide.name)
             return sizes.index(self.size)
