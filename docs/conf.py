@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from numpydoc.xref import DEFAULT_LINKS
 
 import dplabtools
@@ -31,6 +33,8 @@ nitpick_ignore = [("py:obj", "PIL.Image.Resampling")]  # documented elsewhere
 autosummary_generate = False
 # Types stand in the text of the docstrings, with shapes and units.
 autodoc_typehints = "none"
+if find_spec("torch") is None:
+    autodoc_mock_imports = ["torch"]  # classes that need it are described all the same
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False

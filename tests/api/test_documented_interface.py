@@ -388,7 +388,12 @@ def faults(
             yield f"{name} is missing"
     names = [name for name, _ in documented]
     for parameter in actual:
-        if parameter.name not in names and parameter.default is parameter.empty:
+        free = parameter.kind in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}
+        if (
+            parameter.name not in names
+            and parameter.default is parameter.empty
+            and not free
+        ):
             yield f"{parameter.name} is required"
     in_order = [parameter.name for parameter in actual][: len(names)]
     if kind is POSITION_OR_KEYWORD and in_order != names:

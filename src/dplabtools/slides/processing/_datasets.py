@@ -67,7 +67,7 @@ class SlideDataset(PatchDataset):
 
 
 class WSIDataset(SlideDataset):
-    """The patches of a slide, by their number, for a `torch.utils.data.DataLoader`.
+    """The patches of a slide, by their number, for a ``torch.utils.data.DataLoader``.
 
     A sample is (image, x, y): x and y are the location, in level 0 pixels. A `DataLoader`
     reads a whole batch in one go, each stored tile once. The dataset pickles; each worker

@@ -44,7 +44,7 @@ class WSIInference:
     model : callable
         Called with a batch of images, float32 of shape (n, 3, height, width), on the
         device; for `WSIMultiResDataset` with one batch for each resolution. A
-        `torch.nn.Module` is put in evaluation mode, and on the device.
+        ``torch.nn.Module`` is put in evaluation mode, and on the device.
     classifier : callable or None
         Makes values of the classes, usually from 0 to 1, out of what the model returns, as
         ``torch.nn.Softmax(dim=1)`` does; None if the model does so itself. In the end

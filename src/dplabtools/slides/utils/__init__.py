@@ -20,7 +20,7 @@ class MaskData:
     Parameters
     ----------
     mask_data : path, ndarray or PIL image
-        A ``.npy`` file, an ``.npz`` file with the key `npz_data_key`, an image file of
+        A ``.npy`` file, an ``.npz`` file with the key ``npz_data_key``, an image file of
         one channel, an array indexed [x, y], or an image of one channel.
 
     Attributes
