@@ -154,7 +154,7 @@ class PatchDataset(Dataset[Sample]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
-        """Return several samples, whose slide is read in one go: a `DataLoader` calls it."""
+        """Return several samples, read in one go; a `DataLoader` calls it."""
         rows = [self._row(index) for index in indices]
         pictures = self._source.read(rows)
         if self._save_dir is not None:
