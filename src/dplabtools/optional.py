@@ -31,5 +31,5 @@ def optional(module: str, *, what: str, extra: str) -> Any:  # noqa: ANN401 - ha
         return import_module(module)
     except ImportError as error:
         library = module.partition(".")[0]
-        msg = f"{what} take {library}: pip install 'dplabtools[{extra}]'"
+        msg = f"{what} take {library}: pip install 'dplabtools-next[{extra}]'"
         raise MissingLibraryError(msg) from error

@@ -62,7 +62,7 @@ def test_a_missing_reader_is_named(run: Run, tmp_path: Path) -> None:
     tiffslide = finding(document, "tiffslide")
     assert tiffslide["state"] == "note"
     assert "it is hidden" in tiffslide["found"]
-    assert tiffslide["remedy"] == "if wanted: pip install 'dplabtools[tiffslide]'"
+    assert tiffslide["remedy"] == "if wanted: pip install 'dplabtools-next[tiffslide]'"
     jpeg = finding(document, "JPEG")
     assert jpeg["state"] == "wrong"
     assert jpeg["remedy"] == "pip install --force-reinstall simplejpeg"

@@ -61,8 +61,8 @@ def read_qupath_project(
     except ImportError as error:
         msg = (
             f"paquo, which reads QuPath projects, cannot be used ({error}); install it "
-            f"with: pip install 'dplabtools[qupath]', or export GeoJSON from QuPath and "
-            f"use GeoJsonReader"
+            f"with: pip install 'dplabtools-next[qupath]', or export GeoJSON from QuPath "
+            f"and use GeoJsonReader"
         )
         raise MissingLibraryError(msg) from error
     with QuPathProject(Path(qupath_project_dir), mode="r") as project:

@@ -116,7 +116,7 @@ def _extra(extra: str, package: str, what: str) -> Finding:
             name=extra,
             found=f"{package} is not installed ({error}): {what}",
             state="note",
-            remedy=f"if wanted: pip install 'dplabtools[{extra}]'",
+            remedy=f"if wanted: pip install 'dplabtools-next[{extra}]'",
         )
     return Finding(
         topic="Extras", name=extra, found=f"{package} {_version(package)}: {what}"

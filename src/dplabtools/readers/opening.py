@@ -201,7 +201,7 @@ def _open_tiffslide(file: str, settings: Settings) -> SlideReader:
     try:
         from dplabtools.readers.tiffslide import TiffSlideReader
     except ImportError as error:
-        msg = "not installed; pip install 'dplabtools[tiffslide]'"
+        msg = "not installed; pip install 'dplabtools-next[tiffslide]'"
         raise UnsupportedSlideError(msg) from error
     return TiffSlideReader(file, background=settings.outside)
 

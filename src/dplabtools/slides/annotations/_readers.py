@@ -164,8 +164,8 @@ class GeoJsonReader(_AnnotationFile):
 class QuPathProjectReader:
     """Read the annotations of a QuPath project.
 
-    It takes QuPath and paquo (``pip install 'dplabtools[qupath]'``). Files exported from
-    QuPath need neither: see `GeoJsonReader`, which leaves out the same objects.
+    It takes QuPath and paquo (``pip install 'dplabtools-next[qupath]'``). Files exported
+    from QuPath need neither: see `GeoJsonReader`, which leaves out the same objects.
 
     Parameters
     ----------
