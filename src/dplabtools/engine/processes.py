@@ -35,6 +35,7 @@ __all__ = ["ProcessEngine"]
 _AHEAD = 2  # jobs given to a worker at once: the next one waits there, not here
 _ATTEMPTS = 2
 _FALSE_STARTS = 3
+_PAUSE_S = 0.1  # after a worker that could not be started, times how many there were
 _START_S = 60.0
 _KILL_S = 2.0
 _LOOK_S = 1.0  # how often to look at workers of which no descriptor tells that they end
@@ -358,6 +359,8 @@ class ProcessEngine:
             msg = f"worker processes end before they begin: {why}"
             self._broken = WorkerError(msg)
             self._fail_backlog(self._broken)
+        else:
+            time.sleep(_PAUSE_S * self._false_starts)
 
     def _fail_backlog(self, error: WorkerError) -> None:
         """Fail the jobs that nobody can be started for."""
