@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 
 from dplabtools.geometry.resolution import parse_level_or_mpp
-from dplabtools.output.run_folder.fingerprint import Fingerprint, changes, plain
+from dplabtools.output.run_folder.fingerprint import (
+    Fingerprint,
+    SlideIdentity,
+    changes,
+    plain,
+)
 from dplabtools.records.patch_table import PatchTable
 
 ROWS: list[Any] = [
@@ -138,6 +143,24 @@ def test_name_size_and_time_of_the_slide_count(slide: Path) -> None:
     assert of(slide) == before
     other = slide.rename(slide.with_name("b.svs"))
     assert of(other).slide.name == "b.svs"
+
+
+def test_a_slide_that_is_not_there_has_a_name_and_nothing_else(tmp_path: Path) -> None:
+    expected = SlideIdentity(name="gone.svs", size=0, mtime=0, edges_sha256="")
+    assert SlideIdentity.of(tmp_path / "gone.svs") == expected
+
+
+def test_what_a_folder_holds_counts_beside_the_index_of_a_slide(slide: Path) -> None:
+    index, folder = slide.rename(slide.with_suffix(".mrxs")), slide.with_suffix("")
+    folder.mkdir()
+    (folder / "Data0001.dat").write_bytes(b"12345")
+    before = SlideIdentity.of(index)
+    assert SlideIdentity.of(folder).edges_sha256 in before.edges_sha256
+    (folder / "Data0001.dat").write_bytes(b"123456")
+    longer = SlideIdentity.of(index)
+    (folder / "Data0001.dat").rename(folder / "Data0002.dat")
+    renamed = SlideIdentity.of(index)
+    assert len({each.edges_sha256 for each in (before, longer, renamed)}) == 3
 
 
 def test_changes_are_told_by_name() -> None:

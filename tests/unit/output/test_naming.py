@@ -44,6 +44,19 @@ def test_what_is_harmless_stays_as_it_is(text: str) -> None:
     assert escape(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("nul", "%6Eul"),
+        ("COM1.txt", "%43OM1.txt"),
+        ("a/b", "a%2Fb"),
+        (".hidden", "%2Ehidden"),
+    ],
+)
+def test_what_is_not_stands_as_its_code(text: str, name: str) -> None:
+    assert escape(text) == name
+
+
 def naming(**changes: Any) -> Naming:
     given: dict[str, Any] = {
         "image_type": "png",
