@@ -114,6 +114,24 @@ def test_a_patch_size_is_a_positive_int(size: Any) -> None:
         place(patch_size=size)
 
 
+def test_the_smallest_patch_is_a_pixel() -> None:
+    place(patch_size=1, samplers=CustomPoints([(3, 5)]))
+    for size in (0, -1):
+        with pytest.raises(ParameterError, match="patch_size must be an int >= 1"):
+            replace(REQUEST, patch_size=size)
+
+
+def test_a_patch_takes_a_broken_number_of_mask_pixels_at_an_mpp_between_levels() -> None:
+    placed = place(resolution=Mpp(0.74), patch_size=50)
+    assert placed.edge == pytest.approx(50 * 0.74 / 0.5 / 16)
+    assert placed.table.rows()[1][0] == (74, 0)
+
+
+def test_an_empty_placement_covers_nothing() -> None:
+    placed = place(np.zeros((30, 40), dtype=bool))
+    assert len(placed.coverage) == len(placed.table) == 0
+
+
 def test_duplicates_are_left_out_with_a_warning() -> None:
     with pytest.warns(DuplicatePatchesWarning, match=r"^s\.svs: 16 duplicate patches"):
         placed = place(source=Two(same=True))
