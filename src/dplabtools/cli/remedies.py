@@ -16,7 +16,7 @@ __all__ = ["error_record", "in_brief", "remedy_of"]
 _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (
         errors.MissingMppError,
-        "state it with --slide-mpp, or ask for a level with --level",
+        "state it with --slide-mpp, or a column mpp in --slides-csv; or ask for a --level",
     ),
     (errors.MissingSlideError, "check the path"),
     (
@@ -41,7 +41,7 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     ),
     (
         errors.ResolutionError,
-        "ask for another --mpp, or see --mpp-decimals, --slide-mpp and --range-min-mpp",
+        "ask for another --mpp, or see --allow-enlarging, --override-mpp, --range-min-mpp",
     ),
     (
         errors.MissingMaskError,
