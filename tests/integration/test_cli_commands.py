@@ -451,3 +451,15 @@ def test_locations_of_another_slide_are_refused(
         frame=0,
     )
     assert patches.patch_data == [((500, 0), (256, 256), "")]
+
+
+def test_a_worker_that_places_patches_for_too_long_is_named(
+    run: Run, slides: Path, tmp_path: Path
+) -> None:
+    limit = ("--chunk-timeout-s", "0.001", "--json")
+    done = run(
+        "locate", slides / "a.svs", "--out", "l", "--level", "0", *limit, folder=tmp_path
+    )
+    assert done.returncode == 1
+    (outcome,) = json.loads(done.stdout)["slides"]
+    assert "longer than 0.001 s" in outcome["errors"][0]["error"]

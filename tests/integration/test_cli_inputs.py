@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -43,17 +44,40 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (
         *("b.svs", "A.TIFF", "notes.txt", ".hidden.svs", "in/c.ndpi", "in/mask.png"),
         *("old/dplabtools.toml", "old/patch.tif", "old/deeper/patch.tif"),
-        *("dicom/1.dcm", "dicom/2.dcm"),
+        *("dicom/none.dcm", "dicom/out.dcm"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
+    for name, series in (("b1", "1.2"), ("a2", "1.23"), ("b3", "1.2"), ("c4", "1.23")):
+        head = b"DICM\x20\x00\x0e\x00UI" + len(series).to_bytes(2, "little")
+        (tmp_path / f"dicom/{name}.dcm").write_bytes(head + series.encode() + b"\x20")
+    (tmp_path / "dicom/in").mkdir()
+    shutil.copy(tmp_path / "dicom/b1.dcm", tmp_path / "dicom/in")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.usefixtures("here")
 def test_folders_are_searched_but_for_those_of_runs() -> None:
-    assert taken(".") == ["A.TIFF", "b.svs", "dicom/1.dcm", "in/c.ndpi"]
+    files = [each for each in taken(".") if not each.startswith("dicom")]
+    assert files == ["A.TIFF", "b.svs", "in/c.ndpi"]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("words", [("dicom",), ("dicom/*.dcm", "dicom/in"), ("dicom",) * 2])
+def test_each_series_of_dicom_files_in_a_folder_is_a_slide(words: tuple[str, ...]) -> None:
+    assert sorted(taken(*words)) == [
+        *("dicom/a2.dcm", "dicom/b1.dcm", "dicom/in/b1.dcm"),
+        *("dicom/none.dcm", "dicom/out.dcm"),  # of no series: each will tell why
+    ]
+
+
+def test_two_slides_of_dicom_in_one_folder_are_both_taken(slides_dir: Path) -> None:
+    folder = slides_dir / "dicom"
+    both = [str(folder / f"camelyon-{kind}.dcm") for kind in ("jpeg", "jpeg2000")]
+    if not all(Path(each).exists() for each in both):
+        pytest.skip("there are no two slides of DICOM files among the slides")
+    assert taken(folder) == both
 
 
 @pytest.mark.usefixtures("here")

@@ -18,6 +18,7 @@ from dplabtools._typing import StrPath
 from dplabtools.cli.config_file import CONFIG_FILE
 from dplabtools.cli.options.slides import SlideOptions
 from dplabtools.errors import ParameterError
+from dplabtools.readers.stamps import dicom_series
 from dplabtools.records.slide_columns import SlideColumns, slide_columns
 
 __all__ = ["SlideInput", "apply_mpps", "file_for", "slide_inputs", "with_files"]
@@ -31,7 +32,6 @@ _SLIDE_SUFFIXES: Final = frozenset(
 _COLUMNS: Final = ("slide", "mask", "annotation", "points", "label", "mpp")
 _NEAR: Final = 0.8  # likeness of names from which on one is taken for a slip
 _SHOWN: Final = 20  # lines in a message
-_ONE_FOLDER_ONE_SLIDE: Final = ".dcm"  # levels of a slide lie in files of one folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +73,16 @@ def slide_inputs(options: SlideOptions) -> tuple[SlideInput, ...]:
     -------
     tuple of SlideInput
         In the order given; those of folders and patterns sorted. A file that does not
-        exist is among them: it fails when it is opened.
+        exist is among them: it fails when it is opened. Of the files of a DICOM series in
+        a folder, which are levels of one slide, it is the first.
 
     Raises
     ------
     typer.BadParameter
         If there is none, or the table is none.
     """
-    found: dict[str, SlideInput] = {}
-    for path in options.slides:
-        for file in _slides_of(path):
-            found.setdefault(str(file), SlideInput(wsi_file=str(file)))
+    files = (file for path in options.slides for file in _slides_of(path))
+    found = {str(file): SlideInput(wsi_file=str(file)) for file in _each_series_once(files)}
     if options.slides_csv is not None:
         for each in _read_table(options.slides_csv):
             found[each.wsi_file] = each
@@ -212,15 +211,18 @@ def _walk(folder: Path) -> Iterator[Path]:
         if CONFIG_FILE in files:
             folders.clear()
             continue
-        slides = sorted(
-            name
-            for name in files
-            if name[0] != "." and Path(name).suffix.lower() in _SLIDE_SUFFIXES
-        )
-        series = [name for name in slides if name.lower().endswith(_ONE_FOLDER_ONE_SLIDE)]
-        for name in slides:
-            if name not in series[1:]:
+        for name in sorted(files):
+            if name[0] != "." and Path(name).suffix.lower() in _SLIDE_SUFFIXES:
                 yield Path(root, name)
+
+
+def _each_series_once(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, but of those of a DICOM series in a folder only the first."""
+    first: dict[tuple[Path, bytes], Path] = {}
+    for file in files:
+        series = dicom_series(file)
+        if series is None or first.setdefault((file.parent, series), file) == file:
+            yield file
 
 
 def _read_table(file: Path) -> Iterator[SlideInput]:

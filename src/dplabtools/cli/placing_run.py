@@ -271,6 +271,7 @@ def place(ledger: Ledger, placing: Placing) -> None:
         "proc_num_workers": placing.work.processes,
         "save_preview_image_args": placing.preview,
         "on_error": placing.work.error_policy,
+        "chunk_timeout_s": placing.work.chunk_timeout_s,
     }
     if placing.options.region is not Region.WHOLE_IMAGE:
         arguments["polygon_data_list"] = [list(outlines[name]) for name in names]

@@ -17,8 +17,9 @@ from typing import Final
 
 from dplabtools.errors import ChangedSlideError, SlideReadError
 
-__all__ = ["SlideStamp"]
+__all__ = ["SlideStamp", "dicom_series"]
 
+_DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom"})
 _DICOM_HEAD: Final = 1 << 16  # bytes in which a file of DICOM says to what it belongs
 _SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI(?s:(..))([0-9.]+)")
 _NAMED_FILE: Final = re.compile(r"^\s*\w+\s*=\s*(\S.*?)\s*$", re.MULTILINE)
@@ -117,7 +118,7 @@ def _slide_files(path: Path) -> Iterator[Path]:
         yield from _files_in(path.with_suffix(""))
     elif suffix in {".vms", ".vmu"}:  # a list of files
         yield from _files_named_in(path)
-    elif suffix in {".dcm", ".dicom"}:  # a level each
+    elif suffix in _DICOM_SUFFIXES:  # a level each
         yield from _files_of_series(path)
 
 
@@ -144,6 +145,23 @@ def _files_of_series(path: Path) -> Iterator[Path]:
     for file in beside:
         if file != path and file.is_file() and _series(file) == series:
             yield file
+
+
+def dicom_series(path: Path) -> bytes | None:
+    """Return the series of DICOM that a file belongs to: a slide has one.
+
+    Parameters
+    ----------
+    path : Path
+        A file of any kind, which need not be there.
+
+    Returns
+    -------
+    bytes or None
+        Its SeriesInstanceUID; None if it has none, cannot be read, or is not named as
+        files of DICOM are.
+    """
+    return _series(path) if path.suffix.lower() in _DICOM_SUFFIXES else None
 
 
 def _series(path: Path) -> bytes | None:
