@@ -31,8 +31,8 @@ demo: $(VENV)/.runtime  ## Make four slides and take patches out of them in ever
 test: $(VENV)/.dev  ## Run all tests and the examples in docstrings
 	$(BIN)/python -m pytest
 
-torture: $(VENV)/.dev  ## Hit worker processes in ten times as many rounds as `make test` does
-	DPLABTOOLS_TORTURE=1 $(BIN)/python -m pytest tests/faults -q --timeout=3600
+torture: $(VENV)/.dev  ## Try ten times as many faults as `make test` does (FACTOR=10)
+	DPLABTOOLS_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/faults -q --timeout=3600
 
 test-all: $(VENV)/.dev  ## Run the fast tests with every supported Python that is there
 	PATH="$$PATH:$$(echo $$HOME/.pyenv/versions/3.*/bin | tr ' ' :)" $(BIN)/nox

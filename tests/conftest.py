@@ -32,6 +32,12 @@ def slides_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def torture() -> int:
+    """How many times as many seeded faults as usual a test is to try."""
+    return int(os.environ.get("DPLABTOOLS_TORTURE", "1"))
+
+
+@pytest.fixture(scope="session")
 def made_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An Aperio slide: JPEG, 1024 x 768, three levels, 0.5 microns per pixel, 20x."""
     file = tmp_path_factory.mktemp("made") / "made.svs"

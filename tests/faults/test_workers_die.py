@@ -32,7 +32,7 @@ from dplabtools.slides.patches import (
 )
 from dplabtools.testing.engine import Task
 
-ROUNDS = round(400 * float(os.environ.get("DPLABTOOLS_TORTURE", "0.1")))
+ROUNDS = 40 * int(os.environ.get("DPLABTOOLS_TORTURE", "1"))
 SLIDES = 2
 ROWS = [((x, y), (64, 64), "t") for y in range(0, 700, 48) for x in range(0, 960, 48)]
 

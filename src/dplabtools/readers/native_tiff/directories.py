@@ -22,6 +22,8 @@ _USED_TAGS: Final = frozenset(
     }
 )
 """Of others it does not matter where they lie: some writers leave them in disorder."""
+_TILES: Final = frozenset({322, 323, 324, 325})
+"""Of these a picture has all or none."""
 _BYTES: Final = {
     **dict.fromkeys((1, 2, 6, 7), 1),
     **dict.fromkeys((3, 8), 2),
@@ -130,13 +132,18 @@ class _Chain:
         data = self._read(start, before + tags * size + after)
         extents = [(start, start + len(data))]
         within: list[int] = []
+        found: set[int] = set()
         for place in range(before, before + tags * size, size):
             entry = data[place : place + size]
+            found.add(self._number(entry[:2], "H"))
             extent = self._extent(entry)
             if extent is not None:
                 extents.append(extent)
             if self._number(entry[:2], "H") == _SUB_DIRECTORIES:
                 within = self._sub_directories(entry, extent)
+        if 0 in found or len(found & _TILES) in {1, 2, 3}:
+            msg = "one of its directories has entries that cannot be, or lacks some"
+            raise DamagedSlideError(msg)
         return extents, within, self._number(data[-after:], self._next)
 
     def _extent(self, entry: bytes) -> tuple[int, int] | None:

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _GREY, _RGB, _YCBCR = 1, 2, 6
+_PHOTOMETRICS: Final = frozenset({*range(7), 8, 9, 10})
 _GREYS: Final = frozenset({0, _GREY})
 _MOST_SAMPLES = 4  # CMYK
 _HEADER = 8  # bytes, of any TIFF
@@ -210,6 +211,7 @@ def _index(
     pages = [tiff.pages[number] for number in range(len(directories))]
     aperio = str(first.description).startswith(APERIO)
     found = aperio_levels(pages) if aperio else generic_levels(pages)
+    _check_alike(found)
     associated = dict(_associated(pages)) if aperio else {}
     levels = tuple(_level(page, file_bytes, ome=first.is_ome) for page in found)
     if aperio and len(levels) > 1 and not all(level.counts.all() for level in levels):
@@ -249,6 +251,34 @@ def _check_vendor(page: Any) -> None:  # noqa: ANN401 - untyped library
             raise UnsupportedSlideError(msg)
 
 
+def _check_alike(levels: Sequence[Any]) -> None:
+    """Raise if levels are not stored as levels of one slide are, or none could be.
+
+    Raises
+    ------
+    DamagedSlideError
+        If so.
+    """
+    for page in levels:
+        bits = np.atleast_1d(page.bitspersample)
+        photometric = int(page.photometric)
+        rgb = photometric in {_RGB, _YCBCR}
+        known = photometric in _PHOTOMETRICS and int(page.planarconfig) in {1, 2}
+        if not known or (rgb and bits.min() < 8):
+            msg = "what its directory says of samples cannot be"
+            raise DamagedSlideError(msg)
+    kinds = {
+        (
+            *(page.samplesperpixel, page.bitspersample, int(page.sampleformat)),
+            *(int(page.planarconfig), int(page.photometric), int(page.compression)),
+        )
+        for page in levels
+    }
+    if len(kinds) > 1:
+        msg = "its levels differ in how they are stored"
+        raise DamagedSlideError(msg)
+
+
 def _associated(pages: Sequence[Any]) -> Iterator[tuple[str, int]]:
     for number, page in enumerate(pages):
         name = None if page.is_tiled else associated_name(number, page.description)
@@ -262,6 +292,11 @@ def _level(
     *,
     ome: bool,
 ) -> TiledLevel:
+    size, tile = (page.imagewidth, page.imagelength), (page.tilewidth, page.tilelength)
+    absurd = any(t > max(_LARGEST_TILE, 2 * s) for t, s in zip(tile, size, strict=True))
+    if min(*size, *tile) < 1 or max(size) >= _LARGEST_LEVEL or absurd:
+        msg = f"a level of {size} pixels in tiles of {tile} cannot be"
+        raise DamagedSlideError(msg)
     _check_decided(page)
     contradicts = _jfif_rgb(page)
     oddities = (*_oddities(page), (contradicts and not ome, "contradicting colour spaces"))
@@ -269,10 +304,6 @@ def _level(
         if refused:
             msg = f"{what} are not read natively"
             raise UnsupportedSlideError(msg)
-    size, tile = (page.imagewidth, page.imagelength), (page.tilewidth, page.tilelength)
-    if min(*size, *tile) < 1 or max(size) >= _LARGEST_LEVEL:
-        msg = f"a level of {size} pixels in tiles of {tile} cannot be"
-        raise DamagedSlideError(msg)
     if max(tile) > _LARGEST_TILE:
         msg = f"tiles of {tile} pixels are not read natively"
         raise UnsupportedSlideError(msg)

@@ -86,6 +86,9 @@ def generic_levels(pages: Sequence[Any]) -> list[Any]:
     pictures = [page for page in pages if not page.subfiletype & _MASK]
     whole = [page for page in pictures if not page.subfiletype & _REDUCED] or pictures
     slide = max(whole or pages, key=_area)
+    if any(_area(page) > _area(slide) for page in pages):
+        msg = "a picture that is said to be reduced is larger than all that are not"
+        raise DamagedSlideError(msg)
     _check_planes(pages[0], slide)
     _check_alone(slide, whole)
     if not slide.is_tiled:

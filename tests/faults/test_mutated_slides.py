@@ -1,0 +1,57 @@
+"""Whatever happens to the bytes of a slide: its pixels are exact, or an error names it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dplabtools.testing.make_slide import make_slide
+
+PROGRAM = Path(__file__).with_name("mutants.py")
+MUTANTS = 80  # of each slide, times the factor of torture
+SLIDES: dict[str, dict[str, Any]] = {
+    "jpeg.svs": {"compression": "jpeg"},
+    "jpeg.tif": {"compression": "jpeg", "vendor": "generic"},
+    "jpeg2000.svs": {"compression": "jpeg2000"},
+    "deflate.tif": {"compression": "deflate", "vendor": "generic"},
+    "plain.svs": {"compression": "none"},
+}
+
+
+def outcomes(file: Path, count: int) -> list[tuple[int, str, str]]:
+    """Read mutants in a process, and in another one behind each that kills it."""
+    found: list[tuple[int, str, str]] = []
+    while len(found) < count:
+        arguments = [str(file), str(file.parent), str(len(found)), str(count)]
+        run = subprocess.run(
+            [sys.executable, str(PROGRAM), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found += [tuple(json.loads(line)) for line in run.stdout.splitlines()]
+        if run.returncode:
+            how = "hang" if run.returncode == -14 else "crash"
+            found.append((len(found), "?", f"{how}: {run.returncode} {run.stderr[-300:]}"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits memory as Linux does")
+@pytest.mark.parametrize("name", SLIDES)
+def test_mutants_are_exact_or_named(
+    name: str, torture: int, tmp_path: Path, record_property: Any
+) -> None:
+    file = make_slide(tmp_path / name, size=(300, 230), tile=64, levels=2, **SLIDES[name])
+    found = outcomes(file, MUTANTS * torture)
+    classes = Counter(outcome.split(":")[0] for _, _, outcome in found)
+    record_property("classes", dict(classes))
+    allowed = {"exact", "named", "unnoticed", "as if left out"}
+    assert [each for each in found if each[2].split(":")[0] not in allowed] == []
+    assert classes["named"] > 0.3 * len(found)
