@@ -214,14 +214,13 @@ def _index(
     _check_alike(found)
     associated = dict(_associated(pages)) if aperio else {}
     levels = tuple(_level(page, file_bytes, ome=first.is_ome) for page in found)
-    if aperio and len(levels) > 1 and not all(level.counts.all() for level in levels):
-        msg = "tiles that are missing, drawn from finer levels, are not read natively"
-        raise UnsupportedSlideError(msg)
     if not aperio:  # where a length of zero is a tile that the scanner left out
         for level in levels:
             level.counts[(level.counts == 0) & (level.offsets != 0)] = NO_LENGTH
     others = [pages[number] for number in associated.values()]
     _distrust(levels, directories, others, file_bytes=file_bytes)
+    if aperio and len(levels) > 1:
+        _check_missing(levels)
     for level in levels:
         _check_tiles(level, tiff.filehandle)
     return TiffIndex(
@@ -435,6 +434,25 @@ def _distrust(
     parts = np.split(doubtful, np.cumsum([len(some) for some in plausible])[:-1])
     for level, some, part in zip(levels, plausible, parts, strict=True):
         level.counts[some[part]] = CONTESTED
+
+
+def _check_missing(levels: Sequence[TiledLevel]) -> None:
+    """Raise if a file of Aperio leaves tiles out, which takes drawing finer ones instead.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If so.
+    DamagedSlideError
+        If other tiles lie across each other: then the lengths are no lengths.
+    """
+    if all(level.counts.all() for level in levels):
+        return
+    if any((level.counts == CONTESTED).any() for level in levels):
+        msg = "some of its tiles have no length, and others lie across each other"
+        raise DamagedSlideError(msg)
+    msg = "tiles that are missing, drawn from finer levels, are not read natively"
+    raise UnsupportedSlideError(msg)
 
 
 def _plausible(level: TiledLevel, file_bytes: int) -> IntArray:
