@@ -43,6 +43,17 @@ class PatchSequence:
         self._pending: deque[tuple[int, IntArray]] = deque()
         self._held = 0
 
+    @classmethod
+    def of(cls, slides: IntArray, rows: IntArray) -> PatchSequence:
+        """Make a sequence of the slide and the row of each patch."""
+        ends = [*(np.flatnonzero(np.diff(slides)) + 1).tolist(), len(slides)]
+        starts = [0, *ends[:-1]] if len(slides) else []
+        parts = (
+            (int(slides[start]), rows[start:end])
+            for start, end in zip(starts, ends, strict=False)
+        )
+        return cls(parts, dict.fromkeys(slides[starts].tolist()))
+
     def next_slide(self) -> int | None:
         """Return a slide to look at now; None if enough have been asked for."""
         if self._ahead >= _LOOK_AHEAD:

@@ -49,6 +49,9 @@ class StreamOptions:
         Decides how they do.
     max_memory : int
         Bytes of shared memory.
+    sequence : (ndarray of int, ndarray of int), optional
+        Slide and row of every patch, in the order of delivery, which nothing is shuffled in
+        then. A patch that is not delivered leaves its batch shorter; none takes its place.
     """
 
     batch_size: int
@@ -56,6 +59,7 @@ class StreamOptions:
     shuffle_buffer: int
     seed: int | None
     max_memory: int
+    sequence: tuple[IntArray, IntArray] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +136,7 @@ class BatchStream:
         self._next_job = 0
         self._unread: dict[int, int] = {}  # patches of each slide that was planned
         self._unasked: dict[int, int] = {}  # of those, patches that are in no chunk yet
+        self._inside: dict[int, BoolArray] = {}  # rows that there are to read
         self._told: dict[int, set[int]] = {}  # lanes that have been told of its index
 
     def close(self) -> None:
@@ -142,6 +147,8 @@ class BatchStream:
 
     def _make_sequence(self) -> PatchSequence:
         """Put all patches into the order in which groups are made of them."""
+        if self._options.sequence is not None:
+            return PatchSequence.of(*self._options.sequence)
         if not self._options.shuffle_buffer:
             return PatchSequence(self._parts(), range(len(self._tables)))
         parts = list(self._parts())
@@ -287,10 +294,12 @@ class BatchStream:
     def _submit(self, count: int, slots: list[int]) -> None:
         """Cut a group into chunks of neighbours, and hand them out."""
         slides, rows = self._sequence.take(count)
-        if self._options.shuffle_buffer:
+        if self._options.shuffle_buffer and self._options.sequence is None:
             order = self._rng.permutation(count)
             slides, rows = slides[order], rows[order]
         group = _Group(slides, rows, slots)
+        for slide in np.unique(slides).tolist():
+            group.delivered[slides == slide] = self._inside[slide][rows[slides == slide]]
         size = self._options.batch_size
         numbers = np.arange(count)
         offsets = (
@@ -322,9 +331,10 @@ class BatchStream:
         """
         workers, count = self._extraction.workers, len(group.rows)
         by_slide = np.lexsort((group.rows, group.slides))
+        by_slide = by_slide[group.delivered[by_slide]]
         owners = group.slides[by_slide]
         starts = np.flatnonzero(np.diff(owners, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], count], strict=True):
+        for start, end in zip(starts, [*starts[1:], len(by_slide)], strict=True):
             slide, places = int(owners[start]), by_slide[start:end]
             first = int(start) * workers // count
             share = -(-len(places) * workers // count)
@@ -352,7 +362,7 @@ class BatchStream:
         """Let go of the plan of a slide with the last of its patches."""
         self._unasked[slide] -= asked
         if not self._unasked[slide]:
-            del self._unasked[slide]
+            del self._unasked[slide], self._inside[slide]
             self._told.pop(slide, None)
             self._account.forget(slide)
 
@@ -380,9 +390,12 @@ class BatchStream:
             inside[self._account.rows_inside(plan, self._extraction.reading)] = True
             self._unread[slide] = len(plan)
             self._advance(slide, len(plan) - int(inside.sum()))
-        self._sequence.known(slide, inside)
-        if inside.any():
-            self._unasked[slide] = int(inside.sum())
+        # With a sequence, places of patches that there are not stay, and stay empty.
+        asked = inside if self._options.sequence is None else np.ones_like(inside)
+        self._sequence.known(slide, asked)
+        if asked.any():
+            self._inside[slide] = inside
+            self._unasked[slide] = int(asked.sum())
         else:
             self._account.forget(slide)
         if not self._account.profile.plan:

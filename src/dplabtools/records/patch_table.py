@@ -164,14 +164,21 @@ class PatchTable:
     def select(self, labels: Collection[str]) -> PatchTable:
         """Return a table of the patches that have one of these labels, and their labels."""
         kept = [code for code, label in enumerate(self.labels) if label in labels]
-        rows = np.isin(self.codes, kept)
-        present = np.unique(self.codes[rows])
+        chosen = self.take(np.flatnonzero(np.isin(self.codes, kept)))
+        present = np.unique(chosen.codes)
+        return replace(
+            chosen,
+            codes=np.searchsorted(present, chosen.codes),
+            labels=tuple(self.labels[code] for code in present.tolist()),
+        )
+
+    def take(self, rows: IntArray) -> PatchTable:
+        """Return a table of some of the patches, in the order of these rows."""
         return replace(
             self,
             origins=self.origins[rows],
             sizes=self.sizes[rows],
-            codes=np.searchsorted(present, self.codes[rows]),
-            labels=tuple(self.labels[code] for code in present.tolist()),
+            codes=self.codes[rows],
             coverage=None if self.coverage is None else self.coverage[rows],
         )
 

@@ -1,6 +1,6 @@
 """Masks made of slides and of polygons; models on patches, and what they say.
 
-`WSIDataset`, `WSIMultiResDataset` and `WSIInference` need PyTorch, which is imported when
+The datasets and `WSIInference` need PyTorch, which is imported when
 one of them is first asked for.
 """
 
@@ -16,8 +16,10 @@ from dplabtools.slides.processing._masks import WSIPolygonMask, WSITissueMask
 if TYPE_CHECKING:
     from dplabtools.slides.processing._datasets import WSIDataset, WSIMultiResDataset
     from dplabtools.slides.processing._inference import WSIInference
+    from dplabtools.slides.processing._stream_dataset import PatchStreamDataset
 
 _WITH_TORCH = {
+    "PatchStreamDataset": "_stream_dataset",
     "WSIDataset": "_datasets",
     "WSIInference": "_inference",
     "WSIMultiResDataset": "_datasets",
@@ -25,7 +27,7 @@ _WITH_TORCH = {
 
 __all__ = ["WSIHeatmap", "WSIPolygonMask", "WSITissueMask"]
 if find_spec("torch") is not None:
-    __all__ += ["WSIDataset", "WSIInference", "WSIMultiResDataset"]
+    __all__ += ["PatchStreamDataset", "WSIDataset", "WSIInference", "WSIMultiResDataset"]
 
 
 def __getattr__(name: str) -> object:
