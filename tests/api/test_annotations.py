@@ -461,6 +461,6 @@ def test_a_qupath_project_without_paquo(
 ) -> None:
     monkeypatch.setitem(sys.modules, "paquo", None)
     monkeypatch.setenv("PAQUO_QUPATH_DIR", "")
-    with pytest.raises(MissingLibraryError, match=r"dplabtools\[qupath\]") as caught:
+    with pytest.raises(MissingLibraryError, match=r"dplabtools-next\[qupath\]") as caught:
         QuPathProjectReader(qupath_install_dir=tmp_path, qupath_project_dir=tmp_path)
     assert isinstance(caught.value, ImportError)

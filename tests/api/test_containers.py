@@ -667,7 +667,7 @@ def test_a_library_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingLibraryError, match=rf"dplabtools\[{kind}\]"):
+    with pytest.raises(MissingLibraryError, match=rf"dplabtools-next\[{kind}\]"):
         write(tmp_path, kind, mock(lossless_slide))
 
 

@@ -501,7 +501,7 @@ def test_qupath_gets_tiles_with_a_class_and_colour_for_each_label(
     assert items[0]["geometry"]["coordinates"] == [
         [[0, 0], [128, 0], [128, 128], [0, 128], [0, 0]]
     ]
-    polygons = GeoJsonReader(data_file=file).polygons
+    polygons = GeoJsonReader(data_file=file, all_objects=True).polygons
     assert [polygon.label for polygon in polygons] == ["b", "a", "b"]
 
 
@@ -583,7 +583,7 @@ def test_libraries_that_are_not_installed(
     library: str, file_format: str, extra: str,
 ) -> None:  # fmt: skip
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingLibraryError, match=rf"dplabtools\[{extra}\]") as caught:
+    with pytest.raises(MissingLibraryError, match=rf"dplabtools-next\[{extra}\]") as caught:
         save_locations(
             patches=mock(made_slide), path=tmp_path / "a", file_format=file_format
         )

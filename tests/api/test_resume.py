@@ -523,7 +523,7 @@ def test_other_parameters_are_refused_by_name(
 def test_other_settings_are_refused_by_name(slides: list[Path], out: Path) -> None:
     files(out, mock(slides[0]))
     config.background = (0, 0, 0)
-    with pytest.raises(ResumeError, match=r"background: \[255, 255, 255\] -> \[0, 0, 0\]"):
+    with pytest.raises(ResumeError, match=r"background: None -> \[0, 0, 0\]"):
         files(out, mock(slides[0]))
 
 

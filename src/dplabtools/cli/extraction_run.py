@@ -146,7 +146,7 @@ def carry_out(request: Request) -> RunRecord:
         transform="" if transform is None else str(Transform.of(transform)),
     )
     request.out.mkdir(parents=True, exist_ok=True)
-    check_unused(request.out)  # before anything of another run is replaced
+    check_unused(request.out)  # another may have begun since everything was looked at
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
     save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
     written = None

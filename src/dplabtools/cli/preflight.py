@@ -33,6 +33,7 @@ from dplabtools.extraction.transform import Transform
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.optional import optional
 from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.slides.patches._containers import ContainerOptions
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._request import parse_count, parse_views
@@ -66,6 +67,8 @@ def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None
     typer.Exit
         If there are several things: all of them were printed, each in a line.
     """
+    if writes:
+        check_unused(request.out)  # what another run is writing says nothing yet
     found = [
         *_problems(lambda: _check_files_of_patches(request)),
         *_problems(lambda: _check_foreign(request)),

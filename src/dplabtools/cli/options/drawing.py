@@ -81,11 +81,8 @@ class PreviewOptions:
         ),
     ] = False
     preview_level_or_minsize: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Level or least size of the pictures.", show_default="as the mask"
-        ),
-    ] = None
+        int, typer.Option(min=0, help="Level or least size of the pictures.")
+    ] = 1000
     drawn_labels: Annotated[
         list[str],
         typer.Option(metavar="LABEL", help="Draw only these labels; may be repeated."),
