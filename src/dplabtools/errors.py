@@ -63,7 +63,7 @@ pickle: they cross process borders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -402,7 +402,7 @@ class EnlargedPatchesWarning(DplabWarning):
 
 
 @contextmanager
-def memory_named(remedy: str, *, slide: str) -> Iterator[None]:
+def memory_named(remedy: str, *, slide: str) -> Generator[None]:
     """Turn whatever says that memory is short into an error that says what to do.
 
     Parameters
