@@ -67,7 +67,7 @@ def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None
     typer.Exit
         If there are several things: all of them were printed, each in a line.
     """
-    if writes:
+    if writes and request.out.is_dir():
         check_unused(request.out)  # what another run is writing says nothing yet
     found = [
         *_problems(lambda: _check_files_of_patches(request)),

@@ -62,7 +62,8 @@ class Transform:
         if not callable(function):
             msg = f"transform must be a function, or 'module:function', not {given!r}"
             raise ParameterTypeError(msg)
-        of: Any = function
+        called: Any = function
+        of = called
         while isinstance(of, partial):
             of = of.func
         if not hasattr(of, "__qualname__"):
@@ -75,16 +76,15 @@ class Transform:
             )
             raise ParameterError(msg)
         try:
-            state = pickle.dumps(
-                function
-            )  # of a function, where it is and what it is called
+            # Of a function, where it is and what it is called.
+            state = pickle.dumps(called)
         except Exception as error:
             msg = (
                 f"workers cannot be sent the transform {name!r} ({error}); make it a "
                 f"function of a module, or an object that pickles"
             )
             raise ParameterError(msg) from error
-        return cls(function=function, name=name, sha256=_digest(of, state))
+        return cls(function=called, name=name, sha256=_digest(of, state))
 
     def __str__(self) -> str:
         return f"{self.name} sha256:{self.sha256[:16]}"

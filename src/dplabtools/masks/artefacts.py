@@ -75,7 +75,8 @@ def _reaching_border(mask: BoolArray) -> BoolArray:
     """Return the connected parts of a mask that touch the border of the picture."""
     import cv2
 
-    count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    count, labelled = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    parts = np.asarray(labelled, dtype=np.int32)
     keep = np.zeros(count, dtype=bool)
     for side in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
         keep[side] = True

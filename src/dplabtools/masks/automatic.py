@@ -100,7 +100,6 @@ def _closed(mask: BoolArray, reach: int) -> BoolArray:
     if not reach:
         return mask
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    margin = (reach,) * 4
-    framed = cv2.copyMakeBorder(mask.view(np.uint8), *margin, cv2.BORDER_REPLICATE)
+    framed = np.pad(mask.view(np.uint8), reach, mode="edge")
     closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, disk)
     return np.ascontiguousarray(closed[reach:-reach, reach:-reach]).view(bool)

@@ -36,7 +36,7 @@ def outlines_of(mask: BoolArray, size: Size) -> Iterator[list[_Ring]]:
     import cv2
 
     _, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
-    corners = _corners(np.pad(parts, 1))
+    corners = _corners(np.pad(np.asarray(parts, dtype=np.int32), 1))
     scale = np.array(size) / (mask.shape[1], mask.shape[0])
     of_part: dict[int, list[npt.NDArray[np.float64]]] = {}
     for ring in _rings(corners):

@@ -104,12 +104,12 @@ class Hdf5File:
             with changed(self._aside) as file:
                 self._complete(file, rows)
             self._aside.replace(self.reserved)
-        except OSError as error:
-            raise output_error(error, self.reserved, slide=slide) from error
         except OutputError as error:
             if error.slide is not None:
                 raise
             raise OutputError(str(error), slide=slide) from error
+        except OSError as error:
+            raise output_error(error, self.reserved, slide=slide) from error
         views = len(self.slide.plan.views)
         return {
             row: (self.reserved.name, (str(index),) * views)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -252,7 +252,7 @@ class WSIHeatmap:
             save_pyramid(file, drawing.rows, size, mpp=mpp, compression=compression)
 
     @contextmanager
-    def _drawing(self, size: Size) -> Iterator[HeatmapDrawing]:
+    def _drawing(self, size: Size) -> Generator[HeatmapDrawing]:
         """Draw at a size, with the slide open while that is being done."""
         if not self._overlay or self._wsi_file is None:
             yield self._drawn(size, plain(self._background, size[0]))
