@@ -8,10 +8,11 @@ import decode_once
 import growth
 import report
 import ring
+import tissue
 
 
 def main() -> None:
-    for figure in (coordinates, data_flow, decode_once, growth, report, ring):
+    for figure in (coordinates, data_flow, decode_once, growth, report, ring, tissue):
         figure.main()
 
 
