@@ -11,8 +11,8 @@ given there, at the 8 microns per pixel that all get here; they are not their co
   contours above 100 and holes above 16 patches of 512 pixels of 0.25 microns.
 - histolab (Marcolini et al. 2022): grey, Otsu, dilation (disk 5), holes up to 3,000 pixels
   filled, objects below 3,000 dropped.
-- HistoQC (Janowczyk et al. 2019): grey brighter than 0.9 is glass (LightDark), objects below
-  a share of the slide dropped, holes filled.
+- HistoQC (Janowczyk et al. 2019): grey brighter than 0.9 is glass (LightDark), objects
+  below a share of the slide dropped, holes filled.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class PatchStreamDataset(StreamedPatches):
         Patches that change places at random: slides are read in random order of
         neighbourhoods, and so many patches are shuffled together. 0 does not shuffle.
     seed : int, default 0
-        Decides the order, together with `set_epoch`; the same on all ranks.
+        Decides the order, together with ``set_epoch``; the same on all ranks.
     rank, world_size : int, default None
         Which share to take. None for those of ``torch.distributed``, if it has been
         initialised by now; else all.
