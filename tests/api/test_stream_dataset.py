@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import pickle
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -258,17 +256,6 @@ def test_leaving_early_leaves_nothing(make: Make, workers: int) -> None:
     gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in left], timeout=30)
     assert not alive, gone
     assert here.num_fds() <= files + 2  # the shared number of the epoch
-
-
-@pytest.mark.slow
-def test_a_killed_worker_is_named(make: Make) -> None:
-    loader = DataLoader(make(batch_size=2), batch_size=None, num_workers=1)
-    batches: Any = iter(loader)
-    next(batches)
-    (worker,) = batches._workers
-    os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match=f"pid.* {worker.pid}"):
-        list(batches)
 
 
 def test_it_pickles_without_its_locations(make: Make) -> None:

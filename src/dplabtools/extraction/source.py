@@ -13,7 +13,13 @@ from typing import TypeVar
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.errors import DplabError, SlideError, SlideReadError, TransformError
+from dplabtools.errors import (
+    DplabError,
+    NotEnoughMemoryError,
+    SlideError,
+    SlideReadError,
+    TransformError,
+)
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.pyramid import Pyramid
@@ -479,6 +485,9 @@ def read_views(slide: Slide, chunk: Chunk, item: int) -> list[Pixels]:
 
 def named(error: Exception, slide: Slide) -> Exception:
     """Return an error that names the slide."""
-    if isinstance(error, (DplabError, MemoryError)):
+    if isinstance(error, DplabError):
         return error
+    if isinstance(error, MemoryError):
+        msg = "there is not enough memory to read it; use fewer workers, or smaller patches"
+        return NotEnoughMemoryError(msg, slide=slide.name)
     return SlideReadError(f"{type(error).__name__}: {error}", slide=slide.name)

@@ -91,8 +91,8 @@ class StreamedPatches(IterableDataset[dict[str, Any]]):
         self._share = share
         self._delivery = delivery
         # In memory that workers share: those that live on learn of the next epoch, too.
-        self._epoch = torch.zeros(1, dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+        shared: Any = torch.zeros(1, dtype=torch.int64)
+        self._epoch: torch.Tensor = shared.share_memory_()
         self._state: dict[str, int] | None = None
         self._resume: dict[str, int] | None = None
 
