@@ -23,6 +23,7 @@ from dplabtools.errors import (
     LevelOutOfRangeError,
     MissingMppError,
     MissingSlideError,
+    NotEnoughMemoryError,
     ParameterError,
     ParameterTypeError,
     RegionOutOfBoundsError,
@@ -580,3 +581,11 @@ def test_real_broken_slides_are_named(slides_dir: Path) -> None:
                 SlideReadError, match=r"^openslide-python-unreadable\.svs: "
             ):
                 slide.get_region(location=(0, 0), level_or_mpp=0, size=(16, 16))
+
+
+def test_a_region_beyond_all_memory_is_an_error_with_a_remedy(made_slide: Path) -> None:
+    with (
+        GenericSlide(wsi_file=made_slide) as slide,
+        pytest.raises(NotEnoughMemoryError, match=r"made\.svs: .*smaller region"),
+    ):
+        slide.get_region_array((0, 0), 0, (1 << 24, 1 << 24))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from dplabtools import config
 from dplabtools._typing import Pixels, Point, Size, StrPath
-from dplabtools.errors import ClosedSlideError, ParameterError
+from dplabtools.errors import ClosedSlideError, ParameterError, memory_named
 from dplabtools.geometry.pyramid import Pyramid, Source
 from dplabtools.geometry.resolution import Mpp, Number, Resolution, parse_level_or_mpp
 from dplabtools.notebook import never_raises
@@ -35,6 +35,8 @@ from dplabtools.slides._slide_html import slide_html
 from dplabtools.slides._slide_settings import SlideSettings
 
 __all__ = ["GenericSlide"]
+
+_LESS = "read a smaller region, or a coarser level"
 
 logger = logging.getLogger("dplabtools")
 
@@ -355,6 +357,8 @@ class GenericSlide(SlideSettings):
             If the mpp needs a `resampling_mode`, or is not among `extra_mpps`.
         SlideReadError
             If the file is damaged there.
+        NotEnoughMemoryError
+            If the region does not fit into memory.
         ClosedSlideError
             If the slide has been closed.
         """
@@ -363,9 +367,9 @@ class GenericSlide(SlideSettings):
         resolution = parse_level_or_mpp(level_or_mpp)
         if resolution.number < (slide.pyramid.mpp or 0) and isinstance(resolution, Mpp):
             self._warn_once(slide, [resolution])
-        image = Image.fromarray(
-            slide.read(origin, resolution, checked_size(size, slide=slide.name))
-        )
+        extent = checked_size(size, slide=slide.name)
+        with memory_named(_LESS, slide=slide.name):
+            image = Image.fromarray(slide.read(origin, resolution, extent))
         return with_profile(image, slide.reader.icc_profile)
 
     def get_region_array(self, location: Point, level: int, size: Size) -> Pixels:
@@ -393,14 +397,16 @@ class GenericSlide(SlideSettings):
             If there is no such level.
         SlideReadError
             If the file is damaged there.
+        NotEnoughMemoryError
+            If the region does not fit into memory.
         ClosedSlideError
             If the slide has been closed.
         """
         slide = self._opened()
         origin = checked_pair(location, name="location", slide=slide.name)
-        return slide.reader.read(
-            origin, operator.index(level), checked_size(size, slide=slide.name)
-        )
+        extent = checked_size(size, slide=slide.name)
+        with memory_named(_LESS, slide=slide.name):
+            return slide.reader.read(origin, operator.index(level), extent)
 
     # -- life ------------------------------------------------------------------------
 
