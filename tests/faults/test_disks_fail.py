@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +59,48 @@ def check_listed_or_gone(folder: Path) -> int:
     return len(listed)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for a few files."""
-    folder = tmp_path / "disk"
+@contextmanager
+def mounted(folder: Path, size: str) -> Generator[Path]:
+    """A file system of a size."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "dplabtools-test", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "dplabtools-test", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
         pytest.skip(f"nothing can be mounted: {error}")
     if done.returncode:
         pytest.skip(f"nothing can be mounted: {done.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for a few files."""
+    with mounted(tmp_path / "disk", "1m") as folder:
+        yield folder
+
+
+def test_patches_that_do_not_fit_are_refused_before_any_is_written(
+    run: Callable[..., subprocess.CompletedProcess[str]], made_slide: Path, tmp_path: Path
+) -> None:
+    many = (
+        *("--level", "0", "--patch-size", "128", "--sampler", "random"),
+        *("--num-patches", "1000", "--foreground-ratio", "0", "--workers", "2"),
+    )
+    with mounted(tmp_path / "disk", "24m") as folder:
+        command = ("extract", made_slide, "--out", folder / "a", *many)
+        done = run(*command, "--image-type", "bmp", folder=tmp_path)
+        assert done.returncode == 1
+        told = " ".join(done.stderr.split())
+        assert re.search(r"\d patches take about 49 MB, .* only 2\d MB free in", told)
+        assert "--image-type jpg" in told
+        assert not list(folder.rglob("*.bmp"))
+        done = run(*command, "--image-type", "jpg", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert len(list(folder.rglob("*.jpg"))) > 900  # no place twice
 
 
 def test_a_full_disk(made_slide: Path, small_disk: Path) -> None:

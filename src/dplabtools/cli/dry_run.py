@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from dplabtools.cli.console import table_console
-from dplabtools.cli.extraction_run import Request, place_all, write_files
+from dplabtools.cli.extraction_run import Request, place_all
 from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.remedies import error_record, in_brief
+from dplabtools.cli.sampling import measure, size_in_words
 from dplabtools.engine.limits import usable_cores
 from dplabtools.records.failure import Failure
-from dplabtools.records.patch_table import PatchTable
-from dplabtools.slides.patches import PatchesMock
 
 __all__ = ["Estimate", "estimate", "print_estimate"]
-
-_SLIDES: Final = 4  # that are sampled
-_PATCHES: Final = 128  # of each of them: neighbours, which share tiles, as in the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,24 +93,14 @@ def estimate(request: Request) -> Estimate:
         begun = time.perf_counter()
         place_all(request, ledger, masks=Path(folder, "masks"))
         placing_seconds = time.perf_counter() - begun
-        counts = {slide: sum(labels.values()) for slide, labels in ledger.labels.items()}
-        sample = [
-            _neighbours(each)
-            for each in _spread([each for each in ledger.patches.values() if each.table])
-        ]
-        out = Path(folder, "sample")
-        out.mkdir()
-        written = write_files(request, sample, ledger, out=out)
-        files = [file for file in out.rglob("*") if _is_patch(file)]
-        nbytes = sum(file.stat().st_size for file in files)
-    sampled = written.patches
-    share = sum(counts.values()) / sampled if sampled else 0.0
-    work = sum(written.seconds.values())
+        sample = measure(request, ledger)
+    counts = {slide: sum(labels.values()) for slide, labels in ledger.labels.items()}
+    share = sum(counts.values()) / sample.patches if sample.patches else 0.0
     return Estimate(
         patches={each.wsi_file: counts.get(each.wsi_file, 0) for each in request.inputs},
-        sampled=sampled,
-        nbytes=round(nbytes * share),
-        seconds=work * share / min(request.work.processes, usable_cores()),
+        sampled=sample.patches,
+        nbytes=round(sample.nbytes * share),
+        seconds=sample.seconds * share / min(request.work.processes, usable_cores()),
         placing_seconds=placing_seconds,
         failures=tuple(ledger.failures),
     )
@@ -138,48 +122,10 @@ def print_estimate(result: Estimate) -> None:
     total = sum(result.patches.values())
     seconds = result.seconds + result.placing_seconds
     table.caption = Text(
-        f"{total:,} patches, about {_size(result.nbytes)} and {_duration(seconds)} "
+        f"{total:,} patches, about {size_in_words(result.nbytes)} and {_duration(seconds)} "
         f"(from {result.sampled:,} patches measured); nothing was written"
     )
     table_console().print(table)
-
-
-def _spread(patches: Sequence[PatchesMock]) -> list[PatchesMock]:
-    """Return some of the slides, evenly spread."""
-    count = min(_SLIDES, len(patches))
-    return [patches[(2 * i + 1) * len(patches) // (2 * count)] for i in range(count)]
-
-
-def _neighbours(patches: PatchesMock) -> PatchesMock:
-    """Return some patches in a row, from the middle."""
-    table = patches.table
-    first = max(0, (len(table) - _PATCHES) // 2)
-    part = slice(first, first + _PATCHES)
-    return PatchesMock.from_table(
-        _part(table, part), class_name=patches.class_name, class_params=patches.param_info
-    )
-
-
-def _part(table: PatchTable, part: slice) -> PatchTable:
-    return replace(
-        table,
-        origins=np.ascontiguousarray(table.origins[part]),
-        sizes=np.ascontiguousarray(table.sizes[part]),
-        codes=np.ascontiguousarray(table.codes[part]),
-        coverage=None if table.coverage is None else table.coverage[part].copy(),
-    )
-
-
-def _is_patch(file: Path) -> bool:
-    return file.is_file() and file.parent.name != "manifests"
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:,.0f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:,.1f} TB"
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dplabtools.cli.config_file import CONFIG_FILE, save_config
-from dplabtools.cli.console import step
 from dplabtools.cli.emptiness import tissue_shares
 from dplabtools.cli.enlarging import refuse_enlarged_patches, refuse_enlarging
 from dplabtools.cli.inputs import SlideInput
@@ -22,24 +21,15 @@ from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
+from dplabtools.cli.room import check_room
 from dplabtools.cli.run_account import Beginning, run_record
-from dplabtools.extraction.progress import Progress
+from dplabtools.cli.writing_run import write_files
 from dplabtools.extraction.transform import Transform
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.records.run_record import RUN_FILE, RunRecord
-from dplabtools.slides.patches import (
-    DiskPatchExtractorPool,
-    MultiResDiskPatchExtractorPool,
-    PatchesMock,
-)
+from dplabtools.slides.patches import PatchesMock
 
-__all__ = [
-    "Request",
-    "Written",
-    "carry_out",
-    "place_all",
-    "write_files",
-]
+__all__ = ["Request", "carry_out", "place_all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +83,6 @@ class Request:
         return parse_resolutions(self.files.levels_or_mpps)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """What an extractor pool has written.
-
-    Attributes
-    ----------
-    manifest_ids : dict of str to str
-        By path of the slide.
-    seconds : dict of str to float
-        How long workers were at it, by path of the slide.
-    patches : int
-        How many there are; of sets, how many sets.
-    """
-
-    manifest_ids: dict[str, str]
-    seconds: dict[str, float]
-    patches: int
-
-
 def carry_out(request: Request) -> RunRecord:
     """Extract, and save the record of it.
 
@@ -159,6 +130,7 @@ def carry_out(request: Request) -> RunRecord:
                 masks=request.out / "masks",
                 keep_masks=request.files.resume,
             )
+            check_room(request, ledger)
             written = write_files(
                 request, list(ledger.patches.values()), ledger, out=request.out
             )
@@ -216,69 +188,3 @@ def _attach_columns(ledger: Ledger) -> None:
                 class_name=patches.class_name,
                 class_params=patches.param_info,
             )
-
-
-def write_files(
-    request: Request, patches: list[PatchesMock], ledger: Ledger, *, out: Path
-) -> Written:
-    """Write the patches; what fails is entered."""
-    with step("patches") as tell:
-
-        def say(progress: Progress) -> None:
-            tell(progress.done, progress.total, str(progress))
-
-        arguments: dict[str, Any] = {
-            **_arguments(request),
-            "output_dir": out,
-            "patches_pool": patches,
-            "progress": say,
-        }
-        pool: DiskPatchExtractorPool | MultiResDiskPatchExtractorPool
-        if request.views:
-            pool = MultiResDiskPatchExtractorPool(
-                levels_or_mpps=request.views,
-                global_counter=request.files.first_set,
-                **arguments,
-            )
-        else:
-            pool = DiskPatchExtractorPool(**arguments)
-    ledger.enter(pool.errors)
-    names = [each.wsi_file for each in patches]
-    return Written(
-        manifest_ids=dict(zip(names, pool.manifest_ids, strict=True)),
-        seconds=dict(zip(names, pool.slide_seconds, strict=True)),
-        patches=pool.patch_count // max(1, len(request.views)),
-    )
-
-
-def _arguments(request: Request) -> dict[str, Any]:
-    """Return what all disk pools take."""
-    files, work, placing = request.files, request.work, request.placing
-    by_label = request.filters_patches
-    return {
-        "container": None if files.container is None else files.container.value,
-        "image_type": files.encoding,
-        "proc_num_workers": work.processes,
-        "thread_num_workers": work.thread_num_workers,
-        "filename_comment": files.filename_comment,
-        "filename_separator": files.filename_separator,
-        "create_subdirs": files.create_subdirs,
-        "save_options": files.encoder_options,
-        "resume": True,  # the folder is this run's own: what is whole of it is kept
-        "verify": files.verify.value,
-        "resampling_mode": _resampling_mode(request),
-        "included_labels": placing.included_labels if by_label else (),
-        "excluded_labels": placing.excluded_labels if by_label else (),
-        "on_error": work.error_policy,
-        "chunk_timeout_s": work.chunk_timeout_s,
-        "transform": files.transform,
-    }
-
-
-def _resampling_mode(request: Request) -> str | None:
-    """Return how to resample; as is said, else only where there may be something to."""
-    if request.files.resampling_mode is not None:
-        return request.files.resampling_mode.value
-    foreign = request.foreign is not None
-    asked = (*request.views, request.level_or_mpp)
-    return "tile" if foreign or any(isinstance(each, float) for each in asked) else None

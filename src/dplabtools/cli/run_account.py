@@ -28,7 +28,7 @@ from dplabtools.records.run_record import (
 )
 
 if TYPE_CHECKING:
-    from dplabtools.cli.extraction_run import Written
+    from dplabtools.cli.writing_run import Written
 
 __all__ = ["Beginning", "library_versions", "print_record", "run_record"]
 

@@ -1,0 +1,57 @@
+"""Whether what a run will write fits where it is written."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.sampling import bytes_of_patches, measure, size_in_words
+from dplabtools.errors import OutputError
+
+if TYPE_CHECKING:
+    from dplabtools.cli.extraction_run import Request
+
+__all__ = ["check_room"]
+
+_BYTES: Final = 3.2  # a pixel at most: RGB, and what goes around it
+_CLEARLY: Final = 0.9  # of the estimate: slides differ from those that were measured
+
+
+def check_room(request: Request, ledger: Ledger) -> None:
+    """Raise if there is clearly less room than the patches that are placed will take.
+
+    Where they would fit as they are in memory, nothing is measured. Otherwise some of
+    them are written to a temporary folder, as a dry run does.
+
+    Parameters
+    ----------
+    request : Request
+        With the folder, which has to exist.
+    ledger : Ledger
+        With the patches; nothing is entered.
+
+    Raises
+    ------
+    OutputError
+        It names the estimate, and what is free.
+    """
+    pixels = sum(
+        int(each.table.sizes.prod(axis=1).sum()) for each in ledger.patches.values()
+    )
+    free = shutil.disk_usage(request.out).free
+    if pixels * max(1, len(request.views)) * _BYTES <= free:
+        return
+    scratch = Ledger(inputs=ledger.inputs, skip_errors=True, patches=ledger.patches)
+    sample = measure(request, scratch)
+    count = sum(sum(labels.values()) for labels in ledger.labels.values())
+    needed = sample.nbytes * count / max(1, sample.patches)
+    if request.files.resume:
+        needed -= bytes_of_patches(request.out)
+    if free < needed * _CLEARLY:
+        msg = (
+            f"{count:,} patches take about {size_in_words(needed)}, and there are only "
+            f"{size_in_words(free)} free in {request.out}; name another --out, or see "
+            f"--image-type jpg, --mpp, --foreground-ratio"
+        )
+        raise OutputError(msg)
