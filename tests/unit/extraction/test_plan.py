@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Size
-from dplabtools.extraction.plan import Reading, blocks, rows_outside
+from dplabtools.extraction.plan import Reading, blocks, rows_outside, runs, shares
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.patch_table import PatchTable
@@ -91,3 +91,24 @@ def test_each_patch_outside_is_told_of_by_its_place() -> None:
     assert [row for row, _ in outside] == [1, 3]
     assert "(9500, 3)" in str(outside[0][1])
     assert "(-70, 8)" in str(outside[1][1])
+
+
+def test_a_strip_has_a_share_for_every_worker() -> None:
+    plan = plan_at([(64 * x, 64 * y) for y in range(6) for x in range(15)])
+    parts = list(shares(plan.table, np.arange(90), views=1, count=3))
+    assert [len(part) for part in parts] == [30, 30, 30]
+
+
+def test_runs_have_the_length_asked_for() -> None:
+    plan = plan_at([(64 * x, 64 * y) for y in range(10) for x in range(10)])
+    parts = list(runs(plan.table, np.arange(100), views=1, count=32))
+    assert [len(part) for part in parts] == [32, 32, 32, 4]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(100))
+
+
+def test_grids_are_cut_between_columns_near_the_middle() -> None:
+    plan = plan_at([(64 * x, 64 * y) for y in range(10) for x in range(37)])
+    parts = cut(plan)
+    columns = [set((plan.table.origins[part, 0] // 64).tolist()) for part in parts]
+    assert sum(map(len, columns)) == 37  # none is in two chunks
+    assert sorted(map(len, columns)) == [18, 19]
