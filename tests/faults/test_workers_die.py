@@ -169,7 +169,7 @@ def test_a_stream_survives_what_hits_its_workers(
     assert killer.victims
     assert open_files() <= files + 4  # the zygote, when it is started first
     gc.collect()  # the error held the frames, and they a batch
-    assert mapped_segments() == segments
+    assert mapped_segments() <= segments  # fewer, if garbage of another test went
     assert not workers()
 
 
