@@ -4,8 +4,8 @@
 
 SLIDES is a folder with the real slides that tests use; their tissue is laid into scenes
 whose truth is known (`dplabtools.testing.scenes`). Without it made tissue is. The rules of
-others are written anew from what their papers and documentation say, with the defaults
-given there, at the 8 microns per pixel that all get here; they are not their code:
+others are written anew from memory of their papers, with the defaults remembered, at the 8
+microns per pixel that all get here; they are not their code, nor held against it:
 
 - CLAM (Lu et al. 2021): median blur (7) of the saturation, fixed threshold 8, closing (4),
   contours above 100 and holes above 16 patches of 512 pixels of 0.25 microns.

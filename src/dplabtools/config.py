@@ -10,8 +10,9 @@ Set them at any time; what has begun keeps the values it began with::
 Attributes
 ----------
 slide_library : str
-    How slides are read: ``"auto"`` (default: the first reader that understands the file:
-    native, OpenSlide, tiffslide, Pillow), ``"native"`` (tiled TIFF: SVS, OME-TIFF and
+    How slides are read: ``"auto"`` (default: OpenSlide for what it knows as a vendor's
+    own, but Aperio; else the first that is right for the file: native, OpenSlide,
+    tiffslide, Pillow), ``"native"`` (tiled TIFF: SVS, OME-TIFF and
     generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
     (``"tiffopenslide"``: tiffslide, else OpenSlide) or ``"pillow"`` (one level).
 color : {None, "srgb"}

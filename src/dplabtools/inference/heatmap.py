@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import Pixels, Size
 from dplabtools.errors import ParameterError
+from dplabtools.inference.pyramid_tiff import nearest
 from dplabtools.masks.colors import Rgb
 from dplabtools.optional import optional
 
@@ -152,8 +153,8 @@ class HeatmapDrawing:
         """Return rows of the drawing, uint8 of shape (end - begin, width, 3)."""
         width, height = self.size
         down, across = self.values.shape
-        columns = (np.arange(width) * 2 + 1) * across // (2 * width)
-        lines = (np.arange(begin, end) * 2 + 1) * down // (2 * height)
+        columns = nearest(np.arange(width), stored=across, shown=width)
+        lines = nearest(np.arange(begin, end), stored=down, shown=height)
         colors, shown = self.scale.colors(self.values[np.ix_(lines, columns)])
         under = self.background(begin, end)
         if self.alpha == 1:

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import tifffile
 
-from dplabtools._typing import Pixels, Size, StrPath
+from dplabtools._typing import IntArray, Pixels, Size, StrPath
 from dplabtools.errors import OutputError
 
-__all__ = ["save_pyramid"]
+__all__ = ["nearest", "save_pyramid"]
 
 ReadRows: TypeAlias = Callable[[int, int], Pixels]
 """Given the first row and the one behind the last, their pixels."""
@@ -20,6 +20,19 @@ ReadRows: TypeAlias = Callable[[int, int], Pixels]
 _TILE: Final = 256
 _LEAST: Final = 256  # pixels of the longer side of the coarsest level
 _MICRONS_PER_CENTIMETRE: Final = 10_000
+
+
+def nearest(places: IntArray, *, stored: int, shown: int) -> IntArray:
+    """Return which of the stored pixels of a row or column the centres of some lie on.
+
+    Parameters
+    ----------
+    places : ndarray of int
+        Numbers of the pixels that are shown.
+    stored, shown : int
+        How many pixels are stored, and how many are shown of them.
+    """
+    return (places * 2 + 1) * stored // (2 * shown)
 
 
 def save_pyramid(

@@ -14,9 +14,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from dplabtools._typing import IntArray, Size
-from dplabtools.errors import ModelOutputError, OutputError, ParameterError
+from dplabtools.errors import ModelOutputError, ParameterError
 from dplabtools.inference.class_maps import ClassMaps, Window
 from dplabtools.inference.datasets import PatchDataset
+from dplabtools.masks.files import save_arrays
 
 __all__ = [
     "MapFrame",
@@ -126,7 +127,9 @@ class ModelRunner:
                 values = self._values(images, len(locations), frame)
                 if save_dir is not None:
                     name = f"{Path(frame.slide).stem}_{number:06}.npz"
-                    _save(values, locations, Path(save_dir) / name)
+                    outputs = values.cpu().numpy()
+                    file = Path(save_dir) / name
+                    save_arrays(file, outputs=outputs, locations=locations)
                 fitted = self._fitted(values, frame)
                 maps.add(fitted.cpu().numpy(), frame.corners(locations), side=frame.side)
         return maps
@@ -201,13 +204,3 @@ def check_interpolation(name: str) -> str:
         msg = f"interpolation must be one of {', '.join(_INTERPOLATIONS)}, not {name!r}"
         raise ParameterError(msg)
     return name
-
-
-def _save(values: torch.Tensor, locations: IntArray, file: Path) -> None:
-    """Save what a model says of a batch."""
-    arrays: dict[str, Any] = {"outputs": values.cpu().numpy(), "locations": locations}
-    try:
-        np.savez_compressed(file, **arrays)
-    except OSError as error:
-        msg = f"{file} cannot be written: {error}"
-        raise OutputError(msg) from error

@@ -13,10 +13,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from dplabtools._typing import BoolArray, StrPath
-from dplabtools.errors import MaskError, MaskTypeError, MissingMaskError
+from dplabtools.errors import MaskError, MaskTypeError, MissingMaskError, OutputError
 from dplabtools.masks.foreground import ForegroundMask
 
-__all__ = ["NPZ_KEY", "AnyMask", "describe_mask", "foreground_of", "load_mask"]
+__all__ = [
+    "NPZ_KEY",
+    "AnyMask",
+    "describe_mask",
+    "foreground_of",
+    "load_mask",
+    "save_arrays",
+]
 
 AnyMask: TypeAlias = StrPath | npt.NDArray[Any] | Image.Image
 """A path, an array indexed [x, y], or an image."""
@@ -78,6 +85,22 @@ def load_mask(
         )
         raise MaskError(msg, slide=slide)
     return array
+
+
+def save_arrays(file: StrPath, **arrays: npt.NDArray[Any]) -> None:
+    """Save arrays as a compressed ``.npz`` file, each under its name.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    named: dict[str, Any] = arrays
+    try:
+        np.savez_compressed(file, **named)
+    except OSError as error:
+        msg = f"{file} cannot be written: {error}"
+        raise OutputError(msg) from error
 
 
 def foreground_of(array: npt.NDArray[Any]) -> ForegroundMask:

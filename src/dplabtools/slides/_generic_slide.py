@@ -7,7 +7,7 @@ import operator
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from dplabtools.slides._arguments import (
     checked_pair,
     checked_size,
 )
+from dplabtools.slides._images import ExtraImages
 from dplabtools.slides._slide_html import slide_html
 from dplabtools.slides._slide_settings import SlideSettings
 
@@ -312,7 +313,7 @@ class GenericSlide(SlideSettings):
     @property
     def level_images_extra(self) -> Mapping[float, Image.Image]:
         """The resampled slide, by mpp; each image is made when it is asked for."""
-        return _ExtraImages(self._current(), self._extra_sources())
+        return ExtraImages(self._current(), self._extra_sources())
 
     # -- pixels ----------------------------------------------------------------------
 
@@ -496,20 +497,3 @@ class GenericSlide(SlideSettings):
         slide = self._current()
         sources = ((mpp, slide.source(Mpp(mpp))) for mpp in slide.extra_mpps)
         return OrderedDict((mpp, s) for mpp, s in sources if s.whole is not None)
-
-
-class _ExtraImages(Mapping[float, Image.Image]):
-    """Resampled slides by mpp, each made when it is asked for, and not kept."""
-
-    def __init__(self, slide: Slide, sources: Mapping[float, Source]) -> None:
-        self._slide = slide
-        self._sources = sources
-
-    def __getitem__(self, mpp: float) -> Image.Image:
-        return self._slide.image(self._sources[mpp])
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self._sources)
-
-    def __len__(self) -> int:
-        return len(self._sources)

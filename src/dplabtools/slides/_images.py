@@ -1,7 +1,8 @@
-"""Single images written where the caller wants them."""
+"""Images of slides: made when they are asked for, saved where the caller wants them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from PIL import Image
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, OutputFormatError
+from dplabtools.geometry.pyramid import Source
+from dplabtools.readers.slide import Slide
 
-__all__ = ["save_image"]
+__all__ = ["ExtraImages", "save_image"]
 
 
 def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:  # noqa: ANN401 - Pillow's
@@ -32,3 +35,20 @@ def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:
     except OSError as error:
         msg = f"{image_file} cannot be written: {error}"
         raise OutputError(msg) from error
+
+
+class ExtraImages(Mapping[float, Image.Image]):
+    """Resampled slides by mpp, each made when it is asked for, and not kept."""
+
+    def __init__(self, slide: Slide, sources: Mapping[float, Source]) -> None:
+        self._slide = slide
+        self._sources = sources
+
+    def __getitem__(self, mpp: float) -> Image.Image:
+        return self._slide.image(self._sources[mpp])
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)

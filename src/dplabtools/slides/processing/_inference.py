@@ -17,13 +17,14 @@ from dplabtools._typing import Pixels, StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.geometry.resolution import parse_level_or_mpp
 from dplabtools.inference.class_maps import Window
-from dplabtools.inference.pyramid_tiff import save_pyramid
+from dplabtools.inference.pyramid_tiff import nearest, save_pyramid
 from dplabtools.inference.runner import (
     MapFrame,
     ModelRunner,
     check_interpolation,
     pick_device,
 )
+from dplabtools.masks.files import save_arrays
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
 from dplabtools.slides.patches._request import check_choice, parse_count
@@ -239,7 +240,7 @@ class WSIInference:
         OutputError
             If the file cannot be written.
         """
-        _save_array(self.classes_array, file)
+        save_arrays(file, **{MaskData.npz_data_key: self.classes_array})
 
     def save_class_array(self, class_index: int, file: StrPath) -> None:
         """Save the map of a class as a compressed ``.npz`` file, indexed [x, y].
@@ -258,7 +259,7 @@ class WSIInference:
         OutputError
             If the file cannot be written.
         """
-        _save_array(self._map(class_index).T, file)
+        save_arrays(file, **{MaskData.npz_data_key: self._map(class_index).T})
 
     def save_class_png(self, class_index: int, file: StrPath) -> None:
         """Save the map of a class as a grey image: 0 is black, 1 white.
@@ -319,11 +320,12 @@ class WSIInference:
         height, width = grey.shape
         with Slide(wsi_file, settings=config.snapshot()) as slide:
             size, mpp = tiff_geometry(slide, (width, height), downsample_factor)
-        columns = (np.arange(size[0]) * 2 + 1) * width // (2 * size[0])
+        columns = nearest(np.arange(size[0]), stored=width, shown=size[0])
 
         def rows(begin: int, end: int) -> Pixels:
-            lines = (np.arange(begin, end) * 2 + 1) * height // (2 * size[1])
-            return grey[np.ix_(lines, columns)]
+            lines = nearest(np.arange(begin, end), stored=height, shown=size[1])
+            picked: Pixels = grey[np.ix_(lines, columns)]
+            return picked
 
         compression = "jpeg" if jpeg_compression else "adobe_deflate"
         save_pyramid(file, rows, size, mpp=mpp, compression=compression)
@@ -370,12 +372,3 @@ class WSIInference:
             )
             raise ParameterError(msg)
         return np.rint(np.nan_to_num(values) * 255).astype(np.uint8)
-
-
-def _save_array(array: ClassMap, file: StrPath) -> None:
-    arrays: dict[str, Any] = {MaskData.npz_data_key: array}
-    try:
-        np.savez_compressed(file, **arrays)
-    except OSError as error:
-        msg = f"{file} cannot be written: {error}"
-        raise OutputError(msg) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,7 @@ from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.masks.cleaning import Cleaning
 from dplabtools.masks.colors import parse_color
+from dplabtools.masks.files import save_arrays
 from dplabtools.masks.outlines import outlines_of
 from dplabtools.masks.overlay import draw_outline, tint
 from dplabtools.masks.raster import fill_outlines
@@ -85,12 +86,7 @@ class _SlideMask:
         OutputError
             If the file cannot be written.
         """
-        arrays: dict[str, Any] = {MaskData.npz_data_key: self.array}
-        try:
-            np.savez_compressed(file, **arrays)
-        except OSError as error:
-            msg = f"{file} cannot be written: {error}"
-            raise OutputError(msg) from error
+        save_arrays(file, **{MaskData.npz_data_key: self.array})
 
     def save_png(self, file: StrPath) -> None:
         """Save the mask as an image of one bit a pixel, as it lies on the slide.
