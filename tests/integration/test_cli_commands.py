@@ -281,7 +281,7 @@ def test_what_is_enlarged_is_told(run: Run, slides: Path, tmp_path: Path) -> Non
     asked = ("locate", slides / "a.svs", "--out", "l", "--mpp", "0.1", *QUICK)
     done = run(*asked, "--on-error", "raise", folder=tmp_path)
     assert done.returncode == 1
-    assert "a.svs: its finest level has 0.5 um/px (from openslide.mpp-x)" in done.stderr
+    assert "would be its finest level of 0.5 um/px, enlarged" in done.stderr
     assert "patches of 0.1 um/px would be it, enlarged 5 times" in done.stderr
     done = run(*asked, "--allow-enlarging", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -56,8 +56,8 @@ def _refuse(ledger: Ledger, slide: str, mpp: float) -> None:
     if facts is None or facts.mpp is None or facts.mpp <= _MOST * mpp:
         return
     msg = (
-        f"its finest level has {facts.mpp:g} um/px (from {facts.mpp_source}), and patches "
-        f"of {mpp:g} um/px would be it, enlarged {facts.mpp / mpp:.3g} times; leave the "
+        f"patches of {mpp:g} um/px would be its finest level of {facts.mpp:g} um/px, "
+        f"enlarged {facts.mpp / mpp:.3g} times (mpp from {facts.mpp_source}); leave the "
         f"slide out, correct its mpp (--override-mpp, or the mpp column of --slides-csv), "
         f"or allow it with --allow-enlarging"
     )
