@@ -52,6 +52,16 @@ def pages_with_libraries() -> list[tuple[Path, str]]:
     return sorted({(page, library) for page, library in pairs if library})
 
 
+EXTRAS = {
+    "hdf5": r"h5py|hdf5|trident|clam",
+    "parquet": r"parquet|pyarrow",
+    "zarr": r"import zarr|container=\"zarr\"",
+    "heatmap": r"WSIHeatmap",
+    "torch": r"import torch",
+}
+"""What each extra is for, as code that needs it shows it."""
+
+
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
@@ -126,3 +136,12 @@ def test_links_between_files_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert not dead
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+def test_the_page_says_what_has_to_be_installed_for_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join(block.code for block in blocks(page))
+    needed = [extra for extra, sign in EXTRAS.items() if re.search(sign, code)]
+    named = ",".join(re.findall(r"dplabtools-next\[([\w,]+)\]", text)).split(",")
+    assert [extra for extra in needed if extra not in named] == []
