@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, dataclass_transform
+
+from dplabtools.slides._declared import declared
 
 __all__ = ["documented"]
 
@@ -251,8 +253,9 @@ _WARNS: Final = (
 )
 
 
+@dataclass_transform(kw_only_default=True, eq_default=False)
 def documented(kind: _Kind) -> _Kind:
-    """Add what follows from the signature to the docstring of a class.
+    """Declare a class, and add what follows from its signature to its docstring.
 
     Parameters
     ----------
@@ -264,7 +267,7 @@ def documented(kind: _Kind) -> _Kind:
     type
         The same class.
     """
-    given = inspect.signature(kind).parameters
+    given = inspect.signature(declared(kind)).parameters
     names = tuple(given)
     placed = getattr(kind, "kind", kind).__name__
     parameters = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -25,7 +25,7 @@ from dplabtools.slides.utils import MaskData
 __all__ = [
     "MaskGiven",
     "Points",
-    "choose_polygons",
+    "chosen_polygons",
     "describe_given_mask",
     "describe_points",
     "describe_polygons",
@@ -90,14 +90,8 @@ def describe_given_mask(mask_data: MaskGiven) -> str:
     return describe_mask(mask_data)
 
 
-def choose_polygons(
-    polygon_data: PolygonsGiven,
-    *,
-    wsi_file: StrPath,
-    included: Collection[str],
-    excluded: Collection[str],
-) -> tuple[AnnotationPolygon, ...]:
-    """Return the polygons with the wanted labels, in their order.
+def chosen_polygons(arguments: Mapping[str, Any]) -> tuple[AnnotationPolygon, ...]:
+    """Return the polygons of a location class with the wanted labels, in their order.
 
     Raises
     ------
@@ -108,12 +102,12 @@ def choose_polygons(
     InvalidPolygonError, MissingAnnotationError
         If there are no polygons, or no file of them.
     """
-    slide = Path(wsi_file).name
+    slide = Path(arguments["wsi_file"]).name
     try:
-        labels = LabelFilter(included, excluded)
+        labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
     except ParameterError as error:
         raise ParameterError(str(error), slide=slide) from error
-    polygons = parse_polygons(polygon_data, slide=slide)
+    polygons = parse_polygons(arguments["polygon_data"], slide=slide)
     return tuple(
         polygon
         for polygon in polygons

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -24,17 +24,20 @@ from dplabtools.locations.locate import (
     locate,
 )
 from dplabtools.locations.regions import RegionSource
-from dplabtools.locations.samplers import Sampler
+from dplabtools.locations.samplers import CustomPoints, Sampler
 from dplabtools.masks.files import foreground_of
 from dplabtools.notebook import never_raises
 from dplabtools.readers.scale_warnings import warn_of_scale
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
 from dplabtools.settings import Settings
+from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides._generic_slide import GenericSlide
 from dplabtools.slides.patches._given import (
     MaskGiven,
     describe_given_mask,
+    describe_points,
+    describe_polygons,
     read_mask,
 )
 from dplabtools.slides.patches._html import location_html
@@ -43,81 +46,64 @@ from dplabtools.slides.patches._preview import Ink, draw_preview
 if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
 
-__all__ = ["Located", "Seed", "SharedArguments"]
+__all__ = ["Located", "LocationParameters", "Seed"]
 
 Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SharedArguments:
-    """Arguments that every location class takes."""
+@declared
+class LocationParameters(Declared):
+    """Parameters of every location class."""
 
-    wsi_file: StrPath
-    mask_data: MaskGiven
-    patch_size: int
-    level_or_mpp: Number
-    foreground_ratio: PerRegion
-    overlap_ratio: PerRegion
-    polygon_buffer: PerRegion
-
-    def described(self) -> dict[str, Any]:
-        """Return them by name, the mask as text."""
-        return {
-            "wsi_file": os.fspath(self.wsi_file),
-            "mask_data": describe_given_mask(self.mask_data),
-            "patch_size": self.patch_size,
-            "level_or_mpp": self.level_or_mpp,
-            "foreground_ratio": self.foreground_ratio,
-            "overlap_ratio": self.overlap_ratio,
-            "polygon_buffer": self.polygon_buffer,
-        }
+    wsi_file: InitVar[StrPath]
+    mask_data: InitVar[MaskGiven]
+    patch_size: InitVar[int] = 256
+    level_or_mpp: InitVar[Number] = 0
+    foreground_ratio: InitVar[PerRegion] = 0.95
+    overlap_ratio: InitVar[PerRegion] = 0.95
+    polygon_buffer: InitVar[PerRegion] = 0
 
 
-class Located:
+class Located(LocationParameters):
     """Patches placed on one slide.
 
-    The slide is open only while the patches are placed; objects of this kind pickle.
-
-    Parameters
-    ----------
-    shared : SharedArguments
-        Arguments of every location class.
-    samplers : Samplers or Sampler
-        Propose candidates.
-    source : RegionSource
-        Says where to look.
-    own : mapping
-        The other arguments of the documented class, by name.
+    The slide is open only while the patches are placed; objects of this kind pickle. A
+    documented class declares the parameters of its own, and names its strategies.
     """
 
-    def __init__(
-        self,
-        shared: SharedArguments,
-        *,
-        samplers: Samplers | Sampler,
-        source: RegionSource,
-        own: Mapping[str, Any],
-    ) -> None:
+    _sampling: ClassVar[tuple[Callable[[Any], Sampler], str]]
+    """What proposes candidates, and the parameter that it is made of."""
+
+    def _source(self, arguments: Mapping[str, Any]) -> RegionSource:
+        """Return what says where to look."""
+        raise NotImplementedError
+
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        make, parameter = self._sampling
+        value = arguments[parameter]
         request = LocationRequest(
-            slide=os.fspath(shared.wsi_file),
-            source=source,
-            samplers=samplers,
-            patch_size=shared.patch_size,
-            resolution=parse_level_or_mpp(shared.level_or_mpp),
-            foreground=shared.foreground_ratio,
-            overlap=shared.overlap_ratio,
-            buffer=shared.polygon_buffer,
+            slide=os.fspath(arguments["wsi_file"]),
+            source=self._source(arguments),
+            samplers=(
+                CustomPoints(value)
+                if make is CustomPoints
+                else Samplers(make=make, values=value, name=parameter)
+            ),
+            patch_size=arguments["patch_size"],
+            resolution=parse_level_or_mpp(arguments["level_or_mpp"]),
+            foreground=arguments["foreground_ratio"],
+            overlap=arguments["overlap_ratio"],
+            buffer=arguments["polygon_buffer"],
         )
-        rng = _generator(own.get("seed"))
-        settings = config.snapshot()
-        pyramid = _pyramid(request, settings)
-        mask_array = read_mask(shared.mask_data, pyramid)
+        rng = _generator(arguments.get("seed"))
+        pyramid = _pyramid(request, config.snapshot())
+        mask_array = read_mask(arguments["mask_data"], pyramid)
         self._mask_shape: Size = (mask_array.shape[0], mask_array.shape[1])
         self._placed = _locate(request, pyramid, mask=mask_array, rng=rng)
-        self._patch_size = int(shared.patch_size)
-        self._params = {**shared.described(), **own}
-        if own.get("seed") is not None:
-            self._params["seed"] = _describe_seed(own["seed"])
+        self._patch_size = int(request.patch_size)
+        self._params = {
+            name: _AS_TEXT.get(name, _as_is)(value) for name, value in arguments.items()
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "wsi_slide"}
@@ -180,12 +166,12 @@ class Located:
         return dict(self._params)
 
     @property
-    def level_or_mpp(self) -> int | float:
+    def level_or_mpp(self) -> int | float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Level (int) or microns per pixel (float) of the patches."""
         return self.table.resolution.number
 
     @property
-    def patch_size(self) -> int:
+    def patch_size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Edge of a patch, in its own pixels."""
         return self._patch_size
 
@@ -195,7 +181,7 @@ class Located:
         return self._mask_shape
 
     @property
-    def wsi_file(self) -> str:
+    def wsi_file(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Path of the slide."""
         return self.table.slide
 
@@ -340,3 +326,19 @@ def _describe_seed(seed: Seed) -> Seed | str:
             return str(seed)
         case _:
             return seed
+
+
+def _as_is(value: Any) -> Any:  # noqa: ANN401 - an argument
+    return value
+
+
+_AS_TEXT: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "wsi_file": os.fspath,
+    "mask_data": describe_given_mask,
+    "polygon_data": describe_polygons,
+    "points": describe_points,
+    "included_labels": list,
+    "excluded_labels": list,
+    "seed": _describe_seed,
+}
+"""How arguments are described that are not said as they are."""

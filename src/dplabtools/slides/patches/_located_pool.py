@@ -7,15 +7,16 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import Any, Final, TypeAlias, overload
+from typing import Any, ClassVar, Final, overload
 
 import numpy as np
 
 from dplabtools import config
+from dplabtools._typing import StrPath
 from dplabtools.engine.base import Outcome, run
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.errors import ParameterError, ParameterTypeError
@@ -24,82 +25,58 @@ from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.slides._declared import Declared, declared
+from dplabtools.slides.patches._given import MaskGiven
 from dplabtools.slides.patches._html import pool_html
 from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._mock import PatchesMock
 from dplabtools.slides.patches._request import check_choice, parse_count, parse_timeout
 from dplabtools.slides.utils import MaskData
 
-__all__ = ["LocatedPool", "PoolArguments"]
+__all__ = ["LocatedPool"]
 
-PerSlide: TypeAlias = Mapping[str, tuple[str, Sequence[Any]]]
-"""For an argument of the location class, the name and the value of the pool's list."""
-
+_LIST: Final = "_list"
+"""What parameters end in that hold an argument of the location class for each slide."""
 _LABEL_LISTS: Final = ("included_labels", "excluded_labels")
 _PER_SLIDE_ONLY: Final = ("wsi_file", "mask_data", "polygon_data", "points")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PoolArguments:
-    """Arguments that every location pool takes, checked.
+@declared
+class PoolParameters(Declared):
+    """Parameters of every location pool."""
 
-    Raises
-    ------
-    ParameterError
-        If a number is too small, or `on_error` is unknown.
-    ParameterTypeError
-        If an argument is of a wrong type.
-    """
-
-    patches_args: Mapping[str, Any]
-    proc_num_workers: int
-    mp_chunksize: int
-    save_preview_image_args: Mapping[str, Any] | None
-    on_error: str
-    progress: ProgressArgument
-    chunk_timeout_s: float
-
-    def __post_init__(self) -> None:
-        parse_count(self.proc_num_workers, name="proc_num_workers")
-        parse_count(self.mp_chunksize, name="mp_chunksize")
-        check_choice(self.on_error, ("raise", "skip"), name="on_error")
-        parse_timeout(self.chunk_timeout_s)
-        for name, value in (
-            ("patches_args", self.patches_args),
-            ("save_preview_image_args", self.save_preview_image_args or {}),
-        ):
-            if not isinstance(value, Mapping):
-                msg = f"{name} must be a dict, not {type(value).__name__}"
-                raise ParameterTypeError(msg)
+    wsi_file_list: InitVar[Sequence[StrPath]]
+    mask_data_list: InitVar[Sequence[MaskGiven]]
+    patches_args: InitVar[Mapping[str, Any]]
+    proc_num_workers: InitVar[int]
+    mp_chunksize: InitVar[int] = 1
+    save_preview_image_args: InitVar[Mapping[str, Any] | None] = None
+    on_error: InitVar[str] = "raise"
+    progress: InitVar[ProgressArgument] = False
+    chunk_timeout_s: InitVar[float] = 900.0
 
 
-class LocatedPool(Sequence[PatchesMock]):
+class LocatedPool(PoolParameters, Sequence[PatchesMock]):
     """Patches placed on many slides, in the order of the slides.
 
-    Parameters
-    ----------
-    kind : type
-        Location class.
-    per_slide : mapping
-        For each argument of `kind` that differs between slides: the name of the list that
-        the caller gave, and the list.
-    arguments : PoolArguments
-        Everything else.
+    A documented class names its location class, and declares the lists that hold an
+    argument of it for each slide: ``points_list`` holds `points`.
     """
 
-    def __init__(
-        self, kind: type[Located], *, per_slide: PerSlide, arguments: PoolArguments
-    ) -> None:
-        preview = dict(arguments.save_preview_image_args or {})
-        jobs = _jobs(kind, per_slide, patches_args=arguments.patches_args, preview=preview)
+    kind: ClassVar[type[Located]]
+
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        kind = self.kind
+        _check(arguments)
+        preview = dict(arguments["save_preview_image_args"] or {})
+        jobs = _jobs(kind, arguments, preview=preview)
         work = _Place(
             kind=kind,
             preview=preview,
             settings=config.snapshot(),
             npz_data_key=MaskData.npz_data_key,
         )
-        outcomes = _run(work, jobs, arguments)
-
+        outcomes = _run(work, jobs, arguments=arguments)
         done = [(outcome, outcome.result) for outcome in outcomes if outcome.error is None]
         self._pids = [outcome.pid for outcome, _ in done]
         self._patches = [
@@ -119,7 +96,7 @@ class LocatedPool(Sequence[PatchesMock]):
             if outcome.error is not None
         ]
         for message, category in (each for _, result in done for each in result.warned):
-            warnings.warn(message, category, stacklevel=3)
+            warnings.warn(message, category, stacklevel=4)
 
     @overload
     def __getitem__(self, index: int) -> PatchesMock: ...
@@ -219,72 +196,68 @@ class _Place:
         """Nothing is kept between slides."""
 
 
-def _run(work: _Place, jobs: Sequence[_Job], arguments: PoolArguments) -> list[Outcome]:
+def _run(
+    work: _Place, jobs: Sequence[_Job], *, arguments: Mapping[str, Any]
+) -> list[Outcome]:
     """Place the patches of all slides; return the outcomes in the order of the slides."""
-    tell = _Teller(reporter(arguments.progress), slides=len(jobs))
+    tell = reporter(arguments["progress"])
+    begun = time.monotonic()
+    patches = 0
     outcomes: list[Outcome] = []
-    workers = min(arguments.proc_num_workers, len(jobs))
     with ProcessEngine(
-        workers=workers,
+        workers=min(arguments["proc_num_workers"], len(jobs)),
         ahead=1,
-        timeout_s=parse_timeout(arguments.chunk_timeout_s),
+        timeout_s=parse_timeout(arguments["chunk_timeout_s"]),
         modules=(__name__,),
     ) as engine:
         for outcome in run(engine, work, jobs):
-            if outcome.error is not None and arguments.on_error == "raise":
+            if outcome.error is None:
+                patches += len(outcome.result.table)
+            elif arguments["on_error"] == "raise":
                 raise outcome.error
             outcomes.append(outcome)
-            tell(0 if outcome.error is not None else len(outcome.result.table))
+            if tell is not None:
+                tell(
+                    Progress(
+                        done=patches,
+                        total=round(patches * len(jobs) / len(outcomes)),
+                        slides_done=len(outcomes),
+                        slides_total=len(jobs),
+                        seconds=time.monotonic() - begun,
+                    )
+                )
     return sorted(outcomes, key=lambda outcome: outcome.index)
 
 
-class _Teller:
-    """Tells about progress after each slide.
-
-    Parameters
-    ----------
-    tell : callable or None
-        Whom to tell.
-    slides : int
-        Number of slides.
-    """
-
-    def __init__(self, tell: Callable[[Progress], object] | None, *, slides: int) -> None:
-        self._tell = tell
-        self._slides = slides
-        self._slides_done = 0
-        self._patches = 0
-        self._begun = time.monotonic()
-
-    def __call__(self, patches: int) -> None:
-        """Count a slide, and its patches."""
-        self._slides_done += 1
-        self._patches += patches
-        if self._tell is None:
-            return
-        self._tell(
-            Progress(
-                done=self._patches,
-                total=round(self._patches * self._slides / self._slides_done),
-                slides_done=self._slides_done,
-                slides_total=self._slides,
-                seconds=time.monotonic() - self._begun,
-            )
-        )
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Raise if an argument of a pool is of a wrong type, or makes no sense."""
+    parse_count(arguments["proc_num_workers"], name="proc_num_workers")
+    parse_count(arguments["mp_chunksize"], name="mp_chunksize")
+    check_choice(arguments["on_error"], ("raise", "skip"), name="on_error")
+    parse_timeout(arguments["chunk_timeout_s"])
+    for name in ("patches_args", "save_preview_image_args"):
+        value = arguments[name]
+        if value is None and name == "save_preview_image_args":
+            continue
+        if not isinstance(value, Mapping):
+            msg = f"{name} must be a dict, not {type(value).__name__}"
+            raise ParameterTypeError(msg)
 
 
 def _jobs(
-    kind: type[Located],
-    per_slide: PerSlide,
-    *,
-    patches_args: Mapping[str, Any],
-    preview: Mapping[str, Any],
+    kind: type[Located], arguments: Mapping[str, Any], *, preview: Mapping[str, Any]
 ) -> list[_Job]:
     """Give each slide its own arguments."""
-    _check_names(kind, (*per_slide, *patches_args), patches_args)
+    patches_args = arguments["patches_args"]
+    lists = [name for name in arguments if name.endswith(_LIST)]
+    of_slide = [name.removesuffix(_LIST) for name in lists]
+    _check_names(kind, (*of_slide, *patches_args), patches_args)
     _check_preview(kind, preview)
-    columns = {key: _column(name, values) for key, (name, values) in per_slide.items()}
-    lengths = {per_slide[key][0]: len(values) for key, values in columns.items()}
+    columns = {
+        key: _column(name, arguments[name])
+        for key, name in zip(of_slide, lists, strict=True)
+    }
+    lengths = {name: len(arguments[name]) for name in lists}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(starmap("{} has {}".format, lengths.items()))
         msg = f"the lists must have one entry for each slide, but {listed}"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import InitVar
 
-from dplabtools._typing import StrPath
 from dplabtools.annotations.json import PolygonsGiven
-from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._given import MaskGiven, Points
+from dplabtools.slides.patches._given import Points
 from dplabtools.slides.patches._inverted import (
     WholeImageInvertedCustomPatches,
     WholeImageInvertedGridPatches,
     WholeImageInvertedPoissonDiskPatches,
     WholeImageInvertedRandomPatches,
 )
-from dplabtools.slides.patches._located import Located
-from dplabtools.slides.patches._located_pool import LocatedPool, PoolArguments
+from dplabtools.slides.patches._located_pool import LocatedPool
 from dplabtools.slides.patches._polygon_region import (
     PolygonRegionCustomPatches,
     PolygonRegionGridPatches,
@@ -47,160 +45,15 @@ __all__ = [
 ]
 
 
-class _MaskPool(LocatedPool):
-    """Patches placed by masks."""
-
-    kind: ClassVar[type[Located]]
-
-    def __init__(
-        self,
-        *,
-        wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[MaskGiven],
-        patches_args: Mapping[str, Any],
-        proc_num_workers: int,
-        mp_chunksize: int = 1,
-        save_preview_image_args: Mapping[str, Any] | None = None,
-        on_error: str = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-    ) -> None:
-        super().__init__(
-            self.kind,
-            per_slide={
-                "wsi_file": ("wsi_file_list", wsi_file_list),
-                "mask_data": ("mask_data_list", mask_data_list),
-            },
-            arguments=PoolArguments(
-                patches_args=patches_args,
-                proc_num_workers=proc_num_workers,
-                mp_chunksize=mp_chunksize,
-                save_preview_image_args=save_preview_image_args,
-                on_error=on_error,
-                progress=progress,
-                chunk_timeout_s=chunk_timeout_s,
-            ),
-        )
-
-
-class _PointPool(LocatedPool):
-    """Patches placed by masks, at given points."""
-
-    kind: ClassVar[type[Located]]
-
-    def __init__(
-        self,
-        *,
-        wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[MaskGiven],
-        points_list: Sequence[Points],
-        patches_args: Mapping[str, Any],
-        proc_num_workers: int,
-        mp_chunksize: int = 1,
-        save_preview_image_args: Mapping[str, Any] | None = None,
-        on_error: str = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-    ) -> None:
-        super().__init__(
-            self.kind,
-            per_slide={
-                "wsi_file": ("wsi_file_list", wsi_file_list),
-                "mask_data": ("mask_data_list", mask_data_list),
-                "points": ("points_list", points_list),
-            },
-            arguments=PoolArguments(
-                patches_args=patches_args,
-                proc_num_workers=proc_num_workers,
-                mp_chunksize=mp_chunksize,
-                save_preview_image_args=save_preview_image_args,
-                on_error=on_error,
-                progress=progress,
-                chunk_timeout_s=chunk_timeout_s,
-            ),
-        )
-
-
+@declared
 class _PolygonPool(LocatedPool):
     """Patches placed by masks and polygons."""
 
-    kind: ClassVar[type[Located]]
-
-    def __init__(
-        self,
-        *,
-        wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[MaskGiven],
-        polygon_data_list: Sequence[PolygonsGiven],
-        patches_args: Mapping[str, Any],
-        proc_num_workers: int,
-        mp_chunksize: int = 1,
-        save_preview_image_args: Mapping[str, Any] | None = None,
-        on_error: str = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-    ) -> None:
-        super().__init__(
-            self.kind,
-            per_slide={
-                "wsi_file": ("wsi_file_list", wsi_file_list),
-                "mask_data": ("mask_data_list", mask_data_list),
-                "polygon_data": ("polygon_data_list", polygon_data_list),
-            },
-            arguments=PoolArguments(
-                patches_args=patches_args,
-                proc_num_workers=proc_num_workers,
-                mp_chunksize=mp_chunksize,
-                save_preview_image_args=save_preview_image_args,
-                on_error=on_error,
-                progress=progress,
-                chunk_timeout_s=chunk_timeout_s,
-            ),
-        )
-
-
-class _PolygonPointPool(LocatedPool):
-    """Patches placed by masks and polygons, at given points."""
-
-    kind: ClassVar[type[Located]]
-
-    def __init__(
-        self,
-        *,
-        wsi_file_list: Sequence[StrPath],
-        mask_data_list: Sequence[MaskGiven],
-        polygon_data_list: Sequence[PolygonsGiven],
-        points_list: Sequence[Points],
-        patches_args: Mapping[str, Any],
-        proc_num_workers: int,
-        mp_chunksize: int = 1,
-        save_preview_image_args: Mapping[str, Any] | None = None,
-        on_error: str = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-    ) -> None:
-        super().__init__(
-            self.kind,
-            per_slide={
-                "wsi_file": ("wsi_file_list", wsi_file_list),
-                "mask_data": ("mask_data_list", mask_data_list),
-                "polygon_data": ("polygon_data_list", polygon_data_list),
-                "points": ("points_list", points_list),
-            },
-            arguments=PoolArguments(
-                patches_args=patches_args,
-                proc_num_workers=proc_num_workers,
-                mp_chunksize=mp_chunksize,
-                save_preview_image_args=save_preview_image_args,
-                on_error=on_error,
-                progress=progress,
-                chunk_timeout_s=chunk_timeout_s,
-            ),
-        )
+    polygon_data_list: InitVar[Sequence[PolygonsGiven]]
 
 
 @documented
-class WholeImageGridPatchesPool(_MaskPool):
+class WholeImageGridPatchesPool(LocatedPool):
     """Place patches on grids over the foreground of many slides.
 
     A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
@@ -212,7 +65,7 @@ class WholeImageGridPatchesPool(_MaskPool):
 
 
 @documented
-class WholeImageRandomPatchesPool(_MaskPool):
+class WholeImageRandomPatchesPool(LocatedPool):
     """Place patches at random over the foreground of many slides.
 
     A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
@@ -224,7 +77,7 @@ class WholeImageRandomPatchesPool(_MaskPool):
 
 
 @documented
-class WholeImagePoissonDiskPatchesPool(_MaskPool):
+class WholeImagePoissonDiskPatchesPool(LocatedPool):
     """Scatter patches evenly over the foreground of many slides.
 
     A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
@@ -236,7 +89,7 @@ class WholeImagePoissonDiskPatchesPool(_MaskPool):
 
 
 @documented
-class WholeImageCustomPatchesPool(_PointPool):
+class WholeImageCustomPatchesPool(LocatedPool):
     """Place patches at given points of many slides.
 
     A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
@@ -244,6 +97,7 @@ class WholeImageCustomPatchesPool(_PointPool):
     ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
     """
 
+    points_list: InitVar[Sequence[Points]]
     kind = WholeImageCustomPatches
 
 
@@ -284,7 +138,7 @@ class WholeImageInvertedPoissonDiskPatchesPool(_PolygonPool):
 
 
 @documented
-class WholeImageInvertedCustomPatchesPool(_PolygonPointPool):
+class WholeImageInvertedCustomPatchesPool(_PolygonPool):
     """Place patches at given points of many slides, beside polygons.
 
     A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
@@ -292,6 +146,7 @@ class WholeImageInvertedCustomPatchesPool(_PolygonPointPool):
     ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
     """
 
+    points_list: InitVar[Sequence[Points]]
     kind = WholeImageInvertedCustomPatches
 
 
@@ -332,7 +187,7 @@ class PolygonRegionPoissonDiskPatchesPool(_PolygonPool):
 
 
 @documented
-class PolygonRegionCustomPatchesPool(_PolygonPointPool):
+class PolygonRegionCustomPatchesPool(_PolygonPool):
     """Place patches at given points in the polygons of many slides.
 
     A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
@@ -340,4 +195,5 @@ class PolygonRegionCustomPatchesPool(_PolygonPointPool):
     ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
     """
 
+    points_list: InitVar[Sequence[Points]]
     kind = PolygonRegionCustomPatches

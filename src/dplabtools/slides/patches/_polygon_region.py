@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar
+from typing import Any
 
 from dplabtools import config
-from dplabtools._typing import StrPath
 from dplabtools.annotations.json import PolygonsGiven
-from dplabtools.annotations.polygon import AnnotationPolygon
-from dplabtools.geometry.resolution import Number
-from dplabtools.locations.locate import PerRegion, Samplers
+from dplabtools.locations.locate import PerRegion
 from dplabtools.locations.polygons import PolygonRegions
 from dplabtools.locations.samplers import CustomPoints, Grid, PoissonDisk, Random
 from dplabtools.slides._arguments import checked_number
+from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._given import (
-    MaskGiven,
-    Points,
-    choose_polygons,
-    describe_points,
-    describe_polygons,
-)
-from dplabtools.slides.patches._located import Located, Seed, SharedArguments
+from dplabtools.slides.patches._given import Points, chosen_polygons
+from dplabtools.slides.patches._located import Located, Seed
 
 __all__ = [
     "PolygonRegionCustomPatches",
@@ -31,8 +25,21 @@ __all__ = [
 ]
 
 
-class _PolygonLocated(Located):
+@declared
+class _PolygonRegion(Located):
     """Patches placed in polygons."""
+
+    polygon_data: InitVar[PolygonsGiven]
+    check_polygons: InitVar[bool] = True
+    included_labels: InitVar[Collection[str]] = ()
+    excluded_labels: InitVar[Collection[str]] = ()
+
+    def _source(self, arguments: Mapping[str, Any]) -> PolygonRegions:
+        return PolygonRegions(
+            chosen_polygons(arguments),
+            check=arguments["check_polygons"],
+            threshold=config.snapshot().polygons_overlap_threshold,
+        )
 
     @classmethod
     def set_polygons_overlap_threshold(cls, polygons_overlap_threshold: float) -> None:
@@ -54,70 +61,20 @@ class _PolygonLocated(Located):
         config.set_slide_setting(polygons_overlap_threshold=value)
 
 
-def polygon_regions(
-    polygons: tuple[AnnotationPolygon, ...], *, check: bool
-) -> PolygonRegions:
-    """Return the regions of polygons, with the threshold as it stands now."""
-    threshold = config.snapshot().polygons_overlap_threshold
-    return PolygonRegions(polygons, check=check, threshold=threshold)
-
-
 @documented
-class PolygonRegionGridPatches(_PolygonLocated):
+class PolygonRegionGridPatches(_PolygonRegion):
     """Place patches on a grid over each polygon of a slide.
 
     Each grid begins at the upper left corner of the box around its polygon. Patches are
     ordered by polygon, then row by row, and have the label of their polygon.
     """
 
-    def __init__(
-        self,
-        *,
-        wsi_file: StrPath,
-        mask_data: MaskGiven,
-        polygon_data: PolygonsGiven,
-        patch_size: int = 256,
-        level_or_mpp: Number = 0,
-        foreground_ratio: PerRegion = 0.95,
-        overlap_ratio: PerRegion = 0.95,
-        polygon_buffer: PerRegion = 0,
-        check_polygons: bool = True,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        patch_stride: PerRegion = 1,
-    ) -> None:
-        super().__init__(
-            SharedArguments(
-                wsi_file=wsi_file,
-                mask_data=mask_data,
-                patch_size=patch_size,
-                level_or_mpp=level_or_mpp,
-                foreground_ratio=foreground_ratio,
-                overlap_ratio=overlap_ratio,
-                polygon_buffer=polygon_buffer,
-            ),
-            samplers=Samplers(make=Grid, values=patch_stride, name="patch_stride"),
-            source=polygon_regions(
-                choose_polygons(
-                    polygon_data,
-                    wsi_file=wsi_file,
-                    included=included_labels,
-                    excluded=excluded_labels,
-                ),
-                check=check_polygons,
-            ),
-            own={
-                "polygon_data": describe_polygons(polygon_data),
-                "check_polygons": check_polygons,
-                "included_labels": list(included_labels),
-                "excluded_labels": list(excluded_labels),
-                "patch_stride": patch_stride,
-            },
-        )
+    patch_stride: InitVar[PerRegion] = 1
+    _sampling = (Grid, "patch_stride")
 
 
 @documented
-class PolygonRegionRandomPatches(_PolygonLocated):
+class PolygonRegionRandomPatches(_PolygonRegion):
     """Place patches at random in each polygon of a slide.
 
     Corners are drawn evenly from the box around the polygon until enough of them are
@@ -125,56 +82,13 @@ class PolygonRegionRandomPatches(_PolygonLocated):
     the label of their polygon.
     """
 
-    def __init__(
-        self,
-        *,
-        wsi_file: StrPath,
-        mask_data: MaskGiven,
-        polygon_data: PolygonsGiven,
-        num_patches: PerRegion,
-        patch_size: int = 256,
-        level_or_mpp: Number = 0,
-        foreground_ratio: PerRegion = 0.95,
-        overlap_ratio: PerRegion = 0.95,
-        polygon_buffer: PerRegion = 0,
-        check_polygons: bool = True,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        seed: Seed = None,
-    ) -> None:
-        super().__init__(
-            SharedArguments(
-                wsi_file=wsi_file,
-                mask_data=mask_data,
-                patch_size=patch_size,
-                level_or_mpp=level_or_mpp,
-                foreground_ratio=foreground_ratio,
-                overlap_ratio=overlap_ratio,
-                polygon_buffer=polygon_buffer,
-            ),
-            samplers=Samplers(make=Random, values=num_patches, name="num_patches"),
-            source=polygon_regions(
-                choose_polygons(
-                    polygon_data,
-                    wsi_file=wsi_file,
-                    included=included_labels,
-                    excluded=excluded_labels,
-                ),
-                check=check_polygons,
-            ),
-            own={
-                "polygon_data": describe_polygons(polygon_data),
-                "check_polygons": check_polygons,
-                "included_labels": list(included_labels),
-                "excluded_labels": list(excluded_labels),
-                "num_patches": num_patches,
-                "seed": seed,
-            },
-        )
+    num_patches: InitVar[PerRegion]
+    seed: InitVar[Seed] = None
+    _sampling = (Random, "num_patches")
 
 
 @documented
-class PolygonRegionPoissonDiskPatches(_PolygonLocated):
+class PolygonRegionPoissonDiskPatches(_PolygonRegion):
     """Scatter patches evenly over each polygon of a slide, none close to another.
 
     Poisson disk sampling of the box around the polygon; what is not acceptable is dropped,
@@ -182,105 +96,18 @@ class PolygonRegionPoissonDiskPatches(_PolygonLocated):
     have the label of their polygon.
     """
 
-    def __init__(
-        self,
-        *,
-        wsi_file: StrPath,
-        mask_data: MaskGiven,
-        polygon_data: PolygonsGiven,
-        patch_size: int = 256,
-        level_or_mpp: Number = 0,
-        foreground_ratio: PerRegion = 0.95,
-        overlap_ratio: PerRegion = 0.95,
-        polygon_buffer: PerRegion = 0,
-        check_polygons: bool = True,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        poisson_spacing: PerRegion = 50,
-        seed: Seed = None,
-    ) -> None:
-        super().__init__(
-            SharedArguments(
-                wsi_file=wsi_file,
-                mask_data=mask_data,
-                patch_size=patch_size,
-                level_or_mpp=level_or_mpp,
-                foreground_ratio=foreground_ratio,
-                overlap_ratio=overlap_ratio,
-                polygon_buffer=polygon_buffer,
-            ),
-            samplers=Samplers(
-                make=PoissonDisk, values=poisson_spacing, name="poisson_spacing"
-            ),
-            source=polygon_regions(
-                choose_polygons(
-                    polygon_data,
-                    wsi_file=wsi_file,
-                    included=included_labels,
-                    excluded=excluded_labels,
-                ),
-                check=check_polygons,
-            ),
-            own={
-                "polygon_data": describe_polygons(polygon_data),
-                "check_polygons": check_polygons,
-                "included_labels": list(included_labels),
-                "excluded_labels": list(excluded_labels),
-                "poisson_spacing": poisson_spacing,
-                "seed": seed,
-            },
-        )
+    poisson_spacing: InitVar[PerRegion] = 50
+    seed: InitVar[Seed] = None
+    _sampling = (PoissonDisk, "poisson_spacing")
 
 
 @documented
-class PolygonRegionCustomPatches(_PolygonLocated):
+class PolygonRegionCustomPatches(_PolygonRegion):
     """Place patches at given points in the polygons of a slide.
 
     Patches are ordered by polygon, then in the order of the points, and have the label of
     their polygon; points whose patch is not acceptable are dropped.
     """
 
-    def __init__(
-        self,
-        *,
-        wsi_file: StrPath,
-        mask_data: MaskGiven,
-        polygon_data: PolygonsGiven,
-        points: Points,
-        patch_size: int = 256,
-        level_or_mpp: Number = 0,
-        foreground_ratio: PerRegion = 0.95,
-        overlap_ratio: PerRegion = 0.95,
-        polygon_buffer: PerRegion = 0,
-        check_polygons: bool = True,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-    ) -> None:
-        super().__init__(
-            SharedArguments(
-                wsi_file=wsi_file,
-                mask_data=mask_data,
-                patch_size=patch_size,
-                level_or_mpp=level_or_mpp,
-                foreground_ratio=foreground_ratio,
-                overlap_ratio=overlap_ratio,
-                polygon_buffer=polygon_buffer,
-            ),
-            samplers=CustomPoints(points),
-            source=polygon_regions(
-                choose_polygons(
-                    polygon_data,
-                    wsi_file=wsi_file,
-                    included=included_labels,
-                    excluded=excluded_labels,
-                ),
-                check=check_polygons,
-            ),
-            own={
-                "polygon_data": describe_polygons(polygon_data),
-                "check_polygons": check_polygons,
-                "included_labels": list(included_labels),
-                "excluded_labels": list(excluded_labels),
-                "points": describe_points(points),
-            },
-        )
+    points: InitVar[Points]
+    _sampling = (CustomPoints, "points")
