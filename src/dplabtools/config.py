@@ -14,7 +14,8 @@ slide_library : str
     own, but Aperio; else the first that is right for the file: native, OpenSlide,
     tiffslide, Pillow), ``"native"`` (tiled TIFF: SVS, OME-TIFF and
     generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
-    (``"tiffopenslide"``: tiffslide, else OpenSlide) or ``"pillow"`` (one level).
+    (``"tiffopenslide"``: tiffslide, else OpenSlide), ``"pillow"`` (one level), or the name
+    of a reader that another distribution adds.
 color : {None, "srgb"}
     None (default) leaves pixels as they are stored; ``"srgb"`` converts them from the
     colour profile of the slide to sRGB, whatever reads them.
@@ -31,10 +32,11 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import ConfigError
+from dplabtools.readers.registry import check_library
 from dplabtools.settings import Settings
 
 __all__ = ["background", "color", "print_messages", "slide_library", "snapshot"]
@@ -43,11 +45,6 @@ slide_library: str = "auto"
 color: Literal["srgb"] | None = None
 background: tuple[int, int, int] | None = None
 print_messages: bool | StrPath = False
-
-LIBRARIES: Final = (
-    *("auto", "native", "openslide"),
-    *("tiffslide", "tiffopenslide", "pillow"),
-)
 
 _slide_settings = Settings()
 _handler: logging.Handler | None = None
@@ -73,9 +70,7 @@ def snapshot() -> Settings:
     ConfigError
         If a knob has a value that is not allowed.
     """
-    if slide_library not in LIBRARIES:
-        msg = f"config.slide_library must be one of {LIBRARIES}, not {slide_library!r}"
-        raise ConfigError(msg)
+    check_library(slide_library)
     check_color(color)
     checked = _checked_background()
     _attach_handler()

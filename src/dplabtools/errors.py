@@ -10,6 +10,7 @@ The tree of them, with the built-in error each one also is::
     │   └── UnknownColorError          KeyError
     ├── ParameterTypeError             TypeError
     ├── MissingLibraryError            ImportError
+    ├── PluginError                    ImportError
     ├── SlideError                     the file, or what it says about itself
     │   ├── MissingSlideError          FileNotFoundError
     │   ├── UnsupportedSlideError      ValueError
@@ -55,7 +56,8 @@ The tree of them, with the built-in error each one also is::
     ├── EarlierRunWarning
     ├── UnlockedFolderWarning
     ├── ImplausibleMppWarning
-    └── EnlargedPatchesWarning
+    ├── EnlargedPatchesWarning
+    └── PluginWarning
 
 An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
 pickle: they cross process borders.
@@ -107,6 +109,8 @@ __all__ = [
     "OverlappingPolygonsWarning",
     "ParameterError",
     "ParameterTypeError",
+    "PluginError",
+    "PluginWarning",
     "PolygonOutsideWarning",
     "RegionOutOfBoundsError",
     "ResolutionError",
@@ -173,6 +177,10 @@ class UnknownColorError(ParameterError, KeyError):
 
 class MissingLibraryError(DplabError, ImportError):
     """A library is needed that is not installed."""
+
+
+class PluginError(DplabError, ImportError):
+    """What another distribution adds to this one cannot be loaded."""
 
 
 class SlideError(DplabError):
@@ -399,6 +407,10 @@ class ImplausibleMppWarning(DplabWarning):
 
 class EnlargedPatchesWarning(DplabWarning):
     """Patches are asked for at an mpp that is finer than any level of the slide."""
+
+
+class PluginWarning(DplabWarning):
+    """What another distribution adds to this one cannot be loaded, and is left out."""
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Final
 
 from dplabtools import __version__
 from dplabtools.cli.findings import Finding
+from dplabtools.errors import PluginError
+from dplabtools.readers.registry import READERS
 
 __all__ = ["look_at_libraries"]
 
@@ -22,13 +24,7 @@ _NEEDED: Final = (
     ("defusedxml", "defusedxml"),
     ("tomli-w", "tomli_w"),
 )
-_READERS: Final = (
-    ("openslide", "openslide-python", "openslide"),
-    ("native", "tifffile", "dplabtools.readers.native_tiff.reader"),
-    ("pillow", "pillow", "PIL.Image"),
-)
 _EXTRAS: Final = (
-    ("tiffslide", "tiffslide", "a second reader of TIFF slides"),
     ("hdf5", "h5py", "coordinates of TRIDENT, CLAM and AtlasPatch, HDF5 files"),
     ("parquet", "pyarrow", "tables and shards of patches in Parquet"),
     ("zarr", "zarr", "arrays of patches in Zarr"),
@@ -58,11 +54,30 @@ def look_at_libraries() -> Iterator[Finding]:
     )
     for package, module in _NEEDED:
         yield _needed("Versions", package, package=package, module=module)
-    for reader, package, module in _READERS:
-        yield _needed("Readers", reader, package=package, module=module)
+    for reader in READERS.own.values():
+        if not reader.extra:
+            yield _needed(
+                "Readers", reader.name, package=reader.package, module=reader.module
+            )
+    yield from _added_readers()
     yield from _codecs()
+    extras = [each for each in READERS.own.values() if each.extra]
+    for reader in extras:
+        yield _extra(reader.extra, reader.package, reader.what)
     for extra, package, what in _EXTRAS:
         yield _extra(extra, package, what)
+
+
+def _added_readers() -> Iterator[Finding]:
+    """Yield whether readers that other distributions add can be used."""
+    for name in READERS.added:
+        try:
+            reader = READERS.get(name)
+        except PluginError as error:
+            yield Finding(topic="Readers", name=name, found=str(error), state="wrong")
+        else:
+            if reader is not None:
+                yield _needed("Readers", name, package=reader.package, module=reader.module)
 
 
 def _needed(topic: str, name: str, *, package: str, module: str) -> Finding:

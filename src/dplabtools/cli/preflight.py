@@ -31,9 +31,9 @@ from dplabtools.errors import (
 )
 from dplabtools.extraction.transform import Transform
 from dplabtools.interchange.formats import FORMATS
-from dplabtools.optional import optional
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.run_folder.lock import check_unused
+from dplabtools.readers.registry import check_installed
 from dplabtools.slides.patches._containers import ContainerOptions
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._request import parse_count, parse_views
@@ -155,13 +155,14 @@ def check_libraries(*formats: str | None) -> None:
     ------
     MissingLibraryError
         If a library is not installed.
+    PluginError
+        If the reader that is to be used cannot be loaded.
     """
     for name in formats:
         library = None if name is None else FORMATS[name].library
         if library is not None:
             library()
-    if config.slide_library == "tiffslide":
-        optional("tiffslide", what="slides read by tiffslide", extra="tiffslide")
+    check_installed(config.slide_library)
 
 
 def _check_foreign(request: Request) -> None:

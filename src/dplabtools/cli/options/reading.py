@@ -8,24 +8,26 @@ from typing import Annotated, ClassVar
 
 import typer
 
-__all__ = ["ColorChoice", "ReadingOptions", "SlideLibrary"]
+from dplabtools.readers.registry import AUTO, check_library, library_names
 
-
-class SlideLibrary(StrEnum):
-    """What reads slides."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    OPENSLIDE = "openslide"
-    TIFFSLIDE = "tiffslide"
-    TIFFOPENSLIDE = "tiffopenslide"
-    PILLOW = "pillow"
+__all__ = ["ColorChoice", "ReadingOptions"]
 
 
 class ColorChoice(StrEnum):
     """What becomes of colours."""
 
     SRGB = "srgb"
+
+
+def _known_library(name: str) -> str:
+    """Return the name of what reads slides, if there is such a thing."""
+    from dplabtools.errors import ConfigError
+
+    try:
+        check_library(name)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +85,15 @@ class ReadingOptions:
         ),
     ] = True
     slide_library: Annotated[
-        SlideLibrary,
+        str,
         typer.Option(
             metavar="NAME",
-            help="auto, native, openslide, tiffslide, tiffopenslide or pillow: what reads "
+            callback=_known_library,
+            autocompletion=library_names,
+            help=f"{', '.join(library_names())}, or one that is installed: what reads "
             "the slides.",
         ),
-    ] = SlideLibrary.AUTO
+    ] = AUTO
     color: Annotated[
         ColorChoice | None,
         typer.Option(
@@ -140,7 +144,7 @@ class ReadingOptions:
         GenericSlide.set_resampling_filter(self.resampling_filter)
         GenericSlide.set_level_zero_resampling(self.level_zero_resampling)
         check_filter(self.resampling_filter, mode="tile")
-        config.slide_library = self.slide_library.value
+        config.slide_library = self.slide_library
         config.color = None if self.color is None else "srgb"
         config.background = None if self.background is None else _colour(self.background)
         if self.print_messages:

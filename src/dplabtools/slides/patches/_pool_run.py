@@ -20,6 +20,7 @@ from dplabtools.geometry.resolution import Resolution
 from dplabtools.notebook import never_raises
 from dplabtools.output.sink import Sink
 from dplabtools.readers.compiled import COPYING, RESIZING
+from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.failure import Failure
 from dplabtools.records.profile import Profile
 from dplabtools.slides.patches._html import result_html
@@ -36,11 +37,7 @@ from dplabtools.slides.patches._request import (
 __all__ = ["ExtractorPool", "OnError", "PoolOptions", "PoolRun"]
 
 OnError = Literal["raise", "skip"]
-_MODULES = (
-    "dplabtools.extraction.source",
-    "dplabtools.readers.openslide",
-    "dplabtools.readers.native_tiff.reader",
-)
+_READING = "dplabtools.extraction.source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +116,7 @@ class PoolRun:
             workers=self.processes,
             ahead=ahead,
             timeout_s=self.timeout_s,
-            modules=(*_MODULES, *self._compilers()),
+            modules=(_READING, *modules_asked_first(), *self._compilers()),
         )
 
     def _compilers(self) -> list[str]:
