@@ -16,7 +16,7 @@ copyright = author  # noqa: A001 - Sphinx calls it so
 release = version = dplabtools.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
 smartquotes = False  # defaults and options are quoted as they are typed
 html_theme = "furo"
 html_title = f"dplabtools {release}"

@@ -14,8 +14,9 @@ from dplabtools._typing import Pixels
 from dplabtools.readers.base import Colour, SlideReader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.readers.pillow import PillowReader
+from dplabtools.readers.registry import READERS, ReaderEntrypoint
 from dplabtools.testing.make_slide import make_slide
-from dplabtools.testing.reader import ReaderContract
+from dplabtools.testing.reader import ReaderContract, ReaderEntrypointContract
 
 WHITE, PINK = (255, 255, 255), (250, 10, 120)
 
@@ -37,6 +38,23 @@ def stored(file: Path) -> Pixels:
 def generic_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("generic") / "generic.tif"
     return make_slide(file, size=(515, 389), vendor="generic", compression="deflate")
+
+
+class TestEntrypoints(ReaderEntrypointContract):
+    @pytest.fixture(params=READERS.own)
+    def entrypoint(self, request: pytest.FixtureRequest) -> ReaderEntrypoint:
+        entrypoint = READERS.own[request.param]
+        pytest.importorskip(entrypoint.module)
+        return entrypoint
+
+    @pytest.fixture
+    def slide(
+        self, entrypoint: ReaderEntrypoint, lossless_slide: Path, tmp_path: Path
+    ) -> Path:
+        if entrypoint.name != "pillow":
+            return lossless_slide
+        Image.new("RGB", (90, 70)).save(tmp_path / "picture.png")
+        return tmp_path / "picture.png"
 
 
 class TestOpenSlide(ReaderContract):

@@ -69,7 +69,7 @@ class SlideReader(Protocol):
 
     An implementation passes `dplabtools.testing.ReaderContract`. Several threads may read
     at once; it is never sent to another process: workers open their own. It knows levels
-    only; resampling is for `dplabtools.readers.slide`.
+    only; resampling is for others.
     """
 
     @property
@@ -206,7 +206,7 @@ class BatchReader(SlideReader, Protocol):
     ) -> dict[int, SlideReadError]:
         """Read many regions, each straight to where it is needed.
 
-        The pixels are those that `read` gives.
+        The pixels are those that `SlideReader.read` gives.
 
         Parameters
         ----------
@@ -259,8 +259,8 @@ class StoredReader(SlideReader, Protocol):
         Returns
         -------
         dict of int to bytes
-            A whole JPEG stream for each region that is one; decoded it is what `read`
-            gives. Tiles that are damaged, or stick out of the level, are left out. RGB
+            A whole JPEG stream for each region that is one; decoded it is what
+            `SlideReader.read` gives. Tiles that are damaged, or stick out of the level, are left out. RGB
             samples are marked by an Adobe segment right behind the start of the stream;
             all others are YCbCr.
 

@@ -80,8 +80,8 @@ def open_reader(
     """
     if index is not None:
         entry = READERS.get(index.library)
-        if entry is not None:
-            return entry.open(slide_file(path), settings, index)
+        if entry is not None and entry.reopen is not None:
+            return entry.reopen(slide_file(path), settings, index)
     reader, refusals = open_explained(path, settings=settings)
     if refusals:
         reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
@@ -149,7 +149,7 @@ def _opened(
         msg = f"not tried, {unsuited}"
         raise UnsupportedSlideError(msg)
     try:
-        return entry.open(file, settings, None)
+        return entry.open(file, settings)
     except ImportError as error:
         msg = f"not installed; {entry.install}"
         raise UnsupportedSlideError(msg) from error

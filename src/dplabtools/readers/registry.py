@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from dplabtools.errors import ConfigError
 from dplabtools.plugins import Entrypoint, Registry
@@ -88,9 +88,6 @@ class FileProbe:
         return OpenSlide.detect_format(self.path)
 
 
-_Open: TypeAlias = Callable[[str, Settings, "SlideIndex | None"], "SlideReader"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderEntrypoint(Entrypoint):
     """A reader, as it is found, asked and opened.
@@ -100,9 +97,8 @@ class ReaderEntrypoint(Entrypoint):
     Attributes
     ----------
     open : callable
-        Given path, settings and what it found out about the file before (or None), returns
-        an open reader; raises `UnsupportedSlideError` where it cannot. The background is
-        ``settings.outside``.
+        Given path and settings, returns an open reader; raises `UnsupportedSlideError`
+        where it cannot. The background is ``settings.outside``.
     unsuited : callable
         Given a `FileProbe`, says in words why ``"auto"`` need not ask it for the file;
         empty: it should. Of little cost.
@@ -110,11 +106,14 @@ class ReaderEntrypoint(Entrypoint):
         Place among those that ``"auto"`` asks, the least first: native 10, OpenSlide 20,
         tiffslide 30, Pillow 40. Those of other distributions are asked after OpenSlide at
         the earliest.
+    reopen : callable or None
+        For an `IndexedReader`: given path, settings and its index, opens it at once.
     """
 
-    open: _Open
+    open: Callable[[str, Settings], SlideReader]
     unsuited: Callable[[FileProbe], str]
     priority: int
+    reopen: Callable[[str, Settings, SlideIndex], SlideReader] | None = None
 
 
 def _others_own(probe: FileProbe) -> str:
@@ -139,7 +138,9 @@ def _unsuited_for_pillow(probe: FileProbe) -> str:
     return _others_own(probe) or _overview(probe, of=_SLIDES_ONLY)
 
 
-def _open_native(file: str, settings: Settings, index: SlideIndex | None) -> SlideReader:
+def _open_native(
+    file: str, settings: Settings, index: SlideIndex | None = None
+) -> SlideReader:
     from dplabtools.readers.native_tiff.index import TiffIndex
     from dplabtools.readers.native_tiff.reader import NativeTiffReader
 
@@ -147,7 +148,7 @@ def _open_native(file: str, settings: Settings, index: SlideIndex | None) -> Sli
     return NativeTiffReader(file, background=settings.outside, index=known)
 
 
-def _open_openslide(file: str, settings: Settings, _: SlideIndex | None) -> SlideReader:
+def _open_openslide(file: str, settings: Settings) -> SlideReader:
     from dplabtools.readers.openslide import OpenSlideReader
 
     return OpenSlideReader(
@@ -155,13 +156,13 @@ def _open_openslide(file: str, settings: Settings, _: SlideIndex | None) -> Slid
     )
 
 
-def _open_tiffslide(file: str, settings: Settings, _: SlideIndex | None) -> SlideReader:
+def _open_tiffslide(file: str, settings: Settings) -> SlideReader:
     from dplabtools.readers.tiffslide import TiffSlideReader
 
     return TiffSlideReader(file, background=settings.outside)
 
 
-def _open_pillow(file: str, settings: Settings, _: SlideIndex | None) -> SlideReader:
+def _open_pillow(file: str, settings: Settings) -> SlideReader:
     from dplabtools.readers.pillow import PillowReader
 
     return PillowReader(file, background=settings.outside)
@@ -175,6 +176,7 @@ READERS: Final = Registry(
         package="tifffile",
         what="tiled TIFF, each tile decoded once",
         open=_open_native,
+        reopen=_open_native,
         unsuited=_unsuited_for_tags,
         priority=10,
     ),

@@ -1,19 +1,26 @@
-"""What is expected of every slide reader."""
+"""What is expected of every slide reader, and of how it is entered."""
 
 from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size
-from dplabtools.errors import ClosedSlideError, LevelOutOfRangeError
+from dplabtools.errors import (
+    ClosedSlideError,
+    LevelOutOfRangeError,
+    UnsupportedSlideError,
+)
 from dplabtools.readers.base import SlideReader, StoredReader
+from dplabtools.readers.registry import READERS, FileProbe, ReaderEntrypoint
+from dplabtools.settings import Settings
 
-__all__ = ["ReaderContract"]
+__all__ = ["ReaderContract", "ReaderEntrypointContract"]
 
 _EDGE = 24  # pixels by which regions stick out
 
@@ -164,6 +171,52 @@ class ReaderContract:
         (x, y), (height, width) = corner, inside.shape[:2]
         framed[y : y + height, x : x + width] = inside
         return framed
+
+
+class ReaderEntrypointContract:
+    """Subclass it, and override the fixtures `entrypoint` and `slide`.
+
+    The distribution that brings the reader is installed.
+    """
+
+    @pytest.fixture
+    def entrypoint(self) -> ReaderEntrypoint:
+        """What the entry point leads to."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def slide(self) -> Path:
+        """A slide that the reader is right for."""
+        raise NotImplementedError
+
+    def test_it_is_found_by_its_name(self, entrypoint: ReaderEntrypoint) -> None:
+        """And by no other entry of that name."""
+        assert READERS.get(entrypoint.name) is entrypoint
+
+    def test_it_can_be_used_here(self, entrypoint: ReaderEntrypoint) -> None:
+        """What it takes is installed."""
+        entrypoint.check()
+
+    def test_auto_asks_it(self, entrypoint: ReaderEntrypoint, slide: Path) -> None:
+        """For a slide that it is right for."""
+        assert entrypoint.unsuited(FileProbe(str(slide))) == ""
+
+    def test_it_opens_as_set(self, entrypoint: ReaderEntrypoint, slide: Path) -> None:
+        """Under its own name, on the background of the settings."""
+        settings = Settings(background=(1, 2, 3))
+        with entrypoint.open(str(slide), settings) as reader:
+            assert reader.library == entrypoint.name
+            right = (reader.sizes[0][0], 0)
+            assert (reader.read(right, 0, (8, 8)) == (1, 2, 3)).all()
+
+    def test_what_is_no_slide_is_refused(
+        self, entrypoint: ReaderEntrypoint, slide: Path, tmp_path: Path
+    ) -> None:
+        """By its name, and so that others may be asked."""
+        file = tmp_path / f"notes{slide.suffix}"
+        file.write_text("no slide at all")
+        with pytest.raises(UnsupportedSlideError, match=f"^{file.name}: "):
+            entrypoint.open(str(file), Settings())
 
 
 def _whole_downsample(reader: SlideReader, level: int) -> int:
