@@ -260,9 +260,9 @@ class StoredReader(SlideReader, Protocol):
         -------
         dict of int to bytes
             A whole JPEG stream for each region that is one; decoded it is what
-            `SlideReader.read` gives. Tiles that are damaged, or stick out of the level, are left out. RGB
-            samples are marked by an Adobe segment right behind the start of the stream;
-            all others are YCbCr.
+            `SlideReader.read` gives. Tiles that are damaged, or stick out of the level,
+            are left out. RGB samples are marked by an Adobe segment right behind the start
+            of the stream; all others are YCbCr.
 
         Raises
         ------
