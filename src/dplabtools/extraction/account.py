@@ -8,6 +8,7 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Outcome
+from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import SlideError, SystemLimitError, WorkerError
 from dplabtools.extraction.plan import Reading, rows_outside
 from dplabtools.extraction.source import Chunk, SlideFacts
@@ -30,8 +31,8 @@ class Account:
     ----------
     tables : sequence of PatchTable
         The patches asked for, one table a slide.
-    skip_errors : bool
-        Enter what fails, instead of raising the first error.
+    options : RunOptions
+        Whether what fails is entered, instead of raising the first error.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Account:
         Where the time went.
     """
 
-    def __init__(self, tables: Sequence[PatchTable], *, skip_errors: bool) -> None:
+    def __init__(self, tables: Sequence[PatchTable], options: RunOptions) -> None:
         self.plans: list[SlidePlan | None] = [None] * len(tables)
         self.delivered: list[BoolArray] = [
             np.zeros(len(table), dtype=np.bool_) for table in tables
@@ -65,7 +66,7 @@ class Account:
         self._profiles: dict[bytes | None, bytes | None] = {}
         self.profile = Profile()
         self._tables = tables
-        self._skip_errors = skip_errors
+        self._skip_errors = options.skip_errors
         self._failures: list[list[Failure]] = [[] for _ in tables]
 
     def note_facts(self, slide: int, facts: SlideFacts) -> None:

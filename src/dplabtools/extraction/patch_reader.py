@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dplabtools._typing import Pixels
+from dplabtools.engine.choose import RunOptions
 from dplabtools.extraction.plan import Reading, plan_slide
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
@@ -111,9 +112,7 @@ class PatchReader:
         if self._open is None or self._open[0] != os.getpid():
             spec, pyramid = self._inspected()
             plan = plan_slide(0, self.table, pyramid=pyramid, reading=self.reading)
-            work = ReadChunk(
-                slides=(spec,), reading=self.reading, threads=1, skip_errors=False
-            )
+            work = ReadChunk(slides=(spec,), reading=self.reading, options=RunOptions())
             self._open = (os.getpid(), work, plan)
         return self._open[1], self._open[2]
 

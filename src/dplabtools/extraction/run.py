@@ -11,6 +11,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray
 from dplabtools.engine.base import Engine, Outcome, run
+from dplabtools.engine.choose import RunOptions
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.plan import Reading, blocks, plan_slide, runs
 from dplabtools.extraction.progress import ProgressClock
@@ -41,19 +42,13 @@ class Extraction:
         The patches, one table a slide.
     reading : Reading
         How to read them.
-    workers : int
-        Workers of the engine, among which the work is cut up.
-    threads : int
-        Threads in each.
-    skip_errors : bool
-        Record what fails and go on, instead of raising the first error.
+    options : RunOptions
+        How to go about it.
     """
 
     tables: Sequence[PatchTable]
     reading: Reading
-    workers: int
-    threads: int
-    skip_errors: bool
+    options: RunOptions
 
     def run(self, engine: Engine, sink: Sink, clock: ProgressClock) -> Account:
         """Deliver the patches to a sink.
@@ -77,7 +72,7 @@ class Extraction:
         Exception
             The first error, if errors are not skipped. Errors of the sink always.
         """
-        account = Account(self.tables, skip_errors=self.skip_errors)
+        account = Account(self.tables, self.options)
         begun = time.monotonic()
         try:
             self.plan(engine, account, clock)
@@ -172,8 +167,7 @@ class Extraction:
         return ReadChunk(
             slides=tuple(specs),
             reading=self.reading,
-            threads=self.threads,
-            skip_errors=self.skip_errors,
+            options=self.options,
         )
 
     def specs(self) -> tuple[SlideSpec, ...]:
@@ -205,7 +199,7 @@ class Extraction:
                     "%s: %s; it is done again", plan.table.slide_name, outcome.error
                 )
                 sink.distrust(plan)
-            elif outcome.error is not None and not self.skip_errors:
+            elif outcome.error is not None and not self.options.skip_errors:
                 raise account.named(outcome.error, plan.slide)
 
     def _chunks(
@@ -225,7 +219,7 @@ class Extraction:
                     wanted,
                     views=len(plan.views),
                     total=total,
-                    workers=self.workers,
+                    workers=self.options.workers,
                 )
                 if count is None
                 else runs(plan.table, wanted, views=len(plan.views), count=count)
@@ -270,7 +264,7 @@ class Extraction:
             self.work(account),
             sent,
             segments=segments,
-            lanes=self.workers,  # neighbouring chunks share tiles
+            lanes=self.options.workers,  # neighbouring chunks share tiles
         )
         for outcome in outcomes:
             chunk = chunks[outcome.index]

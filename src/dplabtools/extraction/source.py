@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import (
     DplabError,
     NotEnoughMemoryError,
@@ -261,16 +262,14 @@ class ReadChunk:
         The slides of the run, where chunks do not say how to open theirs.
     reading : Reading
         How to read them.
-    threads : int
-        Threads that share a chunk, and the open slide.
-    skip_errors : bool
-        Report patches that fail, instead of raising for the first.
+    options : RunOptions
+        How many threads share a chunk, and the open slide; whether patches that fail are
+        reported, instead of raising for the first.
     """
 
     slides: tuple[SlideSpec, ...]
     reading: Reading
-    threads: int
-    skip_errors: bool
+    options: RunOptions
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _pool: ThreadPoolExecutor | None = None
 
@@ -362,7 +361,7 @@ class ReadChunk:
                 threads=self._threads(),
                 decoded=tiles,
             )
-        if errors and not self.skip_errors:
+        if errors and not self.options.skip_errors:
             raise errors[min(errors)]
 
         if loose:
@@ -400,7 +399,7 @@ class ReadChunk:
             try:
                 pictures = self._transformed([canvas.picture(n) for n in numbers], slide)
             except TransformError as error:
-                if not self.skip_errors:
+                if not self.options.skip_errors:
                     raise
                 failed[place] = error
             else:
@@ -409,8 +408,8 @@ class ReadChunk:
 
     def _threads(self) -> ThreadPoolExecutor | None:
         """Return the threads, if there are several."""
-        if self.threads > 1 and self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads)
+        if self.options.threads > 1 and self._pool is None:
+            self._pool = ThreadPoolExecutor(self.options.threads)
         return self._pool
 
     def _share(
@@ -420,7 +419,9 @@ class ReadChunk:
         pool = self._threads()
         if pool is None or len(items) < 2:
             return [function(items)]
-        shares = [items[start :: self.threads] for start in range(self.threads)]
+        shares = [
+            items[start :: self.options.threads] for start in range(self.options.threads)
+        ]
         return list(pool.map(function, shares))
 
     def close(self) -> None:
@@ -452,7 +453,7 @@ class ReadChunk:
                     pictures = read_views(slide, chunk, item)
                 pictures = self._transformed(pictures, slide)
             except Exception as error:  # whatever a decoder comes up with
-                if not self.skip_errors:
+                if not self.options.skip_errors:
                     raise named(error, slide) from error
                 failed.append((item, named(error, slide)))
             else:

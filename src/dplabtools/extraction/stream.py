@@ -329,7 +329,7 @@ class BatchStream:
         beside it. Each worker gets its part of every strip, so that it already has the
         tiles that two of them share. Small slides, many to a group, are not cut up.
         """
-        workers, count = self._extraction.workers, len(group.rows)
+        workers, count = self._extraction.options.workers, len(group.rows)
         by_slide = np.lexsort((group.rows, group.slides))
         by_slide = by_slide[group.delivered[by_slide]]
         owners = group.slides[by_slide]
@@ -347,7 +347,7 @@ class BatchStream:
         views = self._views(table)
         if self._in_strips():
             return shares(table, rows, views=views, count=share)
-        workers = self._extraction.workers
+        workers = self._extraction.options.workers
         return blocks(table, rows, views=views, total=self._count, workers=workers)
 
     def _spec(self, slide: int, lane: int) -> SlideSpec:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.serial import SerialEngine
 from dplabtools.extraction import account as accounts
 from dplabtools.extraction.plan import Reading
@@ -26,9 +27,7 @@ def extraction(file: Path) -> Extraction:
     rows = [((x, y), (100, 90), "a") for y in (10, 300, 600) for x in range(0, 900, 70)]
     table = PatchTable.from_rows(rows, slide=str(file), resolution=Level(0))
     reading = Reading(views=None, mode=None, settings=Settings(slide_library="native"))
-    return Extraction(
-        tables=[table, table], reading=reading, workers=2, threads=1, skip_errors=False
-    )
+    return Extraction(tables=[table, table], reading=reading, options=RunOptions(workers=2))
 
 
 def run(extraction: Extraction) -> accounts.Account:

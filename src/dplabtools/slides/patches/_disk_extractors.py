@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from dplabtools._typing import StrPath
-from dplabtools.engine.threads import ThreadEngine
+from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Number, Resolution
@@ -48,14 +48,11 @@ class _DiskExtractor(Extractor):
             first_set=first_set,
             empty_labels=not pool_mode,
         )
+        run_options = RunOptions(engine="threads", workers=self._threads)
         extraction = Extraction(
-            tables=[self._table],
-            reading=self._reading,
-            workers=self._threads,
-            threads=1,
-            skip_errors=False,
+            tables=[self._table], reading=self._reading, options=run_options
         )
-        with ThreadEngine(workers=self._threads) as engine:
+        with make_engine(run_options) as engine:
             clock = ProgressClock(None, total=len(self._table), slides=1)
             extraction.run(engine, sink, clock)
         self._manifest_id = sink.manifest_ids[0]

@@ -18,7 +18,7 @@ import numpy as np
 from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.engine.base import Outcome, run
-from dplabtools.engine.processes import ProcessEngine
+from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.extraction.progress import Progress, ProgressArgument, reporter
 from dplabtools.notebook import never_raises
@@ -204,12 +204,13 @@ def _run(
     begun = time.monotonic()
     patches = 0
     outcomes: list[Outcome] = []
-    with ProcessEngine(
+    options = RunOptions(
         workers=min(arguments["proc_num_workers"], len(jobs)),
-        ahead=1,
         timeout_s=parse_timeout(arguments["chunk_timeout_s"]),
+        ahead=1,
         modules=(__name__,),
-    ) as engine:
+    )
+    with make_engine(options) as engine:
         for outcome in run(engine, work, jobs):
             if outcome.error is None:
                 patches += len(outcome.result.table)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dplabtools._typing import Pixels
 from dplabtools.engine.base import run_in_order
-from dplabtools.engine.threads import ThreadEngine
+from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
@@ -64,10 +64,8 @@ class _Pictures:
         for _, error in rows_outside(plan, self.reading):
             raise error
         labels: list[str] = self.table.row_labels().tolist()
-        work = ReadChunk(
-            slides=(self.spec,), reading=self.reading, threads=1, skip_errors=False
-        )
-        with ThreadEngine(workers=self.threads) as engine:
+        work = ReadChunk(slides=(self.spec,), reading=self.reading, options=RunOptions())
+        with make_engine(RunOptions(engine="threads", workers=self.threads)) as engine:
             chunks = _consecutive(plan, threads=self.threads)
             stream = run_in_order(engine, work, chunks, ahead=engine.capacity)
             for outcome in stream:

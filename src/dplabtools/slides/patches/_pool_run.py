@@ -9,9 +9,8 @@ from typing import Literal
 from PIL import Image
 
 from dplabtools.engine.base import Engine
+from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.engine.limits import limits_named
-from dplabtools.engine.processes import ProcessEngine
-from dplabtools.engine.serial import SerialEngine
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
 from dplabtools.extraction.run import Extraction
@@ -92,14 +91,32 @@ class PoolRun:
             **({} if self.transform is None else {"transform": str(self.transform)}),
         }
 
+    def run_options(self, *, ahead: int = 2, here: bool = False) -> RunOptions:
+        """Return how to go about it.
+
+        Parameters
+        ----------
+        ahead : int
+            Jobs given to a worker at once.
+        here : bool
+            In this thread, by no workers.
+        """
+        return RunOptions(
+            engine="serial" if here else "processes",
+            workers=self.processes,
+            threads=self.threads,
+            timeout_s=self.timeout_s,
+            skip_errors=self.options.on_error == "skip",
+            ahead=ahead,
+            modules=(_READING, *modules_asked_first(), *self._compilers()),
+        )
+
     def extraction(self) -> Extraction:
         """Return what is to be extracted."""
         return Extraction(
             tables=self.tables,
             reading=self.reading,
-            workers=self.processes,
-            threads=self.threads,
-            skip_errors=self.options.on_error == "skip",
+            options=self.run_options(),
         )
 
     def clock(self) -> ProgressClock:
@@ -108,16 +125,9 @@ class PoolRun:
         tell = reporter(self.options.progress)
         return ProgressClock(tell, total=total, slides=len(self.tables))
 
-    def engine(self, *, ahead: int = 2) -> Engine:
+    def engine(self, *, ahead: int = 2, here: bool = False) -> Engine:
         """Return workers; without slides there is nothing for them to do."""
-        if not self.tables:
-            return SerialEngine()
-        return ProcessEngine(
-            workers=self.processes,
-            ahead=ahead,
-            timeout_s=self.timeout_s,
-            modules=(_READING, *modules_asked_first(), *self._compilers()),
-        )
+        return make_engine(self.run_options(ahead=ahead, here=here or not self.tables))
 
     def _compilers(self) -> list[str]:
         """Return the modules of compiled functions that pay in a run of this size."""

@@ -182,7 +182,7 @@ class StreamPatchExtractorPool:
         """
         started = time.monotonic()
         extraction, clock = self._run.extraction(), self._run.clock()
-        account = Account(extraction.tables, skip_errors=extraction.skip_errors)
+        account = Account(extraction.tables, extraction.options)
         with ExitStack() as stack:
             stack.callback(self._keep, account)
             stack.enter_context(limits_named("patches cannot be streamed"))

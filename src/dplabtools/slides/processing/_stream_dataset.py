@@ -13,7 +13,6 @@ import torch
 
 from dplabtools._typing import IntArray
 from dplabtools.engine.limits import limits_named
-from dplabtools.engine.serial import SerialEngine
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.epoch import Epochs, RankShare
@@ -97,11 +96,11 @@ class _Pool:
         in_worker: bool,
     ) -> Iterator[PixelBatch]:
         extraction, clock = run.extraction(), run.clock()
-        account = Account(extraction.tables, skip_errors=extraction.skip_errors)
+        account = Account(extraction.tables, extraction.options)
         with ExitStack() as stack:
             stack.callback(self._keep, account, run, wanted)
             stack.enter_context(limits_named("patches cannot be streamed"))
-            engine = SerialEngine() if in_worker else run.engine(ahead=_AHEAD)
+            engine = run.engine(ahead=_AHEAD, here=in_worker)
             stack.enter_context(engine)
             stream = BatchStream(
                 extraction, account, options=options, engine=engine, clock=clock

@@ -1,0 +1,133 @@
+"""The engines: which there are, and how the one that is named is made.
+
+An engine is entered here once, and made nowhere else. Other distributions enter theirs as
+entry points of the group ``dplabtools.engines``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dplabtools.errors import ConfigError
+from dplabtools.plugins import Entrypoint, Registry
+
+if TYPE_CHECKING:
+    from dplabtools.engine.base import Engine
+
+__all__ = ["ENGINES", "EngineEntrypoint", "RunOptions", "make_engine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes about its work.
+
+    Attributes
+    ----------
+    engine : str
+        Name of the engine.
+    workers : int
+        Number of workers, among which the work is cut up.
+    threads : int
+        Threads in each.
+    timeout_s : float
+        Seconds after which a job counts as hanging.
+    skip_errors : bool
+        Record what fails and go on, instead of raising the first error.
+    ahead : int
+        Jobs given to a worker at once. With 1 a worker waits for its next job; with 2 it
+        has it already.
+    modules : tuple of str
+        What the work needs, for workers to import once, before the first starts; they must
+        not start threads.
+    """
+
+    engine: str = "processes"
+    workers: int = 1
+    threads: int = 1
+    timeout_s: float = 900.0
+    skip_errors: bool = False
+    ahead: int = 2
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEntrypoint(Entrypoint):
+    """An engine, as it is found and made.
+
+    Attributes
+    ----------
+    make : callable
+        Given `RunOptions`, returns an `Engine`.
+    """
+
+    make: Callable[[RunOptions], Engine]
+
+
+def _processes(options: RunOptions) -> Engine:
+    from dplabtools.engine.processes import ProcessEngine
+
+    return ProcessEngine(
+        workers=options.workers,
+        ahead=options.ahead,
+        timeout_s=options.timeout_s,
+        modules=options.modules,
+    )
+
+
+def _threads(options: RunOptions) -> Engine:
+    from dplabtools.engine.threads import ThreadEngine
+
+    return ThreadEngine(workers=options.workers)
+
+
+def _serial(_: RunOptions) -> Engine:
+    from dplabtools.engine.serial import SerialEngine
+
+    return SerialEngine()
+
+
+ENGINES: Final = Registry(
+    EngineEntrypoint,
+    EngineEntrypoint(
+        name="processes",
+        module="dplabtools.engine.processes",
+        package="dplabtools-next",
+        what="processes of this machine",
+        make=_processes,
+    ),
+    EngineEntrypoint(
+        name="threads",
+        module="dplabtools.engine.threads",
+        package="dplabtools-next",
+        what="threads of the caller's process",
+        make=_threads,
+    ),
+    EngineEntrypoint(
+        name="serial",
+        module="dplabtools.engine.serial",
+        package="dplabtools-next",
+        what="the caller's thread, one job after the other",
+        make=_serial,
+    ),
+    group="dplabtools.engines",
+    noun="engine",
+)
+
+
+def make_engine(options: RunOptions) -> Engine:
+    """Return the engine that is named, to be closed after use.
+
+    Raises
+    ------
+    ConfigError
+        If there is no engine of that name.
+    PluginError
+        If another distribution adds it, and it cannot be loaded.
+    """
+    entry = ENGINES.get(options.engine)
+    if entry is None:
+        msg = f"engine must be one of {ENGINES.names()}, not {options.engine!r}"
+        raise ConfigError(msg)
+    return entry.make(options)
