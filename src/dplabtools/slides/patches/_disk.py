@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
@@ -21,7 +21,7 @@ from dplabtools.slides.patches._request import Selection, check_choice
 if TYPE_CHECKING:  # who writes image files needs no containers
     from dplabtools.output.container_sink import ContainerSink
 
-__all__ = ["ContainerKind", "DiskOptions", "DiskSink"]
+__all__ = ["ContainerKind", "DiskOptions", "DiskSink", "params_of_sets"]
 
 DiskSink: TypeAlias = "ImageFileSink | ContainerSink"
 ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
@@ -120,6 +120,14 @@ class DiskOptions:
                     f"none; leave it out"
                 )
                 raise ParameterError(msg)
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], *, shared: bool = False) -> Self:
+        """Take what is about files from the arguments of an extractor."""
+        names = [each.name for each in fields(cls) if each.name in arguments]
+        given: dict[str, Any] = {name: arguments[name] for name in names}
+        given["save_options"] = given["save_options"] or {}
+        return cls(**given, shared=shared)
 
     def params(self) -> dict[str, object]:
         """Return the parameters as the manifest lists them."""
@@ -221,3 +229,13 @@ class DiskOptions:
         for name in ("included_labels", "excluded_labels"):
             every[name] = sorted(cast("list[str]", every[name]))
         return {name: value for name, value in every.items() if name not in _UNDECIDING}
+
+
+def params_of_sets(arguments: Mapping[str, Any]) -> dict[str, object]:
+    """Return what manifests list of several resolutions; nothing for one."""
+    if "levels_or_mpps" not in arguments:
+        return {}
+    return {
+        "global_counter": arguments["global_counter"],
+        "levels_or_mpps": list(arguments["levels_or_mpps"]),
+    }

@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar
 from typing import Any, ClassVar
 
 from dplabtools._typing import StrPath
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
-from dplabtools.geometry.resolution import Number, Resolution
-from dplabtools.slides.patches._disk import DiskOptions
-from dplabtools.slides.patches._extractor import Extractor, ExtractorOptions
-from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views
+from dplabtools.geometry.resolution import Number
+from dplabtools.slides._declared import declared
+from dplabtools.slides.patches._disk import DiskOptions, params_of_sets
+from dplabtools.slides.patches._extractor import Extractor
+from dplabtools.slides.patches._request import parse_count
 
 __all__ = ["DiskPatchExtractor", "MultiResDiskPatchExtractor"]
 
 
+@declared
 class _DiskExtractor(Extractor):
     """Extractors whose patches become files; done when the constructor returns."""
 
-    def __init__(
-        self,
-        options: ExtractorOptions,
-        disk: DiskOptions,
-        *,
-        pool_mode: bool,
-        views: tuple[Resolution, ...] | None = None,
-        first_set: int | None = None,
-        extra_params: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(options, views)
+    output_dir: InitVar[StrPath]
+    image_type: InitVar[str]
+    filename_comment: InitVar[str] = ""
+    filename_separator: InitVar[str] = "_"
+    create_subdirs: InitVar[bool] = False
+    pool_mode: InitVar[bool] = False
+    save_options: InitVar[Mapping[str, Any] | None] = None
+
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        self._extract(arguments, first_set=None)
+
+    def _extract(self, arguments: Mapping[str, Any], *, first_set: int | None) -> None:
+        disk = DiskOptions.of(arguments, shared=True)
+        self._prepare(arguments)
         params: dict[str, object] = {
-            "excluded_labels": list(options.excluded_labels),
-            "included_labels": list(options.included_labels),
-            "mp_chunksize": options.mp_chunksize,
+            "excluded_labels": list(arguments["excluded_labels"]),
+            "included_labels": list(arguments["included_labels"]),
+            "mp_chunksize": arguments["mp_chunksize"],
             "num_workers": self._threads,
-            "pool_mode": pool_mode,
-            "resampling_mode": options.resampling_mode,
+            "pool_mode": arguments["pool_mode"],
+            "resampling_mode": arguments["resampling_mode"],
         }
         sink = disk.sink(
             [self._selection],
             extractor_class=type(self).__name__,
-            extractor_params={**params, **(extra_params or {})},
+            extractor_params={**params, **params_of_sets(arguments)},
             settings=self._reading.settings,
-            sets=views is not None,
+            sets=self._reading.views is not None,
             first_set=first_set,
-            empty_labels=not pool_mode,
+            empty_labels=not arguments["pool_mode"],
         )
         run_options = RunOptions(engine="threads", workers=self._threads)
         extraction = Extraction(
@@ -64,6 +70,7 @@ class _DiskExtractor(Extractor):
         return self._manifest_id
 
 
+@declared
 class DiskPatchExtractor(_DiskExtractor):
     """Patches of one slide, as image files with a manifest.
 
@@ -103,43 +110,8 @@ class DiskPatchExtractor(_DiskExtractor):
         As `DiskPatchExtractorPool`.
     """
 
-    def __init__(
-        self,
-        *,
-        output_dir: StrPath,
-        image_type: str,
-        patches: LocationLike,
-        num_workers: int,
-        filename_comment: str = "",
-        filename_separator: str = "_",
-        create_subdirs: bool = False,
-        pool_mode: bool = False,
-        save_options: Mapping[str, Any] | None = None,
-        mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-    ) -> None:
-        options = ExtractorOptions(
-            patches=patches,
-            num_workers=num_workers,
-            mp_chunksize=mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-        )
-        disk = DiskOptions(
-            output_dir=output_dir,
-            image_type=image_type,
-            filename_comment=filename_comment,
-            filename_separator=filename_separator,
-            create_subdirs=create_subdirs,
-            save_options=save_options or {},
-            shared=True,
-        )
-        super().__init__(options, disk, pool_mode=pool_mode)
 
-
+@declared
 class MultiResDiskPatchExtractor(_DiskExtractor):
     """Patches of one slide at several resolutions around one centre, as image files.
 
@@ -185,56 +157,13 @@ class MultiResDiskPatchExtractor(_DiskExtractor):
         As `MultiResDiskPatchExtractorPool`.
     """
 
+    levels_or_mpps: InitVar[Sequence[Number]]
+    global_counter: InitVar[int | None] = 1
     _last_number: ClassVar[int | None] = None
 
-    def __init__(
-        self,
-        *,
-        levels_or_mpps: Sequence[Number],
-        output_dir: StrPath,
-        image_type: str,
-        patches: LocationLike,
-        num_workers: int,
-        global_counter: int | None = 1,
-        filename_comment: str = "",
-        filename_separator: str = "_",
-        create_subdirs: bool = False,
-        pool_mode: bool = False,
-        save_options: Mapping[str, Any] | None = None,
-        mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-    ) -> None:
-        options = ExtractorOptions(
-            patches=patches,
-            num_workers=num_workers,
-            mp_chunksize=mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-        )
-        disk = DiskOptions(
-            output_dir=output_dir,
-            image_type=image_type,
-            filename_comment=filename_comment,
-            filename_separator=filename_separator,
-            create_subdirs=create_subdirs,
-            save_options=save_options or {},
-            shared=True,
-        )
-        first = self._first_number(global_counter)
-        super().__init__(
-            options,
-            disk,
-            pool_mode=pool_mode,
-            views=parse_views(levels_or_mpps),
-            first_set=first,
-            extra_params={
-                "global_counter": global_counter,
-                "levels_or_mpps": list(levels_or_mpps),
-            },
-        )
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        first = self._first_number(arguments["global_counter"])
+        self._extract(arguments, first_set=first)
         if first is not None:
             MultiResDiskPatchExtractor._last_number = self._last_set
 

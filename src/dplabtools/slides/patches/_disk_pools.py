@@ -2,51 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar
 from pathlib import Path
 from typing import Any
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.extraction.progress import ProgressArgument
-from dplabtools.extraction.transform import TransformLike
-from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.geometry.resolution import Number
 from dplabtools.output.run_folder.folder import Verify
-from dplabtools.slides.patches._disk import ContainerKind, DiskOptions
-from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
-from dplabtools.slides.patches._request import LocationLike, parse_count, parse_views
+from dplabtools.slides._declared import declared
+from dplabtools.slides.patches._disk import ContainerKind, DiskOptions, params_of_sets
+from dplabtools.slides.patches._pool_run import ExtractorPool, PoolRun
+from dplabtools.slides.patches._request import parse_count
 
 __all__ = ["DiskPatchExtractorPool", "MultiResDiskPatchExtractorPool"]
 
 
+@declared
 class _DiskPool(ExtractorPool):
     """A pool whose patches become files."""
 
-    def __init__(
-        self,
-        options: PoolOptions,
-        disk: DiskOptions,
-        *,
-        views: tuple[Resolution, ...] | None = None,
-        first_set: int | None = None,
-        extra_params: Mapping[str, object] | None = None,
-    ) -> None:
-        run = PoolRun(options, views)
+    output_dir: InitVar[StrPath]
+    image_type: InitVar[str | None] = None
+    filename_comment: InitVar[str] = ""
+    filename_separator: InitVar[str] = "_"
+    create_subdirs: InitVar[bool] = False
+    container: InitVar[ContainerKind | None] = None
+    save_options: InitVar[Mapping[str, Any] | None] = None
+    resume: InitVar[bool] = False
+    verify: InitVar[Verify] = "count"
+
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        disk = DiskOptions.of(arguments)
+        first_set = arguments.get("global_counter")
+        if first_set is not None:
+            parse_count(first_set, name="global_counter", least=0)
+        run = PoolRun(arguments)
         if run.transform is not None and disk.save_options.get("passthrough"):
             msg = (
                 "passthrough keeps stored tiles, and transform changes them; leave one out"
             )
             raise ParameterError(msg)
-        name = "DiskPatchExtractor" if views is None else "MultiResDiskPatchExtractor"
+        sets = run.reading.views is not None
+        name = "MultiResDiskPatchExtractor" if sets else "DiskPatchExtractor"
         sink = disk.sink(
             run.selections,
             extractor_class=name,
-            extractor_params={**run.manifest_params(), **(extra_params or {})},
+            extractor_params={**run.manifest_params(), **params_of_sets(arguments)},
             settings=run.reading.settings,
-            sets=views is not None,
+            sets=sets,
             first_set=first_set,
         )
-        super().__init__(run.into(sink), views=run.views)
+        self._keep(run.into(sink), views=run.views)
         self._folder = Path(disk.output_dir)
         self._manifest_ids = sink.manifest_ids
 
@@ -59,6 +67,7 @@ class _DiskPool(ExtractorPool):
         return {"folder": self._folder, "slides": len(self._manifest_ids)}
 
 
+@declared
 class DiskPatchExtractorPool(_DiskPool):
     """Patches of many slides, as image files with a manifest for each slide.
 
@@ -140,59 +149,8 @@ class DiskPatchExtractorPool(_DiskPool):
         As `MemPatchExtractorPool`.
     """
 
-    def __init__(
-        self,
-        *,
-        output_dir: StrPath,
-        image_type: str | None = None,
-        patches_pool: Iterable[LocationLike],
-        proc_num_workers: int,
-        thread_num_workers: int,
-        filename_comment: str = "",
-        filename_separator: str = "_",
-        create_subdirs: bool = False,
-        container: ContainerKind | None = None,
-        save_options: Mapping[str, Any] | None = None,
-        proc_mp_chunksize: int = 1,
-        thread_mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        on_error: OnError = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-        transform: TransformLike | None = None,
-        resume: bool = False,
-        verify: Verify = "count",
-    ) -> None:
-        options = PoolOptions(
-            patches_pool=patches_pool,
-            proc_num_workers=proc_num_workers,
-            thread_num_workers=thread_num_workers,
-            proc_mp_chunksize=proc_mp_chunksize,
-            thread_mp_chunksize=thread_mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-            on_error=on_error,
-            progress=progress,
-            chunk_timeout_s=chunk_timeout_s,
-            transform=transform,
-        )
-        disk = DiskOptions(
-            output_dir=output_dir,
-            image_type=image_type,
-            filename_comment=filename_comment,
-            filename_separator=filename_separator,
-            create_subdirs=create_subdirs,
-            save_options=save_options or {},
-            resume=resume,
-            container=container,
-            verify=verify,
-        )
-        super().__init__(options, disk)
 
-
+@declared
 class MultiResDiskPatchExtractorPool(_DiskPool):
     """Patches of many slides at several resolutions around one centre, as image files.
 
@@ -270,70 +228,8 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         As `DiskPatchExtractorPool`.
     """
 
-    def __init__(
-        self,
-        *,
-        levels_or_mpps: Sequence[Number],
-        output_dir: StrPath,
-        image_type: str | None = None,
-        patches_pool: Iterable[LocationLike],
-        proc_num_workers: int,
-        thread_num_workers: int,
-        global_counter: int | None = 1,
-        filename_comment: str = "",
-        filename_separator: str = "_",
-        create_subdirs: bool = False,
-        container: ContainerKind | None = None,
-        save_options: Mapping[str, Any] | None = None,
-        proc_mp_chunksize: int = 1,
-        thread_mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        on_error: OnError = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-        transform: TransformLike | None = None,
-        resume: bool = False,
-        verify: Verify = "count",
-    ) -> None:
-        options = PoolOptions(
-            patches_pool=patches_pool,
-            proc_num_workers=proc_num_workers,
-            thread_num_workers=thread_num_workers,
-            proc_mp_chunksize=proc_mp_chunksize,
-            thread_mp_chunksize=thread_mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-            on_error=on_error,
-            progress=progress,
-            chunk_timeout_s=chunk_timeout_s,
-            transform=transform,
-        )
-        disk = DiskOptions(
-            output_dir=output_dir,
-            image_type=image_type,
-            filename_comment=filename_comment,
-            filename_separator=filename_separator,
-            create_subdirs=create_subdirs,
-            save_options=save_options or {},
-            resume=resume,
-            container=container,
-            verify=verify,
-        )
-        if global_counter is not None:
-            parse_count(global_counter, name="global_counter", least=0)
-        super().__init__(
-            options,
-            disk,
-            views=parse_views(levels_or_mpps),
-            first_set=global_counter,
-            extra_params={
-                "global_counter": global_counter,
-                "levels_or_mpps": list(levels_or_mpps),
-            },
-        )
+    levels_or_mpps: InitVar[Sequence[Number]]
+    global_counter: InitVar[int | None] = 1
 
     @property
     def patchset_count(self) -> int:

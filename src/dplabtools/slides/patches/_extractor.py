@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar
+from typing import Any
 
-from dplabtools.geometry.resolution import Resolution
 from dplabtools.notebook import never_raises
 from dplabtools.records.patch_table import PatchRow
+from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import location_html
 from dplabtools.slides.patches._request import (
     LabelFilter,
     LocationLike,
     Selection,
+    declared_views,
     parse_count,
     reading,
 )
 
-__all__ = ["Extractor", "ExtractorOptions"]
+__all__ = ["Extractor"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractorOptions:
-    """The parameters that all extractors share, as given."""
+@declared
+class Extractor(Declared):
+    """Parameters of every extractor of one slide, and what it knows of its patches."""
 
-    patches: LocationLike
-    num_workers: int
-    mp_chunksize: int
-    resampling_mode: str | None
-    included_labels: Collection[str]
-    excluded_labels: Collection[str]
+    patches: InitVar[LocationLike]
+    num_workers: InitVar[int]
+    mp_chunksize: InitVar[int] = 1
+    resampling_mode: InitVar[str | None] = None
+    included_labels: InitVar[Collection[str]] = ()
+    excluded_labels: InitVar[Collection[str]] = ()
 
-
-class Extractor:
-    """What all extractors know of their patches."""
-
-    def __init__(
-        self, options: ExtractorOptions, views: tuple[Resolution, ...] | None
-    ) -> None:
-        self._threads = parse_count(options.num_workers, name="num_workers")
-        parse_count(options.mp_chunksize, name="mp_chunksize")
-        labels = LabelFilter(options.included_labels, options.excluded_labels)
-        self._selection = Selection.of(options.patches, labels)
+    def _prepare(self, arguments: Mapping[str, Any]) -> None:
+        """Check the arguments, and take the patches apart."""
+        views = declared_views(arguments)
+        self._threads = parse_count(arguments["num_workers"], name="num_workers")
+        parse_count(arguments["mp_chunksize"], name="mp_chunksize")
+        labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
+        self._selection = Selection.of(arguments["patches"], labels)
         self._table = self._selection.selected
-        self._reading = reading(views, options.resampling_mode, [self._table])
+        self._reading = reading(views, arguments["resampling_mode"], [self._table])
         self._view_count = 1 if views is None else len(views)
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,8 +20,8 @@ from dplabtools.geometry.resolution import Number
 from dplabtools.readers.pixels import with_profile
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.slides.patches._extractor import Extractor, ExtractorOptions
-from dplabtools.slides.patches._request import LocationLike, parse_views
+from dplabtools.slides._declared import declared
+from dplabtools.slides.patches._extractor import Extractor
 
 __all__ = ["MemPatchExtractor", "MultiResMemPatchExtractor"]
 
@@ -113,7 +113,20 @@ def _streamed(pictures: _Pictures, *, with_index: bool) -> Iterator[list[Streame
         yield [(with_profile(each, pictures.icc_profile), *rest) for each in images]
 
 
-class MemPatchExtractor(Extractor):
+@declared
+class _MemExtractor(Extractor):
+    """Extractors whose patches are taken one by one."""
+
+    inference_mode: InitVar[bool] = False
+
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        self._prepare(arguments)
+        pictures = _Pictures.of(self._table, reading=self._reading, threads=self._threads)
+        self._sets = _streamed(pictures, with_index=arguments["inference_mode"])
+
+
+@declared
+class MemPatchExtractor(_MemExtractor):
     """Patches of one slide, one by one, read ahead by threads.
 
     Parameters
@@ -139,28 +152,9 @@ class MemPatchExtractor(Extractor):
         If the slide cannot be opened. What concerns patches is raised by the stream.
     """
 
-    def __init__(
-        self,
-        *,
-        patches: LocationLike,
-        num_workers: int,
-        mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        inference_mode: bool = False,
-    ) -> None:
-        options = ExtractorOptions(
-            patches=patches,
-            num_workers=num_workers,
-            mp_chunksize=mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-        )
-        super().__init__(options, None)
-        pictures = _Pictures.of(self._table, reading=self._reading, threads=self._threads)
-        sets = _streamed(pictures, with_index=inference_mode)
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        super()._construct(arguments)
+        sets = self._sets
         self._patch_stream = (patch for (patch,) in sets)
 
     @property
@@ -172,7 +166,8 @@ class MemPatchExtractor(Extractor):
         return self._patch_stream
 
 
-class MultiResMemPatchExtractor(Extractor):
+@declared
+class MultiResMemPatchExtractor(_MemExtractor):
     """Patches of one slide at several resolutions around one centre, set by set.
 
     Parameters
@@ -200,31 +195,9 @@ class MultiResMemPatchExtractor(Extractor):
         If the slide cannot be opened. What concerns patches is raised by the stream.
     """
 
-    def __init__(
-        self,
-        *,
-        levels_or_mpps: Sequence[Number],
-        patches: LocationLike,
-        num_workers: int,
-        mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        inference_mode: bool = False,
-    ) -> None:
-        options = ExtractorOptions(
-            patches=patches,
-            num_workers=num_workers,
-            mp_chunksize=mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-        )
-        super().__init__(options, parse_views(levels_or_mpps))
-        pictures = _Pictures.of(self._table, reading=self._reading, threads=self._threads)
-        self._patch_stream = _streamed(pictures, with_index=inference_mode)
+    levels_or_mpps: InitVar[Sequence[Number]]
 
     @property
     def patch_stream(self) -> Iterator[list[Streamed]]:
         """Sets of (RGB image, label[, index]), in order; can be taken once."""
-        return self._patch_stream
+        return self._sets

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from PIL import Image
 
 from dplabtools._typing import Pixels
 from dplabtools.errors import ClosedPoolError
-from dplabtools.extraction.progress import ProgressArgument
-from dplabtools.extraction.transform import TransformLike
-from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.geometry.resolution import Number
 from dplabtools.output.memory import MemorySink
+from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._html import counts_text
-from dplabtools.slides.patches._pool_run import ExtractorPool, OnError, PoolOptions, PoolRun
-from dplabtools.slides.patches._request import LocationLike, parse_views
+from dplabtools.slides.patches._pool_run import ExtractorPool, PoolRun
 from dplabtools.slides.patches._results import (
     MemoryResult,
     PatchList,
@@ -28,14 +27,17 @@ from dplabtools.slides.patches._results import (
 __all__ = ["MemPatchExtractorPool", "MultiResMemPatchExtractorPool"]
 
 
+@declared
 class _MemPool(ExtractorPool):
     """A pool whose patches stay in shared memory."""
 
-    def __init__(self, options: PoolOptions, views: tuple[Resolution, ...] | None) -> None:
-        run = PoolRun(options, views)
+    array_mode: InitVar[bool] = False
+
+    def _construct(self, arguments: Mapping[str, Any]) -> None:
+        run = PoolRun(arguments)
         sink = MemorySink()
         account = run.into(sink)
-        super().__init__(account, views=run.views)
+        self._keep(account, views=run.views)
         self._table = ResultTable.of(run.tables, account)
         self._result: MemoryResult | None = MemoryResult.of(
             sink, self._table, account=account, views=run.views
@@ -87,6 +89,7 @@ class _MemPool(ExtractorPool):
         self.close()
 
 
+@declared
 class MemPatchExtractorPool(_MemPool):
     """Patches of many slides, in memory.
 
@@ -141,39 +144,6 @@ class MemPatchExtractorPool(_MemPool):
         If worker processes die, twice, on the same patches.
     """
 
-    def __init__(
-        self,
-        *,
-        patches_pool: Iterable[LocationLike],
-        proc_num_workers: int,
-        thread_num_workers: int,
-        proc_mp_chunksize: int = 1,
-        thread_mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        array_mode: bool = False,
-        on_error: OnError = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-        transform: TransformLike | None = None,
-    ) -> None:
-        options = PoolOptions(
-            patches_pool=patches_pool,
-            proc_num_workers=proc_num_workers,
-            thread_num_workers=thread_num_workers,
-            proc_mp_chunksize=proc_mp_chunksize,
-            thread_mp_chunksize=thread_mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-            on_error=on_error,
-            progress=progress,
-            chunk_timeout_s=chunk_timeout_s,
-            transform=transform,
-        )
-        super().__init__(options, None)
-
     @property
     def patch_list(self) -> PatchList:
         """(RGB image, label) of each delivered patch, slides as given, patches in order.
@@ -199,6 +169,7 @@ class MemPatchExtractorPool(_MemPool):
         return self._memory().array()[:, 0]
 
 
+@declared
 class MultiResMemPatchExtractorPool(_MemPool):
     """Patches of many slides at several resolutions around one centre, in memory.
 
@@ -239,39 +210,7 @@ class MultiResMemPatchExtractorPool(_MemPool):
         As `MemPatchExtractorPool`.
     """
 
-    def __init__(
-        self,
-        *,
-        levels_or_mpps: Sequence[Number],
-        patches_pool: Iterable[LocationLike],
-        proc_num_workers: int,
-        thread_num_workers: int,
-        proc_mp_chunksize: int = 1,
-        thread_mp_chunksize: int = 1,
-        resampling_mode: str | None = None,
-        included_labels: Collection[str] = (),
-        excluded_labels: Collection[str] = (),
-        array_mode: bool = False,
-        on_error: OnError = "raise",
-        progress: ProgressArgument = False,
-        chunk_timeout_s: float = 900.0,
-        transform: TransformLike | None = None,
-    ) -> None:
-        options = PoolOptions(
-            patches_pool=patches_pool,
-            proc_num_workers=proc_num_workers,
-            thread_num_workers=thread_num_workers,
-            proc_mp_chunksize=proc_mp_chunksize,
-            thread_mp_chunksize=thread_mp_chunksize,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-            on_error=on_error,
-            progress=progress,
-            chunk_timeout_s=chunk_timeout_s,
-            transform=transform,
-        )
-        super().__init__(options, parse_views(levels_or_mpps))
+    levels_or_mpps: InitVar[Sequence[Number]]
 
     @property
     def patch_list(self) -> PatchSetList:

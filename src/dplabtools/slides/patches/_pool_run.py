@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import InitVar, replace
+from typing import Any, Final, Literal
 
 from PIL import Image
 
@@ -15,79 +15,74 @@ from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.transform import Transform, TransformLike
-from dplabtools.geometry.resolution import Resolution
 from dplabtools.notebook import never_raises
 from dplabtools.output.sink import Sink
 from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.failure import Failure
 from dplabtools.records.profile import Profile
+from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import result_html
 from dplabtools.slides.patches._request import (
     LabelFilter,
     LocationLike,
     Selection,
     check_choice,
+    declared_views,
     parse_count,
     parse_timeout,
     reading,
 )
 
-__all__ = ["ExtractorPool", "OnError", "PoolOptions", "PoolRun"]
+__all__ = ["ExtractorPool", "OnError", "PoolRun"]
 
 OnError = Literal["raise", "skip"]
 _READING = "dplabtools.extraction.source"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolOptions:
-    """The parameters that all extractor pools share, as given."""
-
-    patches_pool: Iterable[LocationLike]
-    proc_num_workers: int
-    thread_num_workers: int
-    proc_mp_chunksize: int
-    thread_mp_chunksize: int
-    resampling_mode: str | None
-    included_labels: Collection[str]
-    excluded_labels: Collection[str]
-    on_error: OnError
-    progress: ProgressArgument
-    chunk_timeout_s: float
-    transform: TransformLike | None = None
+_COUNTS: Final = (
+    *("proc_num_workers", "thread_num_workers"),
+    *("proc_mp_chunksize", "thread_mp_chunksize"),
+)
 
 
 class PoolRun:
-    """A run over the slides of a pool: arguments checked, then carried out once."""
+    """A run over the slides of a pool: arguments checked, then carried out once.
 
-    def __init__(self, options: PoolOptions, views: tuple[Resolution, ...] | None) -> None:
-        self.processes = parse_count(options.proc_num_workers, name="proc_num_workers")
-        self.threads = parse_count(options.thread_num_workers, name="thread_num_workers")
-        parse_count(options.proc_mp_chunksize, name="proc_mp_chunksize")
-        parse_count(options.thread_mp_chunksize, name="thread_mp_chunksize")
-        check_choice(options.on_error, ("raise", "skip"), name="on_error")
-        self.timeout_s = parse_timeout(options.chunk_timeout_s)
-        reporter(options.progress)  # checked here, and made for each run anew
-        labels = LabelFilter(options.included_labels, options.excluded_labels)
-        self.selections = Selection.all_of(options.patches_pool, labels)
+    Parameters
+    ----------
+    arguments : mapping
+        What `ExtractorPool` declares, and ``levels_or_mpps`` for several resolutions.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        views = declared_views(arguments)
+        self.processes, self.threads, _, _ = (
+            parse_count(arguments[name], name=name) for name in _COUNTS
+        )
+        check_choice(arguments["on_error"], ("raise", "skip"), name="on_error")
+        self.timeout_s = parse_timeout(arguments["chunk_timeout_s"])
+        reporter(arguments["progress"])  # checked here, and made for each run anew
+        labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
+        self.selections = Selection.all_of(arguments["patches_pool"], labels)
         self.tables = [each.selected for each in self.selections]
-        self.options = replace(options, patches_pool=())  # whatever it was, it is read
-        given = options.transform
+        # Whatever the pool was, it is read.
+        self.arguments: Mapping[str, Any] = {**arguments, "patches_pool": ()}
+        given = arguments["transform"]
         self.transform = None if given is None else Transform.of(given)
         self.reading = replace(
-            reading(views, options.resampling_mode, self.tables), transform=self.transform
+            reading(views, arguments["resampling_mode"], self.tables),
+            transform=self.transform,
         )
         self.views = 1 if views is None else len(views)
 
     def manifest_params(self) -> dict[str, object]:
         """Return the common parameters as the manifest lists them."""
         return {
-            "excluded_labels": list(self.options.excluded_labels),
-            "included_labels": list(self.options.included_labels),
-            "mp_chunksize": self.options.thread_mp_chunksize,
+            "excluded_labels": list(self.arguments["excluded_labels"]),
+            "included_labels": list(self.arguments["included_labels"]),
+            "mp_chunksize": self.arguments["thread_mp_chunksize"],
             "num_workers": self.threads,
             "pool_mode": True,
-            "resampling_mode": self.options.resampling_mode,
+            "resampling_mode": self.arguments["resampling_mode"],
             **({} if self.transform is None else {"transform": str(self.transform)}),
         }
 
@@ -106,7 +101,7 @@ class PoolRun:
             workers=self.processes,
             threads=self.threads,
             timeout_s=self.timeout_s,
-            skip_errors=self.options.on_error == "skip",
+            skip_errors=self.arguments["on_error"] == "skip",
             ahead=ahead,
             modules=(_READING, *modules_asked_first(), *self._compilers()),
         )
@@ -122,7 +117,7 @@ class PoolRun:
     def clock(self) -> ProgressClock:
         """Return a clock that begins now."""
         total = sum(map(len, self.tables))
-        tell = reporter(self.options.progress)
+        tell = reporter(self.arguments["progress"])
         return ProgressClock(tell, total=total, slides=len(self.tables))
 
     def engine(self, *, ahead: int = 2, here: bool = False) -> Engine:
@@ -145,10 +140,25 @@ class PoolRun:
             return self.extraction().run(engine, sink, clock)
 
 
-class ExtractorPool:
-    """What all extractor pools tell of their run."""
+@declared
+class ExtractorPool(Declared):
+    """Parameters of every extractor pool, and what it tells of its run."""
 
-    def __init__(self, account: Account, *, views: int) -> None:
+    patches_pool: InitVar[Iterable[LocationLike]]
+    proc_num_workers: InitVar[int]
+    thread_num_workers: InitVar[int]
+    proc_mp_chunksize: InitVar[int] = 1
+    thread_mp_chunksize: InitVar[int] = 1
+    resampling_mode: InitVar[str | None] = None
+    included_labels: InitVar[Collection[str]] = ()
+    excluded_labels: InitVar[Collection[str]] = ()
+    on_error: InitVar[OnError] = "raise"
+    progress: InitVar[ProgressArgument] = False
+    chunk_timeout_s: InitVar[float] = 900.0
+    transform: InitVar[TransformLike | None] = None
+
+    def _keep(self, account: Account, *, views: int) -> None:
+        """Keep what became of the run."""
         self._errors = account.errors()
         self._pids = account.pids
         self._profile = account.profile

@@ -6,7 +6,7 @@ import operator
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, SupportsFloat, SupportsIndex, runtime_checkable
+from typing import Any, Protocol, SupportsFloat, SupportsIndex, runtime_checkable
 
 from dplabtools import config
 from dplabtools.errors import ParameterError, ParameterTypeError
@@ -21,6 +21,7 @@ __all__ = [
     "LocationLike",
     "Selection",
     "check_choice",
+    "declared_views",
     "parse_count",
     "parse_timeout",
     "parse_views",
@@ -246,6 +247,13 @@ def parse_views(levels_or_mpps: Sequence[Number]) -> tuple[Resolution, ...]:
         msg = "levels_or_mpps is empty; name at least one level or mpp"
         raise ParameterError(msg)
     return tuple(map(parse_level_or_mpp, levels_or_mpps))
+
+
+def declared_views(arguments: Mapping[str, Any]) -> tuple[Resolution, ...] | None:
+    """Return the resolutions of a class that declares several; None for single patches."""
+    if "levels_or_mpps" not in arguments:
+        return None
+    return parse_views(arguments["levels_or_mpps"])
 
 
 def reading(

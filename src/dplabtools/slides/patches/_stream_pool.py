@@ -20,12 +20,11 @@ from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
 from dplabtools.records.profile import Profile
 from dplabtools.slides.patches._html import result_html
-from dplabtools.slides.patches._pool_run import OnError, PoolOptions, PoolRun
+from dplabtools.slides.patches._pool_run import OnError, PoolRun
 from dplabtools.slides.patches._request import (
     LocationLike,
     check_choice,
     parse_count,
-    parse_views,
 )
 
 __all__ = ["StreamPatchExtractorPool"]
@@ -114,24 +113,25 @@ class StreamPatchExtractorPool:
         chunk_timeout_s: float = 900.0,
         transform: TransformLike | None = None,
     ) -> None:
-        views = None if levels_or_mpps is None else parse_views(levels_or_mpps)
-        options = PoolOptions(
-            patches_pool=patches_pool,
-            proc_num_workers=proc_num_workers,
-            thread_num_workers=thread_num_workers,
-            proc_mp_chunksize=1,
-            thread_mp_chunksize=1,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-            on_error=on_error,
-            progress=progress,
-            chunk_timeout_s=chunk_timeout_s,
-            transform=transform,
-        )
         check_choice(order, ("table", "ready"), name="order")
-        self._run = PoolRun(options, views)
-        self._multires = views is not None
+        self._run = PoolRun(
+            {
+                "patches_pool": patches_pool,
+                "proc_num_workers": proc_num_workers,
+                "thread_num_workers": thread_num_workers,
+                "proc_mp_chunksize": 1,
+                "thread_mp_chunksize": 1,
+                **({} if levels_or_mpps is None else {"levels_or_mpps": levels_or_mpps}),
+                "resampling_mode": resampling_mode,
+                "included_labels": included_labels,
+                "excluded_labels": excluded_labels,
+                "on_error": on_error,
+                "progress": progress,
+                "chunk_timeout_s": chunk_timeout_s,
+                "transform": transform,
+            }
+        )
+        self._multires = levels_or_mpps is not None
         self._options = StreamOptions(
             batch_size=parse_count(batch_size, name="batch_size"),
             ordered=order == "table",

@@ -22,12 +22,11 @@ from dplabtools.geometry.resolution import Number
 from dplabtools.inference.streaming import Delivery, StreamedPatches
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
-from dplabtools.slides.patches._pool_run import OnError, PoolOptions, PoolRun
+from dplabtools.slides.patches._pool_run import OnError, PoolRun
 from dplabtools.slides.patches._request import (
     LocationLike,
     check_choice,
     parse_count,
-    parse_views,
 )
 
 __all__ = ["PatchStreamDataset"]
@@ -202,24 +201,23 @@ class PatchStreamDataset(StreamedPatches):
         max_memory: int = 1 << 30,
         on_error: OnError = "raise",
     ) -> None:
-        views = None if levels_or_mpps is None else parse_views(levels_or_mpps)
         check_choice(channels, ("last", "first"), name="channels")
         run = PoolRun(
-            PoolOptions(
-                patches_pool=patches_pool,
-                proc_num_workers=proc_num_workers,
-                thread_num_workers=thread_num_workers,
-                proc_mp_chunksize=1,
-                thread_mp_chunksize=1,
-                resampling_mode=resampling_mode,
-                included_labels=(),
-                excluded_labels=(),
-                on_error=on_error,
-                progress=False,
-                chunk_timeout_s=900.0,
-                transform=transform,
-            ),
-            views,
+            {
+                "patches_pool": patches_pool,
+                "proc_num_workers": proc_num_workers,
+                "thread_num_workers": thread_num_workers,
+                "proc_mp_chunksize": 1,
+                "thread_mp_chunksize": 1,
+                **({} if levels_or_mpps is None else {"levels_or_mpps": levels_or_mpps}),
+                "resampling_mode": resampling_mode,
+                "included_labels": (),
+                "excluded_labels": (),
+                "on_error": on_error,
+                "progress": False,
+                "chunk_timeout_s": 900.0,
+                "transform": transform,
+            }
         )
         run.selections = []  # parameters of locations, which workers need not get
         options = StreamOptions(
@@ -232,7 +230,9 @@ class PatchStreamDataset(StreamedPatches):
         if labels is not None:
             _check_labels(run, labels)
         rank, world_size = _place(rank, world_size)
-        self._pool = _Pool(run=run, options=options, multires=views is not None, errors=[])
+        self._pool = _Pool(
+            run=run, options=options, multires=levels_or_mpps is not None, errors=[]
+        )
         super().__init__(
             self._pool,
             epochs=Epochs(
