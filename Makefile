@@ -48,7 +48,7 @@ types: $(VENV)/.dev  ## mypy and pyright, both strict
 	$(BIN)/mypy
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/pyright; else \
 		echo 'without torch pyright leaves out what imports it'; \
-		$(BIN)/pyright $$(grep -rLE '^(import|from) torch|inference\.(datasets|runner|streaming) import' --include='*.py' src); fi
+		$(BIN)/pyright $$(grep -rLE '^(import|from) torch|inference\.(datasets|device_processes|encod\w+|feature\w*|runner|streaming) import' --include='*.py' src); fi
 
 check: lint types docs test  ## Everything that has to pass
 

@@ -143,7 +143,11 @@ def written_aside(
 
 
 def write_whole(
-    path: Path, data: bytes, *, aside: Path | None = None, slide: str | None = None
+    path: Path,
+    data: bytes | memoryview,
+    *,
+    aside: Path | None = None,
+    slide: str | None = None,
 ) -> None:
     """Write a file as `written_aside` does.
 

@@ -22,7 +22,11 @@ MODULES = (
 
 def documented() -> list[Any]:
     """Return every public class and function, and what makes slides for tests."""
-    handed_out = {"StoredPatch", "StoredPatches"}  # nobody makes them by hand
+    handed_out = {
+        "SlideFeatures",
+        "StoredPatch",
+        "StoredPatches",
+    }  # nobody makes them by hand
     packages = map(
         importlib.import_module,
         (*MODULES, "dplabtools.report.write", "dplabtools.testing.make_slide"),

@@ -28,6 +28,8 @@ class Progress:
         The same for slides.
     seconds : float
         Since the run began.
+    waiting : float or None
+        Share of that time in which a model waited for patches; None where there is none.
     """
 
     done: int
@@ -35,6 +37,7 @@ class Progress:
     slides_done: int
     slides_total: int
     seconds: float
+    waiting: float | None = None
 
     @property
     def rate(self) -> float:
@@ -48,9 +51,12 @@ class Progress:
 
     def __str__(self) -> str:
         left = self.seconds_left
+        rate = f"{self.rate:,.0f}/s"
+        if self.waiting is not None:
+            rate += f", the model waits {self.waiting:.0%}"
         return (
             f"{self.done:,}/{self.total:,} patches, "
-            f"{self.slides_done:,}/{self.slides_total:,} slides, {self.rate:,.0f}/s, "
+            f"{self.slides_done:,}/{self.slides_total:,} slides, {rate}, "
             + ("time left unknown" if left is None else f"{duration(left)} left")
         )
 
@@ -157,11 +163,17 @@ class ProgressClock:
         From `reporter`.
     total, slides : int
         Patches and slides asked for.
+
+    Attributes
+    ----------
+    model_s : float or None
+        Seconds that a model has been at work; None where there is none.
     """
 
     def __init__(
         self, tell: Callable[[Progress], object] | None, *, total: int, slides: int
     ) -> None:
+        self.model_s: float | None = None
         self._tell = tell
         self._total = total
         self._slides = slides
@@ -184,12 +196,15 @@ class ProgressClock:
 
     def state(self) -> Progress:
         """Return the present moment."""
+        seconds = time.monotonic() - self._begun
+        waited = None if self.model_s is None else max(0.0, seconds - self.model_s)
         return Progress(
             done=self._done,
             total=self._total,
             slides_done=self._slides_done,
             slides_total=self._slides,
-            seconds=time.monotonic() - self._begun,
+            seconds=seconds,
+            waiting=None if waited is None or not seconds else waited / seconds,
         )
 
 
