@@ -156,7 +156,9 @@ class EncoderRunner:
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._precision in (torch.float32, self._input_type):
             return nullcontext()
-        return torch.autocast(self._device.type, dtype=self._precision)
+        kind = self._device.type
+        context: AbstractContextManager[Any] = torch.autocast(kind, dtype=self._precision)
+        return context
 
     def _rows(self, outputs: object, count: int, slide: str) -> torch.Tensor:
         """Return a row for each patch, float32 of shape (n, d).
