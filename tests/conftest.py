@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import json
 import os
+import re
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import hypothesis
 import pytest
@@ -17,6 +24,14 @@ from dplabtools import config
 from dplabtools.testing.make_slide import make_slide
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
+
+PROGRAM = Path(__file__).parent / "faults" / "runs.py"
+LONGEST_S = 60.0  # of a run; they take tenths
+STEMS = ("north", "south", "east")
+_ID = re.compile(rf"\b({'|'.join(STEMS)})_[a-z0-9]{{8}}(?=[_.-])")
+_MANIFEST_ID = re.compile(r"(?<=manifest__)[a-z0-9]{8}|(?<=Manifest ID: {12})[a-z0-9]{8}")
+_CREATED = re.compile(r"(?<=Date created:).*")
+_SETS = re.compile(r"(\bset)(\d+)(?=/)"), re.compile(r"(^[^,]*\w,)(\d+)(?=,)")
 
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
@@ -94,6 +109,150 @@ def slides(tmp_path: Path) -> Path:
     make_slide(folder / "b.svs", size=(1024, 768), seed=2, mpp=None)
     (folder / "broken.svs").write_bytes(b"not a slide")
     return folder
+
+
+class Runs:
+    """A process in a group of its own that runs pools, one at a time.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        What it finds beside that of this process.
+    """
+
+    def __init__(self, **environment: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def begin(self, task: dict[str, Any]) -> None:
+        """Let it run a pool."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{json.dumps(task)}\n")
+        self._process.stdin.flush()
+
+    def outcome(self) -> dict[str, Any] | None:
+        """Wait for what became of it; None if the process was killed before it ended."""
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], LONGEST_S)[0]:
+            self.end()
+            pytest.fail(f"a run has not come to an end within {LONGEST_S:g} seconds")
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            assert code == -signal.SIGKILL, f"the process ended with exit code {code}"
+            return None
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def run(self, task: dict[str, Any]) -> dict[str, Any] | None:
+        self.begin(task)
+        return self.outcome()
+
+    def kill(self, *, group: bool) -> None:
+        """Kill it, and perhaps all that it has started, whatever it does."""
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        self.kill(group=True)
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def begin_runs() -> Iterator[Callable[..., Runs]]:
+    """Starts a process that runs pools; it ends with the tests of a module."""
+    begun: list[Runs] = []
+
+    def begin(**environment: str) -> Runs:
+        begun.append(Runs(**environment))
+        return begun[-1]
+
+    yield begin
+    for runs in begun:
+        runs.end()
+
+
+@pytest.fixture(scope="session")
+def three_slides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Slides of 512 x 384 pixels: sound ones, and damaged ones, of which the second is."""
+    slides: dict[str, list[str]] = {}
+    for state in ("sound", "damaged"):
+        folder = tmp_path_factory.mktemp(state)
+        slides[state] = [
+            str(make_slide(folder / f"{stem}.svs", size=(512, 384), levels=2, seed=seed))
+            for seed, stem in enumerate(STEMS)
+        ]
+    damaged = Path(slides["damaged"][1])
+    data = bytearray(damaged.read_bytes())
+    with tifffile.TiffFile(damaged) as tiff:
+        page = tiff.pages.first
+        start, count = page.dataoffsets[1], page.databytecounts[1]
+    data[start : start + count] = bytes(count)
+    damaged.write_bytes(data)
+    return slides
+
+
+def _first_sets(folder: Path) -> dict[str, int]:
+    """Return the number of the first set of each slide that has a table."""
+    found: dict[str, int] = {}
+    for table in folder.glob("manifests/*.csv"):
+        rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+        numbers = [int(row["set"]) for row in rows if row["set"]]
+        if numbers:
+            found[table.stem.rpartition("__")[2]] = min(numbers)
+    return found
+
+
+def _neutral(text: str, first_sets: dict[str, int]) -> str:
+    """Return text without what differs from run to run; sets count from that of theirs."""
+    text = _CREATED.sub("", _MANIFEST_ID.sub("<id>", _ID.sub(r"\1_<id>", text)))
+    return "\n".join(_renumbered(line, first_sets) for line in text.split("\n"))
+
+
+def _renumbered(line: str, first_sets: dict[str, int]) -> str:
+    for stem in filter(line.__contains__, first_sets):
+        for pattern in _SETS:
+            line = pattern.sub(partial(_from_first, first=first_sets[stem]), line)
+    return line
+
+
+def _from_first(found: re.Match[str], *, first: int) -> str:
+    return f"{found[1]}{int(found[2]) - first:+}"
+
+
+@pytest.fixture(scope="session")
+def holdings() -> Callable[[Path], dict[str, bytes]]:
+    """Returns the files that a folder holds, by name, but for the record of the run.
+
+    Ids of manifests, times, and the place of the folder are taken out of names and
+    manifests; sets are numbered from the first of their slide.
+    """
+
+    def hold(folder: Path) -> dict[str, bytes]:
+        first_sets = _first_sets(folder)
+        found: dict[str, bytes] = {}
+        for file in sorted(folder.rglob("*")):
+            name = str(file.relative_to(folder))
+            if file.is_dir() or (file.suffix == ".json" and "manifests" in name):
+                continue
+            data = file.read_bytes()
+            if name.startswith("manifests/"):
+                text = data.decode().replace(str(folder), "<folder>")
+                data = _neutral(text, first_sets).encode()
+            found[_neutral(name, first_sets)] = data
+        return found
+
+    return hold
 
 
 @pytest.fixture(autouse=True)

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import random
-import re
-import signal
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
 from dplabtools.errors import OutputError
-from dplabtools.output import naming
-from dplabtools.slides.patches import (
-    DiskPatchExtractorPool,
-    MultiResDiskPatchExtractorPool,
-    PatchesMock,
-)
-from dplabtools.testing.make_slide import make_slide
+from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
 
-ROWS: list[Any] = json.loads(  # as the script reads them: they stand in the manifest
-    json.dumps(
-        [
-            ((x, y), (40, 40), "ab"[x % 3 % 2])
-            for y in range(0, 320, 20)
-            for x in range(0, 400, 40)
-        ]
-    )
-)
+Holdings: TypeAlias = Callable[[Path], dict[str, bytes]]
+Task: TypeAlias = dict[str, Any]
+
+ROWS = [
+    ((x, y), (40, 40), "ab"[x // 40 % 2])
+    for y in range(0, 320, 40)
+    for x in range(0, 400, 40)
+]
 KINDS: dict[str, dict[str, Any]] = {
     "files": {"image_type": "png", "create_subdirs": True},
-    "sets": {"image_type": "jpg", "levels_or_mpps": [0, 1]},
     "webdataset": {
         "image_type": "jpg",
         "container": "webdataset",
@@ -46,178 +37,172 @@ KINDS: dict[str, dict[str, Any]] = {
     "parquet": {
         "image_type": "png",
         "container": "parquet",
-        "levels_or_mpps": [0, 1],
         "save_options": {"shard_size": 20},
     },
     "hdf5": {"image_type": None, "container": "hdf5"},
     "zarr": {"image_type": None, "container": "zarr", "save_options": {"shard_size": 20}},
 }
-Undisturbed: TypeAlias = tuple[dict[str, bytes], dict[str, float]]
-KILLS = {"files": 8, "sets": 8}  # for each victim: 32 in all
-KILLS_OF_CONTAINERS = 2
-SEED = 7
-
-# Runs a pool, and kills itself a while after it has opened the folder, or after the first
-# patches have been written.
-SCRIPT = """
-import json, os, random, signal, sys, threading, time
-from dplabtools.extraction.account import Account
-from dplabtools.output import naming
-from dplabtools.output.run_folder import folder as run_folder
-from dplabtools.slides import patches
-
-task = json.loads(sys.argv[1])
-naming.secrets = random.Random(task["seed"])
-moments = {}
-
-def reached(moment):
-    if moment not in moments:
-        moments[moment] = time.perf_counter()
-        if task["after"] == moment:
-            threading.Timer(task["delay"], kill).start()
-
-def kill():
-    (os.killpg if task["victim"] == "group" else os.kill)(os.getpid(), signal.SIGKILL)
-
-def announcing(function, moment):
-    def announce(*args):
-        reached(moment)
-        return function(*args)
-    return announce
-
-run_folder.RunFolder.open = announcing(run_folder.RunFolder.open, "opened")
-Account.note = announcing(Account.note, "wrote")
-pool = getattr(patches, task["pool"])(
-    patches_pool=[
-        patches.PatchesMock(patch_data=task["rows"], wsi_file=slide, level_or_mpp=0)
-        for slide in task["slides"]
-    ],
-    output_dir=task["folder"],
-    proc_num_workers=2,
-    thread_num_workers=1,
-    resume=True,
-    **task["options"],
-)
-now = time.perf_counter()
-print(json.dumps({each: now - moments[each] for each in moments}), flush=True)
-os._exit(0)  # before the timer
-"""
+LISTS = {  # of three slides, those of the run that is killed, and those it goes on with
+    "same": ((0, 1), (0, 1)),
+    "fewer": ((0, 1), (1,)),
+    "others": ((0, 1), (2,)),
+    "more": ((0, 1), (2, 0, 1)),
+    "another order": ((0, 1, 2), (2, 1, 0)),
+}
+ROUNDS = 6  # of each kind, times the factor of torture: ten are all there are
+CASES = list(itertools.product(LISTS, (False, True), (False, True), (1, 2, 3)))
 
 
-@pytest.fixture(scope="module")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("slides")
-    return [
-        str(make_slide(folder / f"{name}.svs", size=(512, 384), seed=seed))
-        for seed, name in enumerate("abc")
-    ]
-
-
-def start(
-    kind: str,
-    folder: Path,
-    slides: list[str],
-    *,
-    after: str | None = None,
-    delay: float = 0.0,
-    victim: str = "group",
-) -> dict[str, float] | None:
-    """Run to the end, and return how long it took since when; None if it was killed."""
+def task(
+    kind: str, folder: Path, slides: list[str], *, sets: bool = False, workers: int = 2
+) -> Task:
     folder.mkdir(exist_ok=True)
-    task = {
-        "pool": pool_of(kind).__name__,
-        "options": KINDS[kind],
-        "folder": str(folder),
-        "slides": slides,
-        "rows": ROWS,
-        "seed": SEED,
-        "after": after,
-        "delay": delay,
-        "victim": victim,
+    options = {
+        **KINDS[kind],
+        "proc_num_workers": workers,
+        "thread_num_workers": 1,
+        "resume": True,
+        "on_error": "skip",
     }
-    # Standard error goes to a file: a worker that is still alive would hold a pipe open.
-    with (folder.parent / "messages").open("w+") as messages:
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, json.dumps(task)],
-            stdout=subprocess.PIPE,
-            stderr=messages,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
-        messages.seek(0)
-        assert done.returncode in {0, -signal.SIGKILL}, messages.read()
-    if done.returncode:
-        return None
-    seconds: dict[str, float] = json.loads(done.stdout)
-    return seconds
-
-
-def pool_of(kind: str) -> type[DiskPatchExtractorPool | MultiResDiskPatchExtractorPool]:
-    sets = "levels_or_mpps" in KINDS[kind]
-    return MultiResDiskPatchExtractorPool if sets else DiskPatchExtractorPool
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file, times and the place of the folder apart."""
+    if sets:
+        options["levels_or_mpps"] = [0, 1]
     return {
-        str(file.relative_to(folder)): (
-            timeless(file.read_bytes(), folder)
-            if file.parent.name == "manifests"
-            else file.read_bytes()
-        )
-        for file in folder.rglob("*")
-        if file.is_file()
+        "pool": "MultiResDiskPatchExtractorPool" if sets else "DiskPatchExtractorPool",
+        "rows": ROWS,
+        "slides": slides,
+        "folder": str(folder),
+        "options": options,
     }
 
 
-def timeless(text: bytes, folder: Path) -> bytes:
-    text = re.sub(rb'Date created: .*|"begun": ".*"', b"", text)
-    return text.replace(str(folder).encode(), b"<folder>")
+def look(folder: Path) -> dict[str, int]:
+    """What is in a folder, and when it was written."""
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(
-    slides: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Undisturbed]:
-    """What each kind of run gives, and how long it takes."""
+def wait_until_changed(folder: Path, before: dict[str, int]) -> None:
+    """Wait until a run has begun to write to a folder, if only that it is locked."""
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(FileNotFoundError):
+            if look(folder) != before:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
-    @cache
-    def result(kind: str) -> Undisturbed:
-        folder = tmp_path_factory.mktemp(kind) / "out"
-        seconds = start(kind, folder, slides)
-        assert seconds is not None
-        return content(folder), seconds
 
-    return result
+def states(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file but the lock, which a killed run may leave, and when it was written."""
+    return {
+        str(file.relative_to(folder)): (file.stat().st_mtime_ns, file.read_bytes())
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != ".dplabtools.lock"
+    }
+
+
+class Killer:
+    """Kills runs of one kind.
+
+    Parameters
+    ----------
+    kind : str
+        What is written.
+    begin_runs : callable
+        Starts a process that runs pools.
+    """
+
+    def __init__(self, kind: str, begin_runs: Callable[[], Any]) -> None:
+        self.kills = self.late = 0
+        self.chance = random.Random(kind)  # noqa: S311 - no secret
+        self._begin_runs = begin_runs
+        self._seconds: dict[str, float] = {}
+
+    def time(self, wanted: Task) -> None:
+        """Find out how long a process that has just begun writes to a folder."""
+        folder = Path(wanted["folder"])
+        if wanted["pool"] not in self._seconds:
+            fresh = self._begin_runs()
+            before = look(folder)
+            fresh.begin(wanted)
+            wait_until_changed(folder, before)
+            begun = time.monotonic()
+            assert fresh.outcome()["error"] is None
+            self._seconds[wanted["pool"]] = time.monotonic() - begun
+            fresh.end()
+            shutil.rmtree(folder)
+            folder.mkdir()
+
+    def kill(self, wanted: Task) -> bool:
+        """Let a process run and kill it, at a moment after it has opened its folder.
+
+        Returns
+        -------
+        bool
+            Whether it was killed before the run had come to an end.
+        """
+        folder = Path(wanted["folder"])
+        before = look(folder)
+        victim = self._begin_runs()
+        after_s = self.chance.uniform(0.0, self._seconds[wanted["pool"]])
+        group = self.chance.choice([True, False])
+        victim.begin(wanted)
+        wait_until_changed(folder, before)
+        time.sleep(after_s)
+        victim.kill(group=group)
+        in_time = victim.outcome() is None
+        self.kills += in_time
+        self.late += not in_time
+        victim.end()
+        return in_time
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["group", "parent"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_random_moments_and_resumed(
     kind: str,
-    victim: str,
-    slides: list[str],
-    undisturbed: Callable[[str], Undisturbed],
+    torture: int,
+    begin_runs: Callable[[], Any],
+    holdings: Holdings,
+    three_slides: dict[str, list[str]],
     tmp_path: Path,
 ) -> None:
-    """Again and again; workers that outlive their caller for a moment do no harm."""
-    expected, seconds = undisturbed(kind)
-    chance = random.Random(f"{kind} {victim}")  # noqa: S311 - no secret
-    killed = finished = 0
-    while killed < KILLS.get(kind, KILLS_OF_CONTAINERS):
-        folder = tmp_path / str(finished)
-        after = chance.choice(["opened", "wrote", "wrote"])
-        delay = chance.uniform(0.0, seconds[after])
-        if not start(kind, folder, slides, after=after, delay=delay, victim=victim):
-            killed += 1
+    """With the same slides and more it is whole; with fewer or others it is refused."""
+    killer, calm, refused = Killer(kind, begin_runs), begin_runs(), 0
+    cases = killer.chance.sample(CASES, len(CASES))
+    for then, sets, damaged, workers in itertools.islice(
+        itertools.cycle(cases), ROUNDS * torture
+    ):
+        slides = three_slides["damaged" if damaged else "sound"]
+        first, last = ([slides[number] for number in part] for part in LISTS[then])
+        out, whole = tmp_path / "out", tmp_path / "whole"
+        begun = task(kind, out, first, sets=sets, workers=workers)
+        wanted = task(kind, out, last, sets=sets, workers=workers)
+        expected = task(kind, whole, last, sets=sets, workers=workers)
+        killer.time(begun)
+        while not killer.kill(begun):  # each round in time
+            shutil.rmtree(out)
+            out.mkdir()
+        before = states(out)
+        if then not in {"fewer", "others"} and killer.chance.random() < 0.5:
+            killer.kill(wanted)
+        found = calm.run(wanted)
+        if found["error"] is not None:
+            assert found["error"] == "ResumeError", found
+            assert then in {"fewer", "others"}, found
+            assert "not given now: north.svs" in found["message"]
+            assert states(out) == before
+            refused += 1
         else:
-            assert content(folder) == expected
-            finished += 1
-    folder = tmp_path / str(finished)
-    assert start(kind, folder, slides)
-    assert content(folder) == expected
+            whole_one = calm.run(expected)
+            assert found["skipped"] == whole_one["skipped"]
+            assert (found["skipped"] > 0) == (slides[1] in last and damaged)
+            for _ in ("the run that goes on", "one that finds all of it done"):
+                assert holdings(out) == holdings(whole), (then, sets, damaged, workers)
+                assert calm.run(wanted)["error"] is None
+        for folder in (out, whole):
+            shutil.rmtree(folder)
+    assert refused
+    assert killer.late <= killer.kills
 
 
 @pytest.fixture
@@ -244,49 +229,42 @@ def resize(disk: Path, size: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", [*itertools.product(KINDS, (False, True))])
 def test_out_of_disk_and_resumed_on_a_larger_one(
-    kind: str,
-    slides: list[str],
-    undisturbed: Callable[[str], Undisturbed],
+    case: tuple[str, bool],
+    begin_runs: Callable[[], Any],
+    holdings: Holdings,
+    three_slides: dict[str, list[str]],
     small_disk: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    expected, _ = undisturbed(kind)
+    kind, sets = case
+    slides = three_slides["sound"]
+    runs = begin_runs()
+    whole, folder = tmp_path / "whole", small_disk / "out"
+    assert runs.run(task(kind, whole, slides, sets=sets))["error"] is None
+    expected = holdings(whole)
     chance = random.Random(kind)  # noqa: S311 - no secret
     pages = sum(-(-len(data) // 4096) for data in expected.values())
-    folder = small_disk / "out"
-    folder.mkdir()
-    for size in [*sorted(chance.sample(range(1, pages), 7)), None]:
-        resize(small_disk, 1 << 30 if size is None else size * 4096)
-        monkeypatch.setattr(naming, "secrets", random.Random(SEED))  # noqa: S311 - as above
-        failed = False
-        try:
-            pool_of(kind)(
-                patches_pool=[
-                    PatchesMock(patch_data=ROWS, wsi_file=slide, level_or_mpp=0)
-                    for slide in slides
-                ],
-                output_dir=folder,
-                proc_num_workers=2,
-                thread_num_workers=1,
-                resume=True,
-                **KINDS[kind],
-            )
-        except OutputError as error:
-            failed = True
-            assert "No space left" in str(error)  # noqa: PT017 - in the end there is none
-            assert str(folder) in str(error)  # noqa: PT017
-            assert not list(folder.glob(".dplabtools-*"))  # what is whole of a group stays
-        assert failed == (size is not None)
-    assert content(folder) == expected
+    wanted = task(kind, folder, slides, sets=sets)
+    for size in sorted(chance.sample(range(1, pages), 7)):
+        resize(small_disk, size * 4096)
+        found = runs.run(wanted)
+        assert found["error"] == "OutputError", size
+        assert "No space left" in found["message"]
+        assert str(folder) in found["message"]
+        assert not list(folder.glob(".dplabtools-*"))  # what is whole of a group stays
+    resize(small_disk, 1 << 30)
+    assert runs.run(wanted)["error"] is None
+    assert holdings(folder) == expected
 
 
 def test_out_of_disk_nothing_is_left_that_is_not_complete(
-    slides: list[str], small_disk: Path
+    three_slides: dict[str, list[str]], small_disk: Path
 ) -> None:
     resize(small_disk, 40 * 4096)
-    patches = PatchesMock(patch_data=ROWS, wsi_file=slides[0], level_or_mpp=0)
+    slide = three_slides["sound"][0]
+    patches = PatchesMock(patch_data=ROWS, wsi_file=slide, level_or_mpp=0)
     with pytest.raises(OutputError, match="No space left"):
         DiskPatchExtractorPool(
             patches_pool=[patches],
