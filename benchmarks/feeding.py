@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import openslide
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.original import SIDE, corners
 from benchmarks.slides import four_slides
@@ -99,11 +99,6 @@ class OpenSlidePatches(Dataset[torch.Tensor]):
         return torch.from_numpy(np.array(image))
 
 
-def as_uint8(image: Any) -> torch.Tensor:
-    """Return what the others return, for a comparison of like with like."""
-    return torch.from_numpy(np.array(image))
-
-
 def feeders(scene: Scene, workers: int) -> dict[str, Feeder]:
     """Return who feeds, by name."""
     places = [
@@ -115,19 +110,10 @@ def feeders(scene: Scene, workers: int) -> dict[str, Feeder]:
         return DataLoader(dataset, batch_size=BATCH, num_workers=workers, shuffle=shuffle)
 
     def by_number(*, shuffle: bool) -> Iterable[Any]:
-        return DataLoader(
-            Together(
-                [
-                    WSIDataset(
-                        patches=each, transform_fn=as_uint8, resampling_mode=scene.mode
-                    )
-                    for each in scene.locations()
-                ]
-            ),
-            batch_size=BATCH,
-            num_workers=workers,
-            shuffle=shuffle,
+        dataset = WSIDataset(
+            patches=scene.locations(), dtype=torch.uint8, resampling_mode=scene.mode
         )
+        return DataLoader(dataset, batch_size=BATCH, num_workers=workers, shuffle=shuffle)
 
     return {
         LOOP: partial(by_openslide, shuffle=False),
@@ -136,22 +122,6 @@ def feeders(scene: Scene, workers: int) -> dict[str, Feeder]:
         MAP_SHUFFLED: partial(by_number, shuffle=True),
         STREAM: lambda: stream(scene, workers),
     }
-
-
-class Together(ConcatDataset[Any]):
-    """Several datasets, of which a batch is read in one go from each."""
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        which = np.searchsorted(self.cumulative_sizes, indices, side="right")
-        starts = [0, *self.cumulative_sizes]
-        found: list[Any] = [None] * len(indices)
-        for number in np.unique(which).tolist():
-            mine = np.flatnonzero(which == number).tolist()
-            dataset: Any = self.datasets[number]
-            read = dataset.__getitems__([indices[i] - starts[number] for i in mine])
-            for place, sample in zip(mine, read, strict=True):
-                found[place] = sample
-        return found
 
 
 def stream(scene: Scene, workers: int) -> PatchStreamDataset:

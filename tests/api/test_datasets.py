@@ -81,6 +81,74 @@ def test_workers_give_the_same_in_the_same_order(
     assert places == [location for location, _, _ in patches.patch_data]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+@pytest.mark.parametrize("multires", [False, True])
+def test_batches_that_are_kept_stay_as_they_were(
+    patches: WholeImageGridPatches, dtype: Any, *, multires: bool
+) -> None:
+    dataset: Any = WSIDataset(patches=patches, dtype=dtype)
+    if multires:
+        dataset = WSIMultiResDataset(patches=patches, dtype=dtype, levels_or_mpps=[0, 1])
+    wanted = list(torch.utils.data.DataLoader(dataset, batch_size=3))
+    found = list(torch.utils.data.DataLoader(dataset, batch_size=3, num_workers=2))
+    assert len(found) == len(wanted) > 15
+    for ours, theirs in zip(found, wanted, strict=True):
+        for (image, *place), (expected, *expected_place) in zip(
+            [ours], [theirs], strict=True
+        ):
+            assert all(map(torch.equal, place, expected_place))
+            pairs = zip(image, expected, strict=True) if multires else [(image, expected)]
+            assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_bytes_are_the_pixels(patches: WholeImageGridPatches, made_slide: Path) -> None:
+    dataset = WSIDataset(patches=patches, dtype=torch.uint8)
+    images, _, _ = next(iter(torch.utils.data.DataLoader(dataset, batch_size=4)))
+    assert tuple(images.shape) == (4, 3, 100, 100)
+    for image, pixels in zip(images, _expected(made_slide, patches), strict=False):
+        assert (image.numpy() == pixels.transpose(2, 0, 1)).all()
+    with pytest.raises(ParameterError, match="dtype"):
+        WSIDataset(patches=patches, dtype=torch.float16)
+
+
+def test_tensors_of_a_transform_are_copied_and_held_by_nobody(
+    patches: WholeImageGridPatches,
+) -> None:
+    kept = torch.zeros(4)
+    dataset = WSIDataset(patches=patches, transform_fn=lambda _: kept)
+    images, _, _ = next(iter(torch.utils.data.DataLoader(dataset, batch_size=1)))
+    images += 1
+    assert not kept.any()
+    ragged = WSIDataset(patches=patches, transform_fn=iter_sizes([2, 3]))
+    with pytest.raises(RuntimeError, match="stack"):
+        next(iter(torch.utils.data.DataLoader(ragged, batch_size=2)))
+
+
+def iter_sizes(sizes: list[int]) -> Any:
+    """Return a function that returns tensors of these sizes, in turn."""
+    left = iter(sizes)
+    return lambda _: torch.zeros(next(left))
+
+
+def test_patches_of_many_slides_are_numbered_through(
+    patches: WholeImageGridPatches, made_slide: Path, lossless_slide: Path
+) -> None:
+    mocks = [
+        PatchesMock(
+            patch_data=patches.patch_data[:count], wsi_file=str(file), level_or_mpp=0
+        )
+        for file, count in ((made_slide, 5), (lossless_slide, 0), (lossless_slide, 7))
+    ]
+    parts = [WSIDataset(patches=mock) for mock in (mocks[0], mocks[2])]
+    wanted = [part[row] for part in parts for row in range(len(part))]
+    dataset = pickle.loads(pickle.dumps(WSIDataset(patches=iter(mocks), zero_workers=True)))
+    assert len(dataset) == 12
+    order = [11, 0, 4, 5, 3, 6, -1]
+    for found, row in zip(dataset.__getitems__(order), order, strict=True):
+        assert torch.equal(found[0], wanted[row][0])
+        assert found[1:] == wanted[row][1:]
+
+
 def test_a_batch_decodes_each_tile_once(
     patches: WholeImageGridPatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,3 +222,5 @@ def test_what_is_no_dataset_of_a_slide_is_refused(
     empty = PatchesMock(patch_data=[], wsi_file=str(made_slide), level_or_mpp=0)
     with pytest.raises(ParameterError, match="no patches"):
         _inference().process_dataset(WSIDataset(patches=empty))
+    with pytest.raises(ParameterError, match="2 slides"):
+        _inference().process_dataset(WSIDataset(patches=[overlapping, overlapping]))

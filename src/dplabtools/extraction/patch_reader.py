@@ -1,4 +1,4 @@
-"""Patches of one slide by their rows, read in this process."""
+"""Patches of slides by their numbers, read in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dplabtools._typing import Pixels
+from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.choose import RunOptions
 from dplabtools.extraction.plan import Reading, plan_slide
 from dplabtools.extraction.returned import ReturnedPatches
@@ -23,107 +23,127 @@ __all__ = ["PatchReader"]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PatchReader:
-    """Reads any patches of a slide, several at once, each tile of the slide once.
+    """Reads any patches of slides, several at once, each tile of a slide once.
 
-    The slide is opened when the first patch is read, in each process anew: copies that
-    were pickled or forked share nothing with this one.
+    A slide is opened when the first of its patches is read, in each process anew: copies
+    that were pickled or forked share nothing with this one. Few are open at a time.
 
     Attributes
     ----------
-    table : PatchTable
-        The patches.
+    tables : tuple of PatchTable
+        The patches of each slide. Their numbers run through all of them.
     reading : Reading
         How to read them.
     extra_mpps : tuple of float
         Resolutions that whole-slide resampling prepares for.
     """
 
-    table: PatchTable
+    tables: tuple[PatchTable, ...]
     reading: Reading
     extra_mpps: tuple[float, ...] = ()
-    _facts: tuple[SlideSpec, Pyramid] | None = field(default=None, repr=False)
-    _open: tuple[int, ReadChunk, SlidePlan] | None = field(default=None, repr=False)
+    _facts: dict[int, tuple[SlideSpec, Pyramid]] = field(default_factory=dict, repr=False)
+    _plans: dict[int, SlidePlan] = field(default_factory=dict, repr=False)
+    _work: tuple[int, ReadChunk] | None = field(default=None, repr=False)
 
     @property
-    def views(self) -> int:
-        """Number of resolutions of each patch."""
-        return len(self.reading.views_of(self.table))
+    def locations(self) -> IntArray:
+        """Corners of all patches in level 0 pixels, shape (n, 2)."""
+        none = np.zeros((0, 2), dtype=np.int64)
+        return np.concatenate([none, *(table.origins for table in self.tables)])
 
-    @property
-    def pyramid(self) -> Pyramid:
-        """The levels of the slide.
+    def pyramid(self, slide: int) -> Pyramid:
+        """Return the levels of a slide.
 
         Raises
         ------
         SlideError
             If it cannot be opened.
         """
-        return self._inspected()[1]
+        return self._inspected(slide)[1]
+
+    def slide_of(self, number: int) -> str:
+        """Return the file of the slide of a patch."""
+        return self.tables[self._places([number])[0].item()].slide
 
     def open(self) -> None:
-        """Open the slide, unless this process has it open.
+        """Look at the slides, unless that has been done.
 
         Raises
         ------
         SlideError
-            If it cannot be opened, or not be read at the resolutions asked for.
+            If one cannot be opened, or not be read at the resolutions asked for.
         """
-        self._source()
+        for slide in range(len(self.tables)):
+            self._plan(slide)
 
-    def read(self, rows: Sequence[int]) -> list[list[Pixels]]:
-        """Return patches, in the order of the rows.
+    def read(self, numbers: Sequence[int]) -> list[list[Pixels]]:
+        """Return patches, in the order of the numbers.
 
         Parameters
         ----------
-        rows : sequence of int
-            Rows of the table.
+        numbers : sequence of int
+            Of patches.
 
         Returns
         -------
         list of list of ndarray of uint8, shape (height, width, 3)
-            For each row, its pixels at each resolution, which nobody else writes to.
+            For each number, its pixels at each resolution, which nobody else writes to.
 
         Raises
         ------
         SlideError
             If a patch cannot be read.
         """
-        work, plan = self._source()
-        numbers = np.asarray(rows, dtype=np.int64)
-        place = ReturnedPatches()
-        work(Chunk.of(plan, numbers, place=place))
-        found = place.take()
-        return [found[item] for item in range(len(numbers))]
+        slides, rows = self._places(numbers)
+        found: list[list[Pixels]] = [[] for _ in numbers]
+        for slide in np.unique(slides).tolist():
+            mine = np.flatnonzero(slides == slide)
+            place = ReturnedPatches()
+            plan, spec = self._plan(slide), self._inspected(slide)[0]
+            self._reader()(Chunk.of(plan, rows[mine], place=place, spec=spec))
+            for item, pictures in place.take().items():
+                found[mine[item]] = pictures
+        return found
 
     def close(self) -> None:
-        """Close the slide; reading opens it again."""
-        if self._open is not None and self._open[0] == os.getpid():
-            self._open[1].close()
-        self._open = None
+        """Close the slides; reading opens them again."""
+        if self._work is not None and self._work[0] == os.getpid():
+            self._work[1].close()
+        self._work = None
 
-    def _inspected(self) -> tuple[SlideSpec, Pyramid]:
-        if self._facts is None:
-            spec = SlideSpec(path=self.table.slide, extra_mpps=self.extra_mpps)
+    def _places(self, numbers: Sequence[int]) -> tuple[IntArray, IntArray]:
+        """Return slide and row of patches."""
+        ends = np.cumsum([len(table) for table in self.tables])
+        slides = np.searchsorted(ends, numbers, side="right")
+        rows = np.asarray(numbers, dtype=np.int64) - np.array([0, *ends])[slides]
+        return slides, rows
+
+    def _inspected(self, slide: int) -> tuple[SlideSpec, Pyramid]:
+        if slide not in self._facts:
+            spec = SlideSpec(path=self.tables[slide].slide, extra_mpps=self.extra_mpps)
             facts = InspectSlide(reading=self.reading)(spec)
-            self._facts = (facts.known(spec), facts.pyramid)
-        return self._facts
+            self._facts[slide] = (facts.known(spec), facts.pyramid)
+        return self._facts[slide]
 
-    def _source(self) -> tuple[ReadChunk, SlidePlan]:
-        if self._open is None or self._open[0] != os.getpid():
-            spec, pyramid = self._inspected()
-            plan = plan_slide(0, self.table, pyramid=pyramid, reading=self.reading)
-            work = ReadChunk(slides=(spec,), reading=self.reading, options=RunOptions())
-            self._open = (os.getpid(), work, plan)
-        return self._open[1], self._open[2]
+    def _plan(self, slide: int) -> SlidePlan:
+        if slide not in self._plans:
+            pyramid = self.pyramid(slide)
+            self._plans[slide] = plan_slide(
+                slide, self.tables[slide], pyramid=pyramid, reading=self.reading
+            )
+        return self._plans[slide]
+
+    def _reader(self) -> ReadChunk:
+        """Return what reads in this process."""
+        if self._work is None or self._work[0] != os.getpid():
+            work = ReadChunk(slides=(), reading=self.reading, options=RunOptions())
+            self._work = (os.getpid(), work)
+        return self._work[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "table": self.table,
-            "reading": self.reading,
-            "extra_mpps": self.extra_mpps,
-            "_facts": self._facts,
-            "_open": None,
-        }
+        names = ("tables", "reading", "extra_mpps", "_facts")
+        kept = {name: getattr(self, name) for name in names}
+        return {**kept, "_plans": {}, "_work": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():

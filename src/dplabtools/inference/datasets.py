@@ -4,21 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
+from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from dplabtools._typing import IntArray, Pixels
-from dplabtools.errors import OutputError
+from dplabtools.errors import OutputError, ParameterError
 from dplabtools.extraction.patch_reader import PatchReader
+from dplabtools.inference.shared_batches import batch_tensor, sent, whole
 
 __all__ = ["PatchDataset", "PatchSource", "ReadPatches", "ReadStored", "Sample"]
 
-Sample: TypeAlias = tuple[Any, int, int]
-"""(what became of the images, x, y): x and y in level 0 pixels."""
+
+class Sample(NamedTuple):
+    """A patch.
+
+    Attributes
+    ----------
+    image : object
+        What became of the images.
+    x, y : int
+        Location in level 0 pixels.
+    """
+
+    image: Any
+    x: int
+    y: int
+
+
+class _TensorSample(Sample):
+    """A patch of which the image is part of a batch of tensors that was made here."""
+
+    __slots__ = ()
 
 
 class PatchSource(Protocol):
@@ -43,7 +64,7 @@ class PatchSource(Protocol):
 
 
 class ReadPatches:
-    """Patches that are read from their slide.
+    """Patches that are read from their slides.
 
     Parameters
     ----------
@@ -53,18 +74,14 @@ class ReadPatches:
 
     def __init__(self, reader: PatchReader) -> None:
         self.reader = reader
-
-    @property
-    def locations(self) -> IntArray:
-        """Corners in level 0 pixels, shape (n, 2)."""
-        return self.reader.table.origins
+        self.locations: IntArray = reader.locations
 
     def name_of(self, row: int, /) -> str:
-        """Return the name of the slide, whatever the patch."""
-        return Path(self.reader.table.slide).stem
+        """Return the name of the slide of a patch."""
+        return Path(self.reader.slide_of(row)).stem
 
     def open(self) -> None:
-        """Open the slide."""
+        """Look at the slides."""
         self.reader.open()
 
     def read(self, rows: Sequence[int], /) -> list[list[Pixels]]:
@@ -118,6 +135,8 @@ class PatchDataset(Dataset[Sample]):
         Where they come from.
     transform : callable, optional
         Called with the PIL images of a patch; None for tensors.
+    dtype : torch.dtype
+        Of these: float32, from 0 to 1, or uint8, from 0 to 255.
     multires : bool
         Whether a sample has a list of images, or one image.
     save_dir : path, optional
@@ -125,6 +144,8 @@ class PatchDataset(Dataset[Sample]):
 
     Raises
     ------
+    ParameterError
+        If there are no such tensors.
     OutputError
         If there is no such folder.
     """
@@ -134,14 +155,19 @@ class PatchDataset(Dataset[Sample]):
         source: PatchSource,
         *,
         transform: Callable[[Any], Any] | None,
+        dtype: torch.dtype,
         multires: bool,
         save_dir: str | None,
     ) -> None:
+        if dtype not in {torch.float32, torch.uint8}:
+            msg = f"dtype must be torch.float32 or torch.uint8, not {dtype}"
+            raise ParameterError(msg)
         if save_dir is not None and not Path(save_dir).is_dir():
             msg = f"save_patches_dir {save_dir} is no folder; make it first"
             raise OutputError(msg)
         self._source = source
         self._transform = transform
+        self._dtype = dtype
         self._multires = multires
         self._save_dir = save_dir
 
@@ -157,14 +183,16 @@ class PatchDataset(Dataset[Sample]):
         pictures = self._source.read(rows)
         if self._save_dir is not None:
             self._save(rows, pictures, Path(self._save_dir))
-        made = self._tensors(pictures) if self._transform is None else self._made(pictures)
         places = self._source.locations[rows].tolist()
-        return [(images, x, y) for images, (x, y) in zip(made, places, strict=True)]
+        ours = self._transform is None
+        made = self._tensors(pictures) if ours else self._made(pictures)
+        sample = _TensorSample if ours else Sample
+        return [sample(images, x, y) for images, (x, y) in zip(made, places, strict=True)]
 
     def worker_init(self, worker_id: int = 0) -> None:
-        """Open the slide in this worker: the ``worker_init_fn`` of a `DataLoader`.
+        """Look at the slides in this worker: the ``worker_init_fn`` of a `DataLoader`.
 
-        Without it the slide is opened when the first patch is read.
+        Without it a slide is looked at when its first patch is read.
         """
         del worker_id
         self._source.open()
@@ -180,15 +208,15 @@ class PatchDataset(Dataset[Sample]):
         """Return what the caller's function makes of the images."""
         if self._transform is None:
             return []
-        images = [[Image.fromarray(pixels) for pixels in views] for views in pictures]
+        images = [[_image(pixels) for pixels in views] for views in pictures]
         if self._multires:
             return [self._transform(views) for views in images]
         return [self._transform(views[0]) for views in images]
 
     def _tensors(self, pictures: list[list[Pixels]]) -> list[Any]:
-        """Return float tensors, a view of each batch at once where sizes allow it."""
+        """Return tensors, all of a resolution in one piece where sizes allow it."""
         views = [
-            _as_floats([each[view] for each in pictures])
+            _as_tensors([each[view] for each in pictures], self._dtype)
             for view in range(len(pictures[0]))
         ]
         if self._multires:
@@ -209,12 +237,67 @@ class PatchDataset(Dataset[Sample]):
                     raise OutputError(msg) from error
 
 
-def _as_floats(pictures: list[Pixels]) -> list[torch.Tensor]:
-    """Return pictures as float32 tensors of shape (3, height, width), from 0 to 1."""
+def _image(pixels: Pixels) -> Image.Image:
+    """Return pixels as an image."""
+    height, width, _ = pixels.shape
+    image = Image.new("RGB", (width, height), None)  # not painted black before, as others
+    image.frombytes(pixels)
+    return image
+
+
+def _as_tensors(pictures: list[Pixels], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return pictures as tensors of shape (3, height, width)."""
     if len({picture.shape for picture in pictures}) > 1:
-        return [_as_floats([picture])[0] for picture in pictures]
+        return [_as_tensors([picture], dtype)[0] for picture in pictures]
+    (height, width, _), count = pictures[0].shape, len(pictures)
+    if dtype == torch.uint8:
+        pixels = batch_tensor((count, height, width, 3), dtype)
+        np.stack(pictures, out=pixels.numpy())
+        return list(pixels.movedim(-1, 1).unbind())
     pixels = torch.from_numpy(np.stack(pictures))
-    floats = pixels.permute(0, 3, 1, 2).to(
-        torch.float32, memory_format=torch.contiguous_format
+    floats = batch_tensor((count, 3, height, width), dtype)
+    return list(torch.div(pixels.movedim(-1, 1), 255, out=floats).unbind())
+
+
+def _collated(
+    batch: Sequence[Sample], *, collate_fn_map: dict[Any, Any] | None = None
+) -> list[object]:
+    """Return samples as a batch, as PyTorch's own function does; copy less."""
+    images, x, y = zip(*batch, strict=True)
+    ours = isinstance(batch[0], _TensorSample)
+    together = _together(images, collate_fn_map, ours=ours)
+    return [together, torch.tensor(x), torch.tensor(y)]
+
+
+def _together(
+    images: Sequence[Any], collate_fn_map: dict[Any, Any] | None, *, ours: bool
+) -> object:
+    """Return the images of a batch as one."""
+    first = images[0]
+    if ours and isinstance(first, list):
+        views = zip(*images, strict=True)
+        return [_together(view, collate_fn_map, ours=True) for view in views]
+    if not all(_alike(each, first) for each in images):
+        return collate(images, collate_fn_map=collate_fn_map)
+    batch = whole(images) if ours else None
+    if batch is None:
+        batch = batch_tensor((len(images), *first.shape), first.dtype)
+        torch.stack(list(images), out=batch)
+    return sent(batch)
+
+
+def _alike(one: object, other: object) -> bool:
+    """Tell whether two are plain tensors of one kind."""
+    return (
+        isinstance(one, torch.Tensor)
+        and isinstance(other, torch.Tensor)
+        and type(one) is type(other) is torch.Tensor
+        and (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+        and one.device.type == "cpu"
+        and one.layout == torch.strided
+        and not one.requires_grad
     )
-    return list(floats.div_(255).unbind())
+
+
+# `DataLoader`'s function looks here for what to do with each type.
+default_collate_fn_map.update({Sample: _collated, _TensorSample: _collated})

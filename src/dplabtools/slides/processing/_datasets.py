@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import torch
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import ParameterError
@@ -27,16 +29,19 @@ from dplabtools.slides.patches._request import (
 
 __all__ = ["SlideDataset", "WSIDataset", "WSIMultiResDataset"]
 
+PatchesLike: TypeAlias = LocationLike | Iterable[LocationLike] | StoredPatches
+
 
 class SlideDataset(PatchDataset):
     """A dataset that remembers what it was made of."""
 
     def __init__(
         self,
-        patches: LocationLike | StoredPatches,
+        patches: PatchesLike,
         source: PatchSource,
         *,
         transform_fn: Callable[[Any], Any] | None,
+        dtype: torch.dtype,
         multires: bool,
         save_patches_dir: StrPath | None,
         open_now: bool,
@@ -44,21 +49,22 @@ class SlideDataset(PatchDataset):
         super().__init__(
             source,
             transform=transform_fn,
+            dtype=dtype,
             multires=multires,
             save_dir=None if save_patches_dir is None else os.fspath(save_patches_dir),
         )
-        self._patches: LocationLike | StoredPatches | None = patches
+        self._patches: PatchesLike | None = patches
         if open_now:
             self.worker_init()
 
     @property
-    def patches(self) -> LocationLike | StoredPatches | None:
+    def patches(self) -> PatchesLike | None:
         """What the dataset was made of; None in workers, which need only its table."""
         return self._patches
 
     @property
     def reader(self) -> PatchReader | None:
-        """What reads the patches from their slide; None if they are on disk."""
+        """What reads the patches from their slides; None if they are on disk."""
         return self._source.reader if isinstance(self._source, ReadPatches) else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -67,28 +73,32 @@ class SlideDataset(PatchDataset):
 
 
 class WSIDataset(SlideDataset):
-    """The patches of a slide, by their number, for a ``torch.utils.data.DataLoader``.
+    """The patches of slides, by their number, for a ``torch.utils.data.DataLoader``.
 
     A sample is (image, x, y): x and y are the location, in level 0 pixels. A `DataLoader`
     reads a whole batch in one go, each stored tile once. The dataset pickles; each worker
-    opens the slide for itself.
+    opens the slides for itself.
 
     Parameters
     ----------
-    patches : location object, or StoredPatches
-        Of any location class, `PatchesMock`, or what `read_locations` returns; or what
-        `open_patches` does, which may be of many slides.
+    patches : location object, iterable of location objects, or StoredPatches
+        Of any location class, `PatchesMock`, or what `read_locations` returns; a pool of
+        locations, or a list of such objects, for the patches of one slide after the other;
+        or what `open_patches` returns.
     transform_fn : callable, default None
         Called with the PIL image of a patch; what it returns takes the place of the image.
-        None for a tensor: float32, shape (3, height, width), from 0 to 1.
+        None for a tensor of shape (3, height, width).
     resampling_mode : {None, "tile", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     extra_mpps : sequence of float, default ()
         The mpps to prepare for, with ``"wsi"``.
     zero_workers : bool, default False
-        Open the slide at once: for a `DataLoader` without workers.
+        Look at the slides at once: for a `DataLoader` without workers.
     save_patches_dir : path, default None
         Folder to save each patch to when it is read, as a PNG file.
+    dtype : torch.dtype, default torch.float32
+        Of tensors, where there is no `transform_fn`: ``torch.float32`` from 0 to 1, or
+        ``torch.uint8`` from 0 to 255, a quarter of the bytes for workers to send.
 
     Raises
     ------
@@ -97,23 +107,25 @@ class WSIDataset(SlideDataset):
     OutputError
         If `save_patches_dir` is no folder.
     SlideError
-        If the slide cannot be opened, with `zero_workers`; else by the first access.
+        If a slide cannot be opened, with `zero_workers`; else by the first access.
     """
 
     def __init__(
         self,
         *,
-        patches: LocationLike | StoredPatches,
+        patches: PatchesLike,
         transform_fn: Callable[[Any], Any] | None = None,
         resampling_mode: str | None = None,
         extra_mpps: Sequence[float] = (),
         zero_workers: bool = False,
         save_patches_dir: StrPath | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(
             patches,
             _source(patches, None, mode=resampling_mode, extra_mpps=extra_mpps),
             transform_fn=transform_fn,
+            dtype=dtype,
             multires=False,
             save_patches_dir=save_patches_dir,
             open_now=zero_workers,
@@ -121,7 +133,7 @@ class WSIDataset(SlideDataset):
 
 
 class WSIMultiResDataset(SlideDataset):
-    """The patches of a slide at several resolutions around one centre, by their number.
+    """The patches of slides at several resolutions around one centre, by their number.
 
     A sample is (images, x, y): a list of images, all of the same size, in the order of
     `levels_or_mpps`, and the location of the patch that was placed, in level 0 pixels.
@@ -130,7 +142,7 @@ class WSIMultiResDataset(SlideDataset):
     ----------
     levels_or_mpps : sequence of int or float
         Levels (int) and microns per pixel (float); of `StoredPatches` those that they have.
-    patches : location object, or StoredPatches
+    patches : location object, iterable of location objects, or StoredPatches
         As for `WSIDataset`.
     transform_fn : callable, default None
         Called with the list of PIL images of a patch. None for a list of tensors.
@@ -139,9 +151,11 @@ class WSIMultiResDataset(SlideDataset):
     extra_mpps : sequence of float, default ()
         The mpps to prepare for, with ``"wsi"``.
     zero_workers : bool, default False
-        Open the slide at once: for a `DataLoader` without workers.
+        Look at the slides at once: for a `DataLoader` without workers.
     save_patches_dir : path, default None
         Folder to save each patch to when it is read, as PNG files.
+    dtype : torch.dtype, default torch.float32
+        As for `WSIDataset`.
 
     Raises
     ------
@@ -153,18 +167,20 @@ class WSIMultiResDataset(SlideDataset):
         self,
         *,
         levels_or_mpps: Sequence[Number],
-        patches: LocationLike | StoredPatches,
+        patches: PatchesLike,
         transform_fn: Callable[[Any], Any] | None = None,
         resampling_mode: str | None = None,
         extra_mpps: Sequence[float] = (),
         zero_workers: bool = False,
         save_patches_dir: StrPath | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         views = parse_views(levels_or_mpps)
         super().__init__(
             patches,
             _source(patches, views, mode=resampling_mode, extra_mpps=extra_mpps),
             transform_fn=transform_fn,
+            dtype=dtype,
             multires=True,
             save_patches_dir=save_patches_dir,
             open_now=zero_workers,
@@ -172,7 +188,7 @@ class WSIMultiResDataset(SlideDataset):
 
 
 def _source(
-    patches: LocationLike | StoredPatches,
+    patches: PatchesLike,
     views: tuple[Resolution, ...] | None,
     *,
     mode: str | None,
@@ -195,10 +211,12 @@ def _source(
             )
             raise ParameterError(msg)
         return ReadStored(patches)
-    table = Selection.of(patches, LabelFilter((), ())).table
+    one = hasattr(patches, "wsi_file") or not isinstance(patches, Iterable)
+    pool: Any = [patches] if one else patches
+    tables = tuple(each.table for each in Selection.all_of(pool, LabelFilter((), ())))
     reader = PatchReader(
-        table=table,
-        reading=reading(views, mode, [table]),
+        tables=tables,
+        reading=reading(views, mode, tables),
         extra_mpps=tuple(map(float, extra_mpps)),
     )
     return ReadPatches(reader)

@@ -333,10 +333,16 @@ class WSIInference:
     def _frame(self, dataset: SlideDataset) -> MapFrame:
         """Say how the patches of a dataset lie on the maps."""
         reader = dataset.reader
-        if reader is None or not len(reader.table):
+        if reader is None or not len(dataset):
             msg = "the dataset has no patches"
             raise ParameterError(msg)
-        table, pyramid = reader.table, reader.pyramid
+        if len(reader.tables) != 1:
+            msg = (
+                f"the dataset is of {len(reader.tables)} slides, and maps are of one; make "
+                f"a dataset of each, and give them to process_datasets"
+            )
+            raise ParameterError(msg)
+        table, pyramid = reader.tables[0], reader.pyramid(0)
         sizes = np.unique(table.sizes, axis=0)
         if len(sizes) > 1:
             msg = f"the patches have {len(sizes)} sizes; maps are made of patches of one"
