@@ -259,10 +259,10 @@ def holdings() -> Callable[[Path], dict[str, bytes]]:
 def settings_as_before() -> Iterator[None]:
     """Put back every knob that a test turns."""
     library, background = config.slide_library, config.background
-    color = config.color
+    color, engine = config.color, config.engine
     messages, slide_settings = config.print_messages, config._slide_settings
     yield
     config.slide_library, config.background = library, background
-    config.color = color
+    config.color, config.engine = color, engine
     config.print_messages, config._slide_settings = messages, slide_settings
     config.snapshot()  # takes the handler of messages away again

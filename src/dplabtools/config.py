@@ -16,6 +16,10 @@ slide_library : str
     generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
     (``"tiffopenslide"``: tiffslide, else OpenSlide), ``"pillow"`` (one level), or the name
     of a reader that another distribution adds.
+engine : str
+    Where pools work: in ``"processes"`` of this machine (default); in ``"threads"`` of this
+    process, for short runs; ``"serial"``, in the caller's own thread, which a debugger
+    sees; or the name of an engine that another distribution adds.
 color : {None, "srgb"}
     None (default) leaves pixels as they are stored; ``"srgb"`` converts them from the
     colour profile of the slide to sRGB, whatever reads them.
@@ -35,13 +39,22 @@ from dataclasses import replace
 from typing import Any, Literal, TextIO
 
 from dplabtools._typing import StrPath
+from dplabtools.engine.choose import find_engine
 from dplabtools.errors import ConfigError
 from dplabtools.readers.registry import check_library
 from dplabtools.settings import Settings
 
-__all__ = ["background", "color", "print_messages", "slide_library", "snapshot"]
+__all__ = [
+    "background",
+    "color",
+    "engine",
+    "print_messages",
+    "slide_library",
+    "snapshot",
+]
 
 slide_library: str = "auto"
+engine: str = "processes"
 color: Literal["srgb"] | None = None
 background: tuple[int, int, int] | None = None
 print_messages: bool | StrPath = False
@@ -80,6 +93,20 @@ def snapshot() -> Settings:
         color=color,
         background=checked,
     )
+
+
+def chosen_engine() -> str:
+    """Return the name of the engine, checked.
+
+    Raises
+    ------
+    ConfigError
+        If there is no engine of that name.
+    PluginError, MissingLibraryError
+        If it cannot be used here.
+    """
+    find_engine(engine).check()
+    return engine
 
 
 def _checked_background() -> tuple[int, int, int] | None:

@@ -108,7 +108,7 @@ class Registry(Generic[_T]):
         whole: list[_T] = []
         for name in self.added:
             try:
-                whole.append(self._load(name))
+                whole.append(self.load(name))
             except PluginError as error:
                 warnings.warn(PluginWarning(str(error)), stacklevel=2)
         return tuple(whole)
@@ -127,10 +127,17 @@ class Registry(Generic[_T]):
         """
         entry = self.own.get(name)
         if entry is None and name in self.added:
-            return self._load(name)
+            return self.load(name)
         return entry
 
-    def _load(self, name: str) -> _T:
+    def load(self, name: str) -> _T:
+        """Return what another distribution adds.
+
+        Raises
+        ------
+        PluginError
+            If it cannot be loaded, or is something else.
+        """
         point = self.added[name]
         try:
             entry = point.load()

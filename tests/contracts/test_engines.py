@@ -5,11 +5,18 @@ import os
 import pytest
 
 from dplabtools.engine.base import Engine, run
+from dplabtools.engine.choose import ENGINES, EngineEntrypoint
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
 from dplabtools.engine.threads import ThreadEngine
 from dplabtools.testing.distant_engine import DistantEngine
-from dplabtools.testing.engine import EngineContract, Task
+from dplabtools.testing.engine import EngineContract, EngineEntrypointContract, Task
+
+
+class TestEntrypoints(EngineEntrypointContract):
+    @pytest.fixture(params=ENGINES.own)
+    def entrypoint(self, request: pytest.FixtureRequest) -> EngineEntrypoint:
+        return ENGINES.own[request.param]
 
 
 class TestSerialEngine(EngineContract):

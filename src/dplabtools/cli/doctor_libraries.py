@@ -6,11 +6,13 @@ import importlib
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
 from dplabtools import __version__
 from dplabtools.cli.findings import Finding
+from dplabtools.engine.choose import ENGINES
 from dplabtools.errors import PluginError
+from dplabtools.plugins import Entrypoint, Registry
 from dplabtools.readers.registry import READERS
 
 __all__ = ["look_at_libraries"]
@@ -59,7 +61,8 @@ def look_at_libraries() -> Iterator[Finding]:
             yield _needed(
                 "Readers", reader.name, package=reader.package, module=reader.module
             )
-    yield from _added_readers()
+    yield from _added("Readers", READERS)
+    yield from _added("Engines", ENGINES)
     yield from _codecs()
     extras = [each for each in READERS.own.values() if each.extra]
     for reader in extras:
@@ -68,16 +71,15 @@ def look_at_libraries() -> Iterator[Finding]:
         yield _extra(extra, package, what)
 
 
-def _added_readers() -> Iterator[Finding]:
-    """Yield whether readers that other distributions add can be used."""
-    for name in READERS.added:
+def _added(topic: str, registry: Registry[Any]) -> Iterator[Finding]:
+    """Yield whether what other distributions add can be used."""
+    for name in registry.added:
         try:
-            reader = READERS.get(name)
+            entry: Entrypoint = registry.load(name)
         except PluginError as error:
-            yield Finding(topic="Readers", name=name, found=str(error), state="wrong")
+            yield Finding(topic=topic, name=name, found=str(error), state="wrong")
         else:
-            if reader is not None:
-                yield _needed("Readers", name, package=reader.package, module=reader.module)
+            yield _needed(topic, name, package=entry.package, module=entry.module)
 
 
 def _needed(topic: str, name: str, *, package: str, module: str) -> Finding:

@@ -16,7 +16,7 @@ from dplabtools.plugins import Entrypoint, Registry
 if TYPE_CHECKING:
     from dplabtools.engine.base import Engine
 
-__all__ = ["ENGINES", "EngineEntrypoint", "RunOptions", "make_engine"]
+__all__ = ["ENGINES", "EngineEntrypoint", "RunOptions", "find_engine", "make_engine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +116,8 @@ ENGINES: Final = Registry(
 )
 
 
-def make_engine(options: RunOptions) -> Engine:
-    """Return the engine that is named, to be closed after use.
+def find_engine(name: str) -> EngineEntrypoint:
+    """Return how the engine of a name is made.
 
     Raises
     ------
@@ -126,8 +126,13 @@ def make_engine(options: RunOptions) -> Engine:
     PluginError
         If another distribution adds it, and it cannot be loaded.
     """
-    entry = ENGINES.get(options.engine)
+    entry = ENGINES.get(name)
     if entry is None:
-        msg = f"engine must be one of {ENGINES.names()}, not {options.engine!r}"
+        msg = f"config.engine must be one of {ENGINES.names()}, not {name!r}"
         raise ConfigError(msg)
-    return entry.make(options)
+    return entry
+
+
+def make_engine(options: RunOptions) -> Engine:
+    """Return the engine that is named, to be closed after use; raises as `find_engine`."""
+    return find_engine(options.engine).make(options)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ __all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideFacts", "S
 _T = TypeVar("_T")
 
 _OPEN_SLIDES = 8  # for each worker
+_LENDING = threading.Lock()  # where the workers are threads, they share what is open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +273,7 @@ class ReadChunk:
     reading: Reading
     options: RunOptions
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
+    _lent_to: Counter[int] = field(default_factory=Counter)
     _pool: ThreadPoolExecutor | None = None
 
     def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | SlideFacts:
@@ -291,8 +294,7 @@ class ReadChunk:
         failed: list[tuple[int, Exception]] = []
         tiles: list[IntArray] = []
         spec = chunk.spec or self.slides[chunk.slide]
-        with spec.unchanged():
-            slide = self._slide(chunk.slide, spec)
+        with spec.unchanged(), self._lent(chunk.slide, spec) as slide:
             for group in groups(chunk.sizes, views=len(chunk.views)):
                 rest, left = self._pass_on(slide, chunk, group)
                 if left:
@@ -408,9 +410,10 @@ class ReadChunk:
 
     def _threads(self) -> ThreadPoolExecutor | None:
         """Return the threads, if there are several."""
-        if self.options.threads > 1 and self._pool is None:
-            self._pool = ThreadPoolExecutor(self.options.threads)
-        return self._pool
+        with _LENDING:
+            if self.options.threads > 1 and self._pool is None:
+                self._pool = ThreadPoolExecutor(self.options.threads)
+            return self._pool
 
     def _share(
         self, function: Callable[[Sequence[int]], _T], items: Sequence[int]
@@ -419,9 +422,8 @@ class ReadChunk:
         pool = self._threads()
         if pool is None or len(items) < 2:
             return [function(items)]
-        shares = [
-            items[start :: self.options.threads] for start in range(self.options.threads)
-        ]
+        count = self.options.threads
+        shares = [items[start::count] for start in range(count)]
         return list(pool.map(function, shares))
 
     def close(self) -> None:
@@ -433,14 +435,23 @@ class ReadChunk:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _slide(self, number: int, spec: SlideSpec) -> Slide:
-        """Return an open slide; the one unused for longest is closed for it."""
-        if number not in self._open:
-            while len(self._open) >= _OPEN_SLIDES:
-                self._open.popitem(last=False)[1].close()
-            self._open[number] = spec.open(self.reading)
-        self._open.move_to_end(number)
-        return self._open[number]
+    @contextmanager
+    def _lent(self, number: int, spec: SlideSpec) -> Generator[Slide]:
+        """Lend an open slide; of those that nobody has the oldest are closed for it."""
+        with _LENDING:
+            if number not in self._open:
+                idle = [each for each in self._open if not self._lent_to[each]]
+                for each in idle[: max(0, len(self._open) + 1 - _OPEN_SLIDES)]:
+                    self._open.pop(each).close()
+                self._open[number] = spec.open(self.reading)
+            self._open.move_to_end(number)
+            self._lent_to[number] += 1
+            slide = self._open[number]
+        try:
+            yield slide
+        finally:
+            with _LENDING:
+                self._lent_to[number] -= 1
 
     def _deliver(
         self, slide: Slide, chunk: Chunk, items: Sequence[int]

@@ -1,4 +1,4 @@
-"""What is expected of every engine."""
+"""What is expected of every engine, and of how it is entered."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from dplabtools.engine.base import Engine, Outcome, run, run_in_order
+from dplabtools.engine.choose import ENGINES, EngineEntrypoint, RunOptions
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import DuplicatePatchesWarning, SlideReadError
 
-__all__ = ["EngineContract", "Task"]
+__all__ = ["EngineContract", "EngineEntrypointContract", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,33 @@ class EngineContract:
         with engine, pytest.warns(DuplicatePatchesWarning, match="two of them"):
             list(run(engine, Task(), [("log", "beware"), ("warn", "two of them")]))
         assert "beware" in caplog.text
+
+
+class EngineEntrypointContract:
+    """Subclass it, and override the fixture.
+
+    The distribution that brings the engine is installed.
+    """
+
+    @pytest.fixture
+    def entrypoint(self) -> EngineEntrypoint:
+        """What the entry point leads to."""
+        raise NotImplementedError
+
+    def test_it_is_found_by_its_name(self, entrypoint: EngineEntrypoint) -> None:
+        """And by no other entry of that name."""
+        assert ENGINES.get(entrypoint.name) is entrypoint
+
+    def test_it_can_be_used_here(self, entrypoint: EngineEntrypoint) -> None:
+        """What it takes is installed."""
+        entrypoint.check()
+
+    def test_it_makes_an_engine(self, entrypoint: EngineEntrypoint) -> None:
+        """One that does jobs."""
+        with entrypoint.make(RunOptions(engine=entrypoint.name, workers=2)) as engine:
+            assert isinstance(engine, Engine)
+            (outcome,) = run(engine, Task(), [("square", 3)])
+        assert outcome.value() == 9
 
 
 def _by_index(outcomes: Iterable[Outcome]) -> dict[int, Outcome]:

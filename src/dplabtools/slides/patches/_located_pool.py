@@ -205,6 +205,7 @@ def _run(
     patches = 0
     outcomes: list[Outcome] = []
     options = RunOptions(
+        engine=config.chosen_engine(),
         workers=min(arguments["proc_num_workers"], len(jobs)),
         timeout_s=parse_timeout(arguments["chunk_timeout_s"]),
         ahead=1,

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from PIL import Image
 
+from dplabtools import config
 from dplabtools.engine.base import Engine
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.engine.limits import limits_named
@@ -59,6 +60,7 @@ class PoolRun:
             parse_count(arguments[name], name=name) for name in _COUNTS
         )
         check_choice(arguments["on_error"], ("raise", "skip"), name="on_error")
+        self.engine_name = config.chosen_engine()
         self.timeout_s = parse_timeout(arguments["chunk_timeout_s"])
         reporter(arguments["progress"])  # checked here, and made for each run anew
         labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
@@ -97,7 +99,7 @@ class PoolRun:
             In this thread, by no workers.
         """
         return RunOptions(
-            engine="serial" if here else "processes",
+            engine="serial" if here else self.engine_name,
             workers=self.processes,
             threads=self.threads,
             timeout_s=self.timeout_s,
