@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import operator
 import pickle
@@ -264,6 +265,44 @@ def test_a_file_that_has_gone_is_named(lossless_slide: Path, tmp_path: Path) -> 
     (file,) = containers(tmp_path)
     file.unlink()
     with pytest.raises(StoredPatchesError, match=re.escape(file.name)):
+        _ = found[0].array
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_manifest_that_was_cut_is_refused(
+    lossless_slide: Path, tmp_path: Path, kind: str | None
+) -> None:
+    write(tmp_path, kind, mock(lossless_slide))
+    (table,) = tmp_path.glob("manifests/*.csv")
+    lines = table.read_bytes().splitlines(keepends=True)
+    table.write_bytes(b"".join(lines[:11]))
+    with pytest.raises(StoredPatchesError, match=rf"{table.name} .*resume=True"):
+        open_patches(tmp_path)
+    write(tmp_path, kind, mock(lossless_slide), resume=True)
+    assert len(open_patches(tmp_path)) == 60
+
+
+def test_a_manifest_without_a_checksum_is_taken_as_it_is(
+    lossless_slide: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, "webdataset", mock(lossless_slide))
+    (table,) = tmp_path.glob("manifests/*.csv")
+    lines = table.read_bytes().splitlines(keepends=True)
+    table.write_bytes(b"".join(lines[:11]))
+    record = json.loads(table.with_suffix(".json").read_text())
+    del record["table_crc32"]
+    table.with_suffix(".json").write_text(json.dumps(record))
+    assert len(open_patches(tmp_path)) == 10
+
+
+def test_the_index_of_a_zarr_shard_is_checked(lossless_slide: Path, tmp_path: Path) -> None:
+    write(tmp_path, "zarr", mock(lossless_slide))
+    (shard,) = tmp_path.glob("*.zarr/imgs/c.*")
+    data = bytearray(shard.read_bytes())
+    data[-21] ^= 1  # of the last entry of the index
+    shard.write_bytes(data)
+    found = open_patches(tmp_path)
+    with pytest.raises(StoredPatchesError, match=re.escape(shard.name)):
         _ = found[0].array
 
 

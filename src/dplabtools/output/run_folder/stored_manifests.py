@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 
+from dplabtools.errors import StoredPatchesError
 from dplabtools.output.containers.stored_arrays import Hdf5Images, ZarrImages
 from dplabtools.output.containers.stored_files import FileImages, ParquetImages
 from dplabtools.output.containers.stored_tar import TarImages
@@ -42,12 +46,15 @@ class Manifest:
         Path of the slide as far as it is known, else its name.
     order : tuple of (str, int)
         When the run was begun, and the place of the slide in it.
+    table_crc32 : int, optional
+        Checksum of the file; None where nobody has written it down.
     """
 
     folder: Path
     table: Path
     wsi_file: str
     order: tuple[str, int]
+    table_crc32: int | None = None
 
     def part(self) -> Part:
         """Read the table.
@@ -55,16 +62,22 @@ class Manifest:
         Raises
         ------
         StoredPatchesError
-            If it is no such table.
+            If it is no such table, or no longer the one that was written.
         """
         with reading(self.table):
             return self._part()
 
     def _part(self) -> Part:
-        with self.table.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            names = next(rows)
-            every = list(zip(*rows, strict=True))
+        data = self.table.read_bytes()
+        if self.table_crc32 not in (None, crc32(data)):
+            msg = (
+                f"{self.table} is not as it was written: lines were lost or changed; run "
+                f"the extraction again with resume=True, which writes it anew"
+            )
+            raise StoredPatchesError(msg)
+        rows = csv.reader(io.StringIO(data.decode(), newline=""))
+        names = next(rows)
+        every = list(zip(*rows, strict=True))
         columns = dict(zip(names, every or [()] * len(names), strict=True))
         sets = columns["set"]
         count = len(sets)
@@ -130,19 +143,17 @@ def find_manifests(folder: Path) -> list[Manifest]:
     found: list[Manifest] = []
     for table in (folder / "manifests").glob("manifest__*.csv"):
         record = table.with_suffix(".json")
-        known: dict[str, object] = {}
+        known: dict[str, Any] = {}
         with reading(record):
             if record.exists():
                 known = json.loads(record.read_bytes())
-        wsi_file = known.get("wsi_file", table.stem.split("__", 2)[-1])
-        begun, place = known.get("begun", ""), known.get("place", 0)
-        assert isinstance(place, int)  # noqa: S101 - for the type checkers
         found.append(
             Manifest(
                 folder=folder,
                 table=table,
-                wsi_file=str(wsi_file),
-                order=(str(begun), place),
+                wsi_file=known.get("wsi_file", table.stem.split("__", 2)[-1]),
+                order=(known.get("begun", ""), known.get("place", 0)),
+                table_crc32=known.get("table_crc32") if known.get("complete") else None,
             )
         )
     return sorted(found, key=lambda each: (each.order, each.wsi_file, each.table))
