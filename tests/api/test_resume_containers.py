@@ -171,8 +171,8 @@ def test_a_run_that_is_killed_as_it_completes_a_slide_goes_on(
 
 
 _HOME = {
-    "webdataset": "image_shards.ImageShards",
-    "parquet": "image_shards.ImageShards",
+    "webdataset": "shard.ImageShards",
+    "parquet": "shard.ImageShards",
     "zarr": "zarr.ZarrGroup",
     "hdf5": "hdf5.Hdf5File",
 }

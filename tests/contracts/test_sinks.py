@@ -17,12 +17,9 @@ from pyarrow import parquet
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.output.codecs.encoder import ImageEncoder
-from dplabtools.output.comparison import StoredFiles
 from dplabtools.output.container_sink import ContainerSink
-from dplabtools.output.containers.base import Contained, Container, SlideFiles
-from dplabtools.output.containers.hdf5 import Hdf5File
-from dplabtools.output.containers.image_shards import ImageShards
-from dplabtools.output.containers.zarr import ZarrGroup
+from dplabtools.output.containers.base import SHARD_SIZE, Container
+from dplabtools.output.containers.formats import container_format
 from dplabtools.output.image_files import ImageFileSink
 from dplabtools.output.memory import MemorySink
 from dplabtools.output.naming import Naming
@@ -119,16 +116,22 @@ class TestImageFilesOfSetsNumberedBySlide(TestImageFiles):
 class ContainerContract(SinkContract):
     """What all containers have in common."""
 
+    kind: ClassVar[str]
+
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
         self.path = tmp_path
 
     @pytest.fixture
     def sink(self) -> Sink:
+        form = container_format(self.kind)
+        png = ImageEncoder(image_type="png", options={})
         return ContainerSink(
             str(self.path),
             container=Container(
-                files_of=self.files_of, images_of=lambda _: StoredFiles(()), chunk_rows=6
+                form=form,
+                encoder=png if form.holds_images else None,
+                options={SHARD_SIZE: 6},
             ),
             heads=[HEAD] * 3,
             terms=RunTerms(parameters={}),
@@ -152,9 +155,6 @@ class ContainerContract(SinkContract):
             for start in range(0, len(rows), step)
         ]
 
-    def files_of(self, slide: Contained) -> SlideFiles:
-        raise NotImplementedError
-
     def image(self, row: dict[str, str], view: int) -> Pixels:
         raise NotImplementedError
 
@@ -162,13 +162,8 @@ class ContainerContract(SinkContract):
         return sorted(str(each.relative_to(self.path)) for each in self.path.rglob("*"))
 
 
-def png() -> ImageEncoder:
-    return ImageEncoder(image_type="png", options={})
-
-
 class TestWebDataset(ContainerContract):
-    def files_of(self, slide: Contained) -> SlideFiles:
-        return ImageShards(slide=slide, kind="webdataset", encoder=png())
+    kind = "webdataset"
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         with tarfile.open(self.path / row["file"]) as tar:
@@ -182,8 +177,7 @@ class TestWebDatasetOfSets(TestWebDataset):
 
 
 class TestParquet(ContainerContract):
-    def files_of(self, slide: Contained) -> SlideFiles:
-        return ImageShards(slide=slide, kind="parquet", encoder=png())
+    kind = "parquet"
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         table = parquet.read_table(self.path / row["file"])
@@ -199,8 +193,7 @@ class TestParquetOfSets(TestParquet):
 class TestHdf5(ContainerContract):
     one_size = True
 
-    def files_of(self, slide: Contained) -> SlideFiles:
-        return Hdf5File(slide=slide)
+    kind = "hdf5"
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         with h5py.File(self.path / row["file"]) as file:
@@ -215,8 +208,7 @@ class TestHdf5OfSets(TestHdf5):
 class TestZarr(ContainerContract):
     one_size = True
 
-    def files_of(self, slide: Contained) -> SlideFiles:
-        return ZarrGroup(slide=slide, level=1)
+    kind = "zarr"
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         group: Any = zarr.open_group(self.path / row["file"], mode="r")

@@ -34,7 +34,7 @@ from dplabtools.interchange.formats import FORMATS
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.readers.registry import check_installed
-from dplabtools.slides.patches._containers import ContainerOptions
+from dplabtools.slides.patches._containers import parse_container
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._request import parse_count, parse_views
 
@@ -134,9 +134,7 @@ def _check_files_of_patches(request: Request) -> None:
     if kind is None:
         ImageEncoder(image_type=files.encoding or "", options=options.save_options)
     else:
-        ContainerOptions(
-            kind=kind, image_type=files.encoding, save_options=options.save_options
-        ).container()
+        parse_container(kind, image_type=files.encoding, save_options=options.save_options)
     if request.views:
         parse_views(request.views)
     if files.first_set is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 from zlib import crc32
 
 import numpy as np
@@ -14,9 +12,10 @@ from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.errors import DplabError
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.stored_slide import Images
 from dplabtools.stages import stage
 
-__all__ = ["Comparison", "DifferentPatchError", "StoredFiles", "StoredImages", "sample"]
+__all__ = ["Comparison", "DifferentPatchError", "sample"]
 
 _SAMPLE = 16  # patches of a slide
 _SLACK = 1.0  # grey values on average: decoders differ by rounding
@@ -46,21 +45,13 @@ def sample(rows: IntArray, *, seed: str) -> IntArray:
     return chosen
 
 
-class StoredImages(Protocol):
-    """What reads the images of a slide; picklable."""
-
-    def read(self, index: int, /) -> Pixels:
-        """Return the pixels of an image: patch after patch, view after view."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A place that keeps nothing: patches put there are compared with what is stored.
 
     Attributes
     ----------
-    images : StoredImages
+    images : Images
         What is stored.
     indices : tuple of int
         For each item the first of its images.
@@ -70,7 +61,7 @@ class Comparison:
         Of the manifest, for messages.
     """
 
-    images: StoredImages
+    images: Images
     indices: tuple[int, ...]
     encoders: tuple[ImageEncoder, ...]
     name: str
@@ -108,23 +99,6 @@ class Comparison:
 
     def commit(self) -> None:
         """Do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFiles:
-    """The images of files.
-
-    Attributes
-    ----------
-    files : tuple of Path
-        One for each image.
-    """
-
-    files: tuple[Path, ...]
-
-    def read(self, index: int, /) -> Pixels:
-        """Return the pixels of a file."""
-        return decode_image(self.files[index].read_bytes())
 
 
 def _check_pixels(

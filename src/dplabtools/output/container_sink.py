@@ -19,6 +19,7 @@ from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
 from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
+from dplabtools.output.run_folder.stored_manifests import Manifest
 from dplabtools.output.sink import Place
 from dplabtools.output.texts import check_texts
 from dplabtools.records.slide_plan import SlidePlan
@@ -183,7 +184,7 @@ class ContainerSink:
         encoder = self._container.encoder
         table = self._run.manifest_path(plan.slide).with_suffix(".csv")
         return Comparison(
-            images=self._container.images_of(table),
+            images=Manifest(table=table).stored_slide().images,
             indices=tuple((rows * len(plan.views)).tolist()),
             encoders=() if encoder is None else encoder.for_views(plan),
             name=table.name,

@@ -15,13 +15,14 @@ from dplabtools.atomic import longest_name
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.output.codecs.encoder import ImageEncoder
-from dplabtools.output.comparison import Comparison, StoredFiles
-from dplabtools.output.containers.files import ImagePlace
+from dplabtools.output.comparison import Comparison
+from dplabtools.output.containers.files import FileImages, ImagePlace
 from dplabtools.output.distinct import check_distinct
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
 from dplabtools.output.run_folder.slide_record import SlideRecord, boot
+from dplabtools.output.stored_slide import names_array
 from dplabtools.output.texts import check_texts
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -231,8 +232,8 @@ class ImageFileSink:
         """Return where rows are compared with their files."""
         slide = self._slides[plan.slide]
         return Comparison(
-            images=StoredFiles(
-                tuple(self._folder / file for file in slide.files(rows.tolist()))
+            images=FileImages(
+                folder=self._folder, names=names_array(list(slide.files(rows.tolist())))
             ),
             indices=tuple(range(0, len(rows) * len(plan.views), len(plan.views))),
             encoders=self._encoder.for_views(plan),

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from dplabtools.errors import StoredPatchesError
-from dplabtools.output.containers.opening import (
-    open_hdf5,
-    open_parquet,
-    open_tar,
-    open_zarr,
-)
+from dplabtools.output.containers.formats import format_of_suffix
 from dplabtools.output.run_folder.stored_manifests import find_manifests
-from dplabtools.output.stored_slide import Part, reading
+from dplabtools.output.stored_slide import StoredSlide, reading
 
-__all__ = ["open_parts"]
-
-_OPENERS: dict[str, Callable[[Path], Part]] = {
-    ".tar": open_tar,
-    ".parquet": open_parquet,
-    ".h5": open_hdf5,
-    ".zarr": open_zarr,
-}
+__all__ = ["open_slides"]
 
 
-def open_parts(path: Path) -> list[Part]:
+def open_slides(path: Path) -> list[StoredSlide]:
     """Open an output folder, or one container.
 
     Parameters
@@ -35,7 +22,7 @@ def open_parts(path: Path) -> list[Part]:
 
     Returns
     -------
-    list of Part
+    list of StoredSlide
         Slides as given where there are manifests, else files by name.
 
     Raises
@@ -48,20 +35,24 @@ def open_parts(path: Path) -> list[Part]:
         raise StoredPatchesError(msg)
     manifests = find_manifests(path)
     if manifests:
-        return [manifest.part() for manifest in manifests]
-    if path.suffix.lower() in _OPENERS:
-        return [_open_container(path)]
+        return [manifest.stored_slide() for manifest in manifests]
+    alone = _open_container(path)
+    if alone is not None:
+        return [alone]
     files = sorted(path.iterdir()) if path.is_dir() else []
-    parts = [_open_container(each) for each in files if each.suffix.lower() in _OPENERS]
-    if not parts:
+    slides = [slide for slide in map(_open_container, files) if slide is not None]
+    if not slides:
         msg = (
             f"{path} holds no patches: it has neither manifests/*.csv, nor is it, or has "
-            f"it, a container ({', '.join(_OPENERS)})"
+            f"it, a container"
         )
         raise StoredPatchesError(msg)
-    return parts
+    return slides
 
 
-def _open_container(path: Path) -> Part:
+def _open_container(path: Path) -> StoredSlide | None:
+    form = format_of_suffix(path.suffix)
+    if form is None:
+        return None
     with reading(path):
-        return _OPENERS[path.suffix.lower()](path)
+        return form.open(path)

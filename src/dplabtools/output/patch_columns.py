@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
+
+import numpy as np
 
 from dplabtools._typing import IntArray
 from dplabtools.geometry.resolution import Level
+from dplabtools.output.stored_slide import (
+    Images,
+    StoredSlide,
+    Views,
+    coded,
+    parse_number,
+    text_column,
+)
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["PatchColumns", "Value"]
+__all__ = ["OF_VIEWS", "PatchColumns", "Value", "recorded_slide", "view_column"]
+
+OF_VIEWS: Final = ("x", "y", "level_or_mpp", "mpp")
+"""What is known of each view of a patch; all else is the same for all of them."""
 
 Value: TypeAlias = str | int | float | None
 
@@ -90,10 +103,75 @@ class PatchColumns:
             "height": height,
             "coverage": self.shares[item],
         }
+        views = len(self.resolutions)
         for view, (x, y) in enumerate(self.origins[item].tolist()):
-            end = "" if len(self.resolutions) == 1 else f"_{view}"
-            known[f"x{end}"], known[f"y{end}"] = x, y
-            known[f"level_or_mpp{end}"] = self.resolutions[view]
-            known[f"mpp{end}"] = self.mpps[view]
+            values = (x, y, self.resolutions[view], self.mpps[view])
+            for name, value in zip(OF_VIEWS, values, strict=True):
+                known[view_column(name, view, views)] = value
         known.update(self.own)
         return known
+
+
+def recorded_slide(
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    wsi_file: str,
+    views: int,
+    images: Images,
+    sets: IntArray | None = None,
+) -> StoredSlide:
+    """Return the patches that a `PatchColumns.record` of each is stored of.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence
+        What the records say, by name; also as text, empty for what is not known.
+    wsi_file : str
+        Name of the slide, if the records have none.
+    views : int
+        Resolutions of each patch.
+    images : Images
+        Their pixels.
+    sets : ndarray of int64, shape (n,), optional
+        Number of each set.
+    """
+    labels, codes = coded(columns.get("label", ()))
+    count = len(codes)
+    of_views = {
+        name: [view_column(name, view, views) for view in range(views)] for name in OF_VIEWS
+    }
+    ours = {"slide", "label", "width", "height", "coverage"}.union(*of_views.values())
+    corners = [[columns.get(name, ()) for name in of_views[axis]] for axis in "xy"]
+    sizes = [columns.get(name, ()) for name in ("width", "height")]
+    shares = columns.get("coverage", [None] * count)
+
+    def firsts(name: str) -> list[Any]:
+        """Return the value of each view in the first row: the others have the same."""
+        return [columns[each][0] for each in of_views[name]] if count else [0] * views
+
+    return StoredSlide(
+        wsi_file=next(iter(columns.get("slide", ())), wsi_file),
+        views=Views(
+            levels_or_mpps=tuple(parse_number(str(at)) for at in firsts("level_or_mpp")),
+            mpps=tuple(None if at in ("", None) else float(at) for at in firsts("mpp")),
+        ),
+        labels=labels,
+        codes=codes,
+        origins=np.array(corners, dtype=np.int64).transpose(2, 1, 0),
+        sizes=np.array(sizes, dtype=np.int64).T,
+        coverage=np.array(
+            [None if each == "" else each for each in shares], dtype=np.float32
+        ),
+        sets=sets,
+        images=images,
+        extra={
+            name: text_column(values)
+            for name, values in columns.items()
+            if name not in ours
+        },
+    )
+
+
+def view_column(name: str, view: int, views: int) -> str:
+    """Return the name of a column that each of so many views has its own of."""
+    return name if views == 1 else f"{name}_{view}"

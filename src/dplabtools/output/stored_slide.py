@@ -17,8 +17,9 @@ from dplabtools.errors import DplabError, StoredPatchesError
 from dplabtools.records.patch_table import Shares
 
 __all__ = [
+    "ImageAddresses",
     "Images",
-    "Part",
+    "StoredSlide",
     "Views",
     "coded",
     "names_array",
@@ -29,16 +30,61 @@ __all__ = [
 
 
 class Images(Protocol):
-    """The images of a part; holds nothing open, so it may be pickled, and forked."""
+    """The images of a slide; holds nothing open, so it may be pickled, and forked."""
 
     def read(self, index: int, /) -> Pixels:
         """Return the pixels of an image: patch after patch, view after view."""
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ImageAddresses:
+    """Where the images of a slide are in containers: patch after patch, view after view.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the containers are.
+    files : tuple of str
+        The containers, from there.
+    codes : ndarray of int, shape (n,)
+        Index into `files` of each image.
+    items : ndarray of bytes, shape (n,)
+        Where each image is in its container: a key, or the number of a row.
+    views : int
+        Images of each patch.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    codes: IntArray
+    items: npt.NDArray[np.bytes_]
+    views: int
+
+    @classmethod
+    def of_rows(cls, path: Path, count: int, *, views: int) -> ImageAddresses:
+        """Return those of a container with so many rows, one for each patch."""
+        rows = np.arange(count).repeat(views)
+        return cls(
+            folder=path.parent,
+            files=(path.name,),
+            codes=np.zeros_like(rows),
+            items=rows.astype(np.bytes_),
+            views=views,
+        )
+
+    def path(self, index: int) -> Path:
+        """Return the container of an image."""
+        return self.folder / self.files[int(self.codes[index])]
+
+    def row(self, index: int) -> int:
+        """Return the row of an image, where items are numbers of rows."""
+        return int(self.items[index])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
-    """Resolutions that each patch of a part is stored at.
+    """Resolutions that each patch of a slide is stored at.
 
     Attributes
     ----------
@@ -56,7 +102,7 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Part:
+class StoredSlide:
     """The stored patches of one slide, or of a file of them.
 
     Attributes

@@ -11,7 +11,7 @@ from dplabtools._typing import FloatArray, IntArray, Pixels, Size
 from dplabtools.errors import StoredPatchesError
 from dplabtools.geometry.resolution import Level, Mpp, Number, parse_level_or_mpp
 from dplabtools.notebook import data_uri
-from dplabtools.output.stored_slide import Part, Views
+from dplabtools.output.stored_slide import StoredSlide, Views
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import Shares
 from dplabtools.report.faults import Fault
@@ -41,8 +41,8 @@ class _NoImages:
         raise IndexError(index)
 
 
-def _nothing(wsi_file: str) -> Part:
-    return Part(
+def _nothing(wsi_file: str) -> StoredSlide:
+    return StoredSlide(
         wsi_file=wsi_file,
         views=Views(levels_or_mpps=(), mpps=()),
         labels=(),
@@ -55,18 +55,18 @@ def _nothing(wsi_file: str) -> Part:
     )
 
 
-def read_patches(slide: SlideRun) -> tuple[Part, tuple[Fault, ...]]:
+def read_patches(slide: SlideRun) -> tuple[StoredSlide, tuple[Fault, ...]]:
     """Return the patches that are written of a slide, and what is wrong with their list."""
     nothing = _nothing(slide.record.wsi_file)
     if slide.manifest is None:
         return nothing, ()
     try:
-        return slide.manifest.part(), ()
+        return slide.manifest.stored_slide(), ()
     except StoredPatchesError as error:
         return nothing, (Fault(error=str(error), remedy="extract the slide again"),)
 
 
-def _pictures(patches: Part, row: int) -> list[str]:
+def _pictures(patches: StoredSlide, row: int) -> list[str]:
     """Return the images of a patch for the contact sheet, one for each view."""
     count = len(patches.views)
     pictures = (
@@ -80,7 +80,7 @@ def _small(picture: Image.Image) -> str:
     return data_uri(picture, _SAMPLE_BYTES)
 
 
-def patch_sample(patches: Part, row: int, *, slide: int) -> dict[str, Any]:
+def patch_sample(patches: StoredSlide, row: int, *, slide: int) -> dict[str, Any]:
     """Read a patch for the contact sheet.
 
     Raises
@@ -102,13 +102,13 @@ def patch_sample(patches: Part, row: int, *, slide: int) -> dict[str, Any]:
 
 
 def patch_columns(
-    patches: Part, *, samples: list[int], limit: int
+    patches: StoredSlide, *, samples: list[int], limit: int
 ) -> tuple[dict[str, Any], IntArray]:
     """Return the patches as columns, and which rows are among them.
 
     Parameters
     ----------
-    patches : Part
+    patches : StoredSlide
         The patches of a slide.
     samples : list of int
         Rows that have to be among them.
@@ -143,7 +143,7 @@ def patch_columns(
 
 
 def patch_scales(
-    patches: Part, mpp: float | None, slide: Slide | None
+    patches: StoredSlide, mpp: float | None, slide: Slide | None
 ) -> list[float] | None:
     """Return level 0 pixels per pixel of each view; None where that is not known."""
     views = patches.views
@@ -170,7 +170,7 @@ def _scale(
             return None if stated is None or mpp is None else stated / mpp
 
 
-def boxes_on(patches: Part, size: Size, scales: list[float]) -> FloatArray:
+def boxes_on(patches: StoredSlide, size: Size, scales: list[float]) -> FloatArray:
     """Return x0, y0, x1, y1 of each patch in shares of a slide, shape (n, 4)."""
     view = int(np.argmin(scales))
     low = patches.origins[:, view].astype(np.float64)
@@ -186,7 +186,7 @@ def _per_mille(shares: Shares) -> IntArray:
     return values
 
 
-def view_words(patches: Part) -> list[str]:
+def view_words(patches: StoredSlide) -> list[str]:
     """Return the resolutions of the patches in words."""
     return [
         f"level {number}" if isinstance(number, int) else f"{number:g} µm/px"
@@ -194,7 +194,7 @@ def view_words(patches: Part) -> list[str]:
     ]
 
 
-def label_counts(patches: Part) -> dict[str, int]:
+def label_counts(patches: StoredSlide) -> dict[str, int]:
     """Return the number of patches of each label."""
     counts = np.bincount(patches.codes, minlength=len(patches.labels)).tolist()
     return dict(zip(patches.labels, counts, strict=True))

@@ -13,7 +13,7 @@ from dplabtools._typing import FloatArray, IntArray, Size
 from dplabtools.errors import DplabError
 from dplabtools.locations.thumbnail import draw_thumbnail
 from dplabtools.notebook import data_uri
-from dplabtools.output.stored_slide import Part
+from dplabtools.output.stored_slide import StoredSlide
 from dplabtools.readers.slide import Slide
 from dplabtools.records.run_record import SlideRecord
 from dplabtools.report.budget import Budget
@@ -150,7 +150,7 @@ class SlideWork:
         )
 
     def _thumbnail(
-        self, overview: Image.Image, patches: Part, *, opened: _Opened, rings: _Rings
+        self, overview: Image.Image, patches: StoredSlide, *, opened: _Opened, rings: _Rings
     ) -> str:
         """Return the small picture of the table."""
         boxes = np.zeros((0, 4))
@@ -168,7 +168,7 @@ class SlideWork:
         )
         return data_uri(small, self.budget.thumbnail)
 
-    def _open(self, slide: SlideRun, patches: Part) -> _Opened:
+    def _open(self, slide: SlideRun, patches: StoredSlide) -> _Opened:
         """Find out what the file can tell; it may be gone, or damaged."""
         record = slide.record
         opened = _Opened(size=record.size, scales=patch_scales(patches, record.mpp, None))
@@ -191,7 +191,7 @@ class SlideWork:
         return opened
 
     def _samples(
-        self, patches: Part, *, number: int
+        self, patches: StoredSlide, *, number: int
     ) -> tuple[list[dict[str, Any]], tuple[Fault, ...]]:
         """Choose patches for the contact sheet, and read them."""
         rng = np.random.default_rng([self.seed, number])
@@ -234,7 +234,7 @@ def _unseen(record: SlideRecord, error: Exception) -> Fault:
     )
 
 
-def _head(record: SlideRecord, patches: Part, opened: _Opened) -> dict[str, Any]:
+def _head(record: SlideRecord, patches: StoredSlide, opened: _Opened) -> dict[str, Any]:
     """Return the row of the table."""
     written = len(patches)
     complete = record.status == "complete"

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-from dplabtools._typing import BoolArray, IntArray, Size
-from dplabtools.errors import ParameterError
+from dplabtools._typing import BoolArray, IntArray
 from dplabtools.geometry.resolution import Level
+from dplabtools.optional import Library
 from dplabtools.output.codecs.encoder import ImageEncoder
-from dplabtools.output.comparison import StoredImages
 from dplabtools.output.naming import key_name
 from dplabtools.output.run_folder.slide_record import SlideRecord
 from dplabtools.output.sink import Place
+from dplabtools.output.stored_slide import ImageAddresses, Images, StoredSlide
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = [
+    "SHARD_SIZE",
     "Contained",
     "Container",
+    "ContainerFormat",
     "Items",
     "SlideFiles",
-    "holds",
     "kept_rows",
-    "one_size",
     "sizes_of",
 ]
+
+SHARD_SIZE: Final = "shard_size"
+"""The option that says how many patches make a shard."""
 
 Items: TypeAlias = dict[int, tuple[str, tuple[str, ...]]]
 """For each row its file, relative to the output folder, and where each image is in it."""
@@ -121,54 +124,68 @@ class SlideFiles(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """A kind of container.
+class ContainerFormat:
+    """A kind of container: what writes it, and reads it back.
 
     Attributes
     ----------
+    suffix : str
+        End of the names of its files, or folders, with the dot.
     files_of : callable
         Makes the files of a slide.
     images_of : callable
-        Returns what reads the images of a table of a manifest, patch after patch.
+        Returns what reads the images that a manifest lists.
+    open : callable
+        Reads one file, or folder, that nothing else tells of.
+    holds_images : bool
+        Whether it holds images of some image type; else pixels as they are.
+    options : mapping of str to int
+        What else ``save_options`` may hold: numbers, each with the least that it may be.
+    library : Library, optional
+        What has to be installed. None if every installation has it.
+    """
+
+    suffix: str
+    files_of: Callable[[Contained, Container], SlideFiles]
+    images_of: Callable[[ImageAddresses], Images]
+    open: Callable[[Path], StoredSlide]
+    holds_images: bool
+    options: Mapping[str, int] = field(default_factory=dict)
+    library: Library | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A kind of container, and what was asked of it.
+
+    Attributes
+    ----------
+    form : ContainerFormat
+        The kind.
     encoder : ImageEncoder, optional
         Makes the images. None where pixels are stored as they are.
-    chunk_rows : int, optional
-        Patches of a shard. By default as many as suit the number of patches of the slide.
+    options : mapping of str to int
+        Those of `ContainerFormat.options` that were given.
     """
 
-    files_of: Callable[[Contained], SlideFiles]
-    images_of: Callable[[Path], StoredImages]
+    form: ContainerFormat
     encoder: ImageEncoder | None = None
-    chunk_rows: int | None = None
+    options: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def chunk_rows(self) -> int | None:
+        """Patches of a shard; None if as many as suit the patches of the slide."""
+        return self.options.get(SHARD_SIZE)
 
-def one_size(plan: SlidePlan, *, container: str) -> Size:
-    """Return the size of all patches of a slide.
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """The encoder, of a kind that holds images."""
+        assert self.encoder is not None  # noqa: S101 - for the type checkers
+        return self.encoder
 
-    Raises
-    ------
-    ParameterError
-        If they differ.
-    """
-    sizes = plan.table.sizes
-    if not len(plan):
-        return 1, 1
-    if (sizes != sizes[0]).any():
-        msg = (
-            f'container="{container}" is an array, and these patches differ in size; use '
-            f'"webdataset", "parquet" or image files'
-        )
-        raise ParameterError(msg, slide=plan.table.slide_name)
-    width, height = sizes[0].tolist()
-    return width, height
-
-
-def holds(path: Path, stored: Callable[[Path], list[str]], keys: Sequence[str]) -> bool:
-    """Tell whether a shard of an earlier run is there, with these patches and no others."""
-    try:
-        return stored(path) == list(keys)
-    except Exception:  # noqa: BLE001 - it is missing, or damaged in whatever way
-        return False
+    def files_of(self, slide: Contained) -> SlideFiles:
+        """Make the files of a slide."""
+        return self.form.files_of(slide, self)
 
 
 def sizes_of(files: Iterable[Path]) -> list[int]:

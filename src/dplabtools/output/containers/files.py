@@ -1,4 +1,4 @@
-"""Where workers put image files: aside, and under their names once they are whole."""
+"""Image files: written aside, and under their names once they are whole; read back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dplabtools._typing import IntArray, Picture
+import numpy as np
+import numpy.typing as npt
+
+from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.atomic import output_error
+from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.stages import stage
 
-__all__ = ["ImagePlace"]
+__all__ = ["FileImages", "ImagePlace"]
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 
@@ -108,3 +112,23 @@ class ImagePlace:
                 folder /= part
                 folder.mkdir(exist_ok=True)
             os.replace(aside, path)  # noqa: PTH105
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FileImages:
+    """Images in files of their own.
+
+    Attributes
+    ----------
+    folder : Path
+        Where they are.
+    names : ndarray of bytes, shape (n,)
+        Path of each, from there.
+    """
+
+    folder: Path
+    names: npt.NDArray[np.bytes_]
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image."""
+        return decode_image((self.folder / self.names[index].decode()).read_bytes())

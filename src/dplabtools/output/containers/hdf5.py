@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray
+from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import output_error
 from dplabtools.errors import OutputError
 from dplabtools.geometry.resolution import Level
-from dplabtools.output.containers.base import Contained, Items, one_size, sizes_of
-from dplabtools.output.containers.hdf5_rows import (
-    Hdf5Rows,
-    changed,
-    close_ranks,
-    h5py_library,
-    lay_out,
+from dplabtools.optional import Library
+from dplabtools.output.containers.arrays import (
+    array_items,
+    patch_shape,
+    read_at,
+    stored_array,
 )
+from dplabtools.output.containers.base import (
+    Contained,
+    ContainerFormat,
+    Items,
+    sizes_of,
+)
+from dplabtools.output.containers.write_back_file import WriteBackFile
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, coded
 from dplabtools.output.texts import check_texts
 from dplabtools.records.foreign_attributes import (
     OWN_RESOLUTION,
     clam_attributes,
     trident_attributes,
 )
+from dplabtools.stages import stage
 
-__all__ = ["Hdf5File"]
+__all__ = ["HDF5"]
+
+_H5PY: Final = Library(module="h5py", what="HDF5 files", extra="hdf5")
+_SAME: Final = 1e-3  # two downsamples that are nearer are one
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -72,10 +86,8 @@ class Hdf5File:
     def prepare(self, found: SlideRecord | None) -> None:
         """Settle where in the file each patch goes; it is replaced as a whole."""
         check_texts(self.slide.plan, holds_nul=False)
-        width, height = one_size(self.slide.plan, container="hdf5")
-        views = len(self.slide.plan.views)
-        shape = (height, width, 3) if views == 1 else (views, height, width, 3)
-        self._offsets = lay_out(self._aside, (len(self.slide.plan), *shape))
+        shape = patch_shape(self.slide.plan, container="hdf5")
+        self._offsets = _lay_out(self._aside, (len(self.slide.plan), *shape))
         self._length = math.prod(shape)
 
     def place(self, rows: IntArray) -> Hdf5Rows:
@@ -100,8 +112,8 @@ class Hdf5File:
             remove(self._aside)
             return {}
         try:
-            close_ranks(self._aside, self._offsets, rows, length=self._length)
-            with changed(self._aside) as file:
+            _close_ranks(self._aside, self._offsets, rows, length=self._length)
+            with _changed(self._aside) as file:
                 self._complete(file, rows)
             self._aside.replace(self.reserved)
         except OutputError as error:
@@ -111,10 +123,7 @@ class Hdf5File:
         except OSError as error:
             raise output_error(error, self.reserved, slide=slide) from error
         views = len(self.slide.plan.views)
-        return {
-            row: (self.reserved.name, (str(index),) * views)
-            for index, row in enumerate(rows.tolist())
-        }
+        return array_items(self.reserved.name, rows, views=views)
 
     def _complete(self, file: Any, rows: IntArray) -> None:  # noqa: ANN401 - of h5py
         columns = PatchColumns.of(self.slide.plan, rows)
@@ -123,7 +132,7 @@ class Hdf5File:
         origins = columns.origins if len(columns.resolutions) > 1 else columns.origins[:, 0]
         corners = file.create_dataset("coords", data=origins.astype(np.int32))
         labels = [columns.labels[code] for code in columns.codes.tolist()]
-        file.create_dataset("labels", data=labels, dtype=h5py_library().string_dtype())
+        file.create_dataset("labels", data=labels, dtype=_H5PY.load().string_dtype())
         if None not in columns.shares:
             file.create_dataset("coverage", data=np.array(columns.shares, np.float32))
         own = {
@@ -174,4 +183,220 @@ class Hdf5File:
         remove(self.reserved)
 
 
-_SAME = 1e-3  # two downsamples that are nearer are one
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Hdf5Rows:
+    """Places of a chunk's patches in a file, whose layout is settled.
+
+    Attributes
+    ----------
+    slide : str
+        Name of the slide, for messages.
+    path : str
+        The file.
+    offsets : ndarray of int64, shape (m,)
+        Where each patch begins, in bytes; its resolutions lie one behind the other.
+    """
+
+    slide: str
+    path: str
+    offsets: IntArray
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """False: pixels are stored as they are."""
+        return False
+
+    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
+        """Return None: writing to mapped memory ends in a signal when the disk is full."""
+
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
+        """Write a patch."""
+        with stage("write"):
+            offset = int(self.offsets[item])
+            try:
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    for picture in pictures:
+                        data = np.asarray(picture).reshape(-1)
+                        _write_at(descriptor, data.data, offset)
+                        offset += len(data)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                raise output_error(error, self.path, slide=self.slide) from error
+
+    def flush(self) -> None:
+        """Do nothing: each patch is written at once."""
+
+    def commit(self) -> None:
+        """Do nothing: the file is completed as a whole."""
+
+
+def _lay_out(path: Path, shape: tuple[int, ...]) -> IntArray:
+    """Create a file with a dataset ``imgs`` whose chunks, one for each row, have a place.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    shape : tuple of int
+        Shape of the dataset; rows may be taken away and added later.
+
+    Returns
+    -------
+    ndarray of int64, shape (rows,)
+        Where each row begins in the file, in bytes.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    h5py = _H5PY.load()
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((1, *shape[1:]))
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # a file does not tell when it was made
+    space = h5py.h5s.create_simple(shape, (h5py.h5s.UNLIMITED, *shape[1:]))
+    with _changed(path) as file:
+        dataset = h5py.h5d.create(file.id, b"imgs", h5py.h5t.STD_U8LE, space, properties)
+        return _chunk_offsets(dataset, shape[0])
+
+
+@contextmanager
+def _changed(path: Path) -> Generator[Any]:
+    """Open an HDF5 file, or make one, and change it at the end, or fail.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    h5py.File
+        Whose changes stay in memory until then: of a full disk HDF5 would die.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    try:
+        mode = "r+" if path.exists() else "w"
+        with closing(WriteBackFile(path)) as held:
+            with _H5PY.load().File(held, mode) as file:
+                yield file
+            held.apply()
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def _close_ranks(path: Path, offsets: IntArray, rows: IntArray, *, length: int) -> None:
+    """Move rows to the front, in the place of others that are not kept.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    offsets : ndarray of int64, shape (n,)
+        Where each row begins, in bytes.
+    rows : ndarray of int64, shape (m,)
+        Rows that are kept, in order.
+    length : int
+        Bytes of each.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    try:
+        with path.open("r+b", buffering=0) as file:
+            for index, row in enumerate(rows.tolist()):
+                if index != row:
+                    data = os.pread(file.fileno(), length, int(offsets[row]))
+                    _write_at(file.fileno(), data, int(offsets[index]))
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+@dataclass(slots=True, eq=False)
+class Hdf5Images:
+    """Rows of the dataset ``imgs`` of a file.
+
+    Attributes
+    ----------
+    addresses : ImageAddresses
+        Which rows.
+    """
+
+    addresses: ImageAddresses
+    _offsets: IntArray | None = None
+    _shape: tuple[int, ...] = ()
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image."""
+        path = self.addresses.path(index)
+        if self._offsets is None:
+            self._offsets = self._find(path)
+        height, width = self._shape
+        length = height * width * 3
+        row, view = self.addresses.row(index), index % self.addresses.views
+        data = bytearray(read_at(path, int(self._offsets[row]) + view * length, length))
+        return np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
+
+    def _find(self, path: Path) -> IntArray:
+        """Return where in the file each row is, as its chunks are not compressed."""
+        with _H5PY.load().File(path, "r") as file:
+            images = file["imgs"]
+            filters = images.id.get_create_plist().get_nfilters()
+            if images.chunks != (1, *images.shape[1:]) or filters:
+                msg = f"{path} was not written by dplabtools: its chunks are others"
+                raise ValueError(msg)
+            self._shape = images.shape[-3:-1]
+            return _chunk_offsets(images.id, len(images))
+
+
+def _chunk_offsets(dataset: Any, count: int) -> IntArray:  # noqa: ANN401 - of h5py
+    """Return where in a file the chunk of each row begins."""
+    offsets = np.zeros(count, dtype=np.int64)
+
+    def note(info: Any) -> None:  # noqa: ANN401 - a class of h5py
+        offsets[info.chunk_offset[0]] = info.byte_offset
+
+    if count:
+        dataset.chunk_iter(note)
+    return offsets
+
+
+def _open(path: Path) -> StoredSlide:
+    """Open a file, as it is written here."""
+    with _H5PY.load().File(path, "r") as file:
+        labels, codes = coded(file["labels"].asstr()[:].tolist())
+        facts = {
+            "slide": str(file.attrs["dplabtools_slide"]),
+            "labels": labels,
+            "level_or_mpp": json.loads(file.attrs["dplabtools_levels_or_mpps"]),
+            "mpp": json.loads(file.attrs["dplabtools_mpps"]),
+            "columns": json.loads(file.attrs.get("dplabtools_columns", "{}")),
+        }
+        return stored_array(path, file, facts=facts, codes=codes, images_of=Hdf5Images)
+
+
+HDF5: Final = ContainerFormat(
+    suffix=".h5",
+    files_of=lambda slide, _: Hdf5File(slide=slide),
+    images_of=Hdf5Images,
+    open=_open,
+    holds_images=False,
+    library=_H5PY,
+)

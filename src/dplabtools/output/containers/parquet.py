@@ -6,16 +6,24 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from dplabtools._typing import Picture
-from dplabtools.optional import optional
-from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
-from dplabtools.output.patch_columns import PatchColumns
+import numpy as np
 
-__all__ = ["ParquetFormat", "parquet_keys", "pyarrow"]
+from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools.optional import Library
+from dplabtools.output.codecs.decoding import decode_image
+from dplabtools.output.codecs.encoder import encode_views
+from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
+from dplabtools.output.containers.shard import ImageShards, ShardImages
+from dplabtools.output.patch_columns import recorded_slide
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 
+__all__ = ["PARQUET"]
+
+_PYARROW: Final = Library(module="pyarrow", what="Parquet files", extra="parquet")
 _IMAGE = "image"
 _KINDS = {  # all others are text
     "x": "int64",
@@ -27,37 +35,28 @@ _KINDS = {  # all others are text
 }
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False)
 class ParquetFormat:
     """A Parquet file with a row for each patch.
 
     Attributes
     ----------
-    columns : PatchColumns
-        The patches.
-    keys : sequence of str
-        Their names, for the ``path`` of their images.
-    image_type : str
-        Extension of the images.
-    encoders : tuple of ImageEncoder
-        Make the images, one for each resolution.
+    images : ShardImages
+        The patches; the names of their images become ``path``.
     """
 
-    columns: PatchColumns
-    keys: Sequence[str]
-    image_type: str
-    encoders: tuple[ImageEncoder, ...]
+    images: ShardImages
     _out: io.BytesIO = field(default_factory=io.BytesIO)
     _writer: Any = None
 
     @property
     def takes_jpeg(self) -> bool:
         """Whether stored JPEG streams are taken as they are."""
-        return self.encoders[0].takes_jpeg
+        return self.images.takes_jpeg
 
     def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
         """Encode the images of a patch."""
-        return encode_views(self.encoders, pictures)
+        return encode_views(self.images.encoders, pictures)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return a row group of these items."""
@@ -66,23 +65,22 @@ class ParquetFormat:
         schema = _schema(rows[0])
         if self._writer is None:
             # Images are compressed already, and nobody searches for one by its bytes.
-            self._writer = pyarrow("parquet").ParquetWriter(
+            self._writer = _parquet().ParquetWriter(
                 self._out,
                 schema,
                 compression=dict.fromkeys(plain, "zstd"),
                 use_dictionary=plain,
                 write_statistics=plain,
             )
-        self._writer.write_table(pyarrow().Table.from_pylist(rows, schema=schema))
+        self._writer.write_table(_PYARROW.load().Table.from_pylist(rows, schema=schema))
         return self._drain()
 
     def _row(self, item: int, images: Sequence[bytes]) -> dict[str, object]:
         row: dict[str, object] = {}
-        for view, image in enumerate(images):
-            number = "" if len(images) == 1 else f".{view}"
-            name = f"{self.keys[item]}{number}.{self.image_type}"
-            row[f"{_IMAGE}{number.replace('.', '_')}"] = {"bytes": image, "path": name}
-        for name, value in self.columns.record(item).items():
+        names = self.images.names(item)
+        for view, (image, name) in enumerate(zip(images, names, strict=True)):
+            row[_column(view, len(images))] = {"bytes": image, "path": name}
+        for name, value in self.images.columns.record(item).items():
             row[name] = value if value is None or _kind(name) != "string" else str(value)
         return row
 
@@ -99,6 +97,11 @@ class ParquetFormat:
         return data
 
 
+def _column(view: int, views: int) -> str:
+    """Return the name of the column of the images of a view."""
+    return _IMAGE if views == 1 else f"{_IMAGE}_{view}"
+
+
 def _kind(name: str) -> str:
     """Return the type of a column, whatever the number of its view."""
     return _KINDS.get(name.rstrip("0123456789").rstrip("_"), "string")
@@ -106,7 +109,7 @@ def _kind(name: str) -> str:
 
 def _schema(row: Mapping[str, object]) -> Any:  # noqa: ANN401 - a class of pyarrow
     """Return the columns of a file, as ``datasets`` is told of them, too."""
-    arrow = pyarrow()
+    arrow = _PYARROW.load()
     image = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
     images = {name for name in row if name.startswith(_IMAGE)}
     features: dict[str, object] = {
@@ -122,15 +125,100 @@ def _schema(row: Mapping[str, object]) -> Any:  # noqa: ANN401 - a class of pyar
     return arrow.schema(fields, metadata={"huggingface": told})
 
 
-def pyarrow(module: str = "lib") -> Any:  # noqa: ANN401 - a module without types
-    """Return a module of pyarrow, or raise `MissingLibraryError`."""
-    return optional(f"pyarrow.{module}", what="Parquet files", extra="parquet")
+def _parquet() -> Any:  # noqa: ANN401 - a module without types
+    return _PYARROW.load("pyarrow.parquet")
 
 
-def parquet_keys(path: Path) -> list[str]:
+def _keys_in(path: Path) -> list[str]:
     """Return the keys of the patches in a file that was written here, in order."""
-    with pyarrow("parquet").ParquetFile(path) as file:
+    with _parquet().ParquetFile(path) as file:
         name = next(name for name in file.schema_arrow.names if name.startswith(_IMAGE))
         column = file.read(columns=[f"{name}.path"]).column(0)
         paths: list[str] = column.combine_chunks().field("path").to_pylist()
     return [each.partition(".")[0] for each in paths]
+
+
+@dataclass(slots=True, eq=False)
+class ParquetImages:
+    """Images in rows of Parquet files.
+
+    The row group that was read last is kept: rows that follow each other cost one read.
+
+    Attributes
+    ----------
+    addresses : ImageAddresses
+        Which rows.
+    """
+
+    addresses: ImageAddresses
+    _starts: dict[Path, IntArray] = field(default_factory=dict)
+    _last: tuple[tuple[Path, int, int], Any] | None = None
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image."""
+        path, row = self.addresses.path(index), self.addresses.row(index)
+        if path not in self._starts:
+            self._starts[path] = _group_starts(path)
+        starts = self._starts[path]
+        group = int(np.searchsorted(starts, row, side="right")) - 1
+        images = self._group(path, group, index % self.addresses.views)
+        return decode_image(images[row - int(starts[group])].as_py())
+
+    def _group(self, path: Path, group: int, view: int) -> Any:  # noqa: ANN401 - of pyarrow
+        """Return the images of a row group, encoded."""
+        key = (path, group, view)
+        if self._last is None or self._last[0] != key:
+            column = _column(view, self.addresses.views)
+            with _parquet().ParquetFile(path, memory_map=True) as file:
+                table = file.read_row_group(group, columns=[f"{column}.bytes"])
+            self._last = key, table.column(0).combine_chunks().field("bytes")
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was read."""
+        return {
+            name: None if name == "_last" else getattr(self, name)
+            for name in self.__slots__
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+def _group_starts(path: Path) -> IntArray:
+    """Return the first row of each row group of a file."""
+    with _parquet().ParquetFile(path) as file:
+        groups = range(file.num_row_groups)
+        counts = [file.metadata.row_group(group).num_rows for group in groups]
+    return np.cumsum([0, *counts])[:-1]
+
+
+def _open(path: Path) -> StoredSlide:
+    """Open a file, as it is written here."""
+    with _parquet().ParquetFile(path) as file:
+        names: list[str] = file.schema_arrow.names
+        views = sum(name.startswith(_IMAGE) for name in names)
+        plain = [name for name in names if not name.startswith(_IMAGE)]
+        columns = file.read(columns=plain).to_pydict()
+    addresses = ImageAddresses.of_rows(path, len(columns["label"]), views=views)
+    return recorded_slide(
+        columns, wsi_file=path.name, views=views, images=ParquetImages(addresses)
+    )
+
+
+PARQUET: Final = ContainerFormat(
+    suffix=".parquet",
+    files_of=partial(
+        ImageShards,
+        suffix="-{:05d}.parquet",
+        format_of=ParquetFormat,
+        keys_in=_keys_in,
+        finds_keys=False,
+    ),
+    images_of=ParquetImages,
+    open=_open,
+    holds_images=True,
+    options={SHARD_SIZE: 1},
+    library=_PYARROW,
+)

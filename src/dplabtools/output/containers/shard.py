@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Protocol
 
-from dplabtools._typing import IntArray, Picture
+from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.atomic import output_error
+from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.containers.base import (
+    Contained,
+    Container,
+    Items,
+    kept_rows,
+    sizes_of,
+)
+from dplabtools.output.patch_columns import PatchColumns
+from dplabtools.output.run_folder.folder import remove
+from dplabtools.output.run_folder.slide_record import SlideRecord
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
-__all__ = ["Shard", "ShardFormat", "shard_rows"]
+__all__ = ["ImageShards", "Shard", "ShardFormat", "ShardImages", "shard_rows"]
 
 _PARTS = 32  # shards that a slide is cut into, if they are neither too long nor too short
 _LEAST, _MOST = 256, 4096  # patches
@@ -126,3 +138,143 @@ class Shard:
                 Path(self.aside).replace(self.path)
         except OSError as error:
             raise output_error(error, self.path, slide=self.slide) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ShardImages:
+    """Patches of a shard of encoded images.
+
+    Attributes
+    ----------
+    columns : PatchColumns
+        What is known of them.
+    keys : sequence of str
+        Their names, without dots.
+    encoders : tuple of ImageEncoder
+        Make the images, one for each resolution.
+    """
+
+    columns: PatchColumns
+    keys: Sequence[str]
+    encoders: tuple[ImageEncoder, ...]
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """Whether stored JPEG streams are taken as they are."""
+        return self.encoders[0].takes_jpeg
+
+    def names(self, item: int) -> list[str]:
+        """Return the names of the images of a patch."""
+        key, image_type = self.keys[item], self.encoders[0].image_type
+        if len(self.encoders) == 1:
+            return [f"{key}.{image_type}"]
+        return [f"{key}.{view}.{image_type}" for view in range(len(self.encoders))]
+
+
+@dataclass(slots=True, eq=False)
+class ImageShards:
+    """Files ``<slide>_<manifest id>-<number>``, each with the images of many patches.
+
+    Attributes
+    ----------
+    slide : Contained
+        What goes into them.
+    container : Container
+        What was asked for.
+    suffix : str
+        End of their names, with the number.
+    format_of : callable
+        Returns what a shard of these images looks like inside.
+    keys_in : callable
+        Returns the keys of the patches in a shard that is there.
+    finds_keys : bool
+        Whether images are found by their keys, or by their rows.
+    """
+
+    slide: Contained
+    container: Container
+    _: KW_ONLY
+    suffix: str
+    format_of: Callable[[ShardImages], ShardFormat]
+    keys_in: Callable[[Path], list[str]]
+    finds_keys: bool
+    _keys: list[str] = field(default_factory=list)
+    _chunks: list[IntArray] = field(default_factory=list)
+    _found: bool = False
+
+    @property
+    def reserved(self) -> None:
+        """Nothing: the manifest id is new."""
+
+    @property
+    def chunk_rows(self) -> int:
+        """As many as a shard has."""
+        return self.slide.chunk_rows
+
+    def sizes(self) -> list[int]:
+        """Return the bytes of each shard."""
+        begin = escape(self._file(0).rpartition("-")[0])
+        return sizes_of(self.slide.folder.glob(f"{begin}-*{Path(self.suffix).suffix}"))
+
+    def prepare(self, found: SlideRecord | None) -> None:
+        """Name all patches; the shards of an earlier run may stay."""
+        self._keys = self.slide.keys()
+        self._found = found is not None
+
+    def place(self, rows: IntArray) -> Shard | None:
+        """Return the next shard; None if it is there, with all its patches."""
+        name = self._file(len(self._chunks))
+        self._chunks.append(rows)
+        path = self.slide.folder / name
+        keys = [self._keys[row] for row in rows.tolist()]
+        if self._found and self._holds(path, keys):
+            return None
+        images = ShardImages(
+            columns=PatchColumns.of(self.slide.plan, rows),
+            keys=keys,
+            encoders=self.container.image_encoder.for_views(self.slide.plan),
+        )
+        return Shard(
+            slide=self.slide.plan.table.slide_name,
+            aside=str(self.slide.staging / name),
+            path=str(path),
+            format=self.format_of(images),
+        )
+
+    def _holds(self, path: Path, keys: list[str]) -> bool:
+        """Tell whether a shard is there, with these patches and no others."""
+        try:
+            return self.keys_in(path) == keys
+        except Exception:  # noqa: BLE001 - it is missing, or damaged in whatever way
+            return False
+
+    def _file(self, number: int) -> str:
+        stem = Path(self.slide.plan.table.slide).stem
+        return f"{stem}_{self.slide.manifest_id}{self.suffix.format(number)}"
+
+    def finish(self, delivered: BoolArray) -> Items:
+        """Remove files that nothing was told of; tell what is in the others."""
+        items: Items = {}
+        for number, rows in enumerate(kept_rows(self._chunks, delivered)):
+            name = self._file(number)
+            if not len(rows):
+                remove(self.slide.folder / name)
+            for index, row in enumerate(rows.tolist()):
+                items[row] = (name, self._places(row, index))
+        return items
+
+    def _places(self, row: int, index: int) -> tuple[str, ...]:
+        """Return where the images of a patch are in their file."""
+        views = len(self.slide.plan.views)
+        if not self.finds_keys:
+            return (str(index),) * views
+        key = self._keys[row]
+        return (key,) if views == 1 else tuple(f"{key}.{view}" for view in range(views))
+
+    def tidy(self) -> None:
+        """Do nothing: shards are where they belong."""
+
+    def discard(self) -> None:
+        """Remove all shards."""
+        for number in range(len(self._chunks)):
+            remove(self.slide.folder / self._file(number))

@@ -3,66 +3,61 @@
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final
 
-from dplabtools._typing import Picture
-from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
-from dplabtools.output.patch_columns import PatchColumns
+import numpy as np
 
-__all__ = ["Member", "TarFormat", "members", "tar_header", "tar_keys"]
+from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools.output.codecs.decoding import decode_image
+from dplabtools.output.codecs.encoder import encode_views
+from dplabtools.output.containers.arrays import read_at
+from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
+from dplabtools.output.containers.shard import ImageShards, ShardImages
+from dplabtools.output.patch_columns import recorded_slide
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, names_array
+
+__all__ = ["WEBDATASET", "tar_header"]
 
 _BLOCK = 512
 _NAME = 100  # bytes that a plain header has for the name
 _SUM = slice(148, 156)
-_PLAIN = b"0\0"  # types of files whose header says everything
+_RECORD = ".json"
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TarFormat:
     """A tar file with an image and a JSON file for each patch, under one name.
 
     Attributes
     ----------
-    columns : PatchColumns
+    images : ShardImages
         The patches.
-    keys : sequence of str
-        Their names, without dots.
-    image_type : str
-        Extension of the images.
-    encoders : tuple of ImageEncoder
-        Make the images, one for each resolution.
     """
 
-    columns: PatchColumns
-    keys: Sequence[str]
-    image_type: str
-    encoders: tuple[ImageEncoder, ...]
+    images: ShardImages
 
     @property
     def takes_jpeg(self) -> bool:
         """Whether stored JPEG streams are taken as they are."""
-        return self.encoders[0].takes_jpeg
+        return self.images.takes_jpeg
 
     def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
         """Encode the images of a patch."""
-        return encode_views(self.encoders, pictures)
+        return encode_views(self.images.encoders, pictures)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return the members of these items."""
         parts: list[bytes] = []
         for item, images in encoded.items():
-            key = self.keys[item]
-            for view, image in enumerate(images):
-                number = "" if len(images) == 1 else f".{view}"
-                _add(parts, f"{key}{number}.{self.image_type}", image)
-            record = json.dumps(self.columns.record(item), ensure_ascii=False)
-            _add(parts, f"{key}.json", record.encode())
+            for name, image in zip(self.images.names(item), images, strict=True):
+                _add(parts, name, image)
+            record = json.dumps(self.images.columns.record(item), ensure_ascii=False)
+            _add(parts, f"{self.images.keys[item]}{_RECORD}", record.encode())
         return b"".join(parts)
 
     def trailer(self) -> bytes:
@@ -109,65 +104,98 @@ def _template() -> bytes:
 _TEMPLATE = _template()
 
 
-class Member(NamedTuple):
-    """A file in an archive.
+def _members(path: Path) -> list[tarfile.TarInfo]:
+    with tarfile.open(path, "r:") as archive:
+        return archive.getmembers()
+
+
+def _keys_in(path: Path) -> list[str]:
+    """Return the keys of the patches in an archive that was written here, in order."""
+    names = [member.name for member in _members(path)]
+    return [name.removesuffix(_RECORD) for name in names if name.endswith(_RECORD)]
+
+
+@dataclass(slots=True, eq=False)
+class TarImages:
+    """Images in archives, found by their names, without extensions.
+
+    An archive is looked through when the first of its images is asked for.
 
     Attributes
     ----------
-    name : str
-        Its name.
-    offset, length : int
-        Where its bytes are.
+    addresses : ImageAddresses
+        Which images.
     """
 
-    name: str
-    offset: int
-    length: int
+    addresses: ImageAddresses
+    _places: IntArray = field(init=False)
+    """Offset and length of each image; zeros until its archive was looked through."""
+
+    def __post_init__(self) -> None:
+        self._places = np.zeros((len(self.addresses.items), 2), dtype=np.int64)
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image."""
+        path = self.addresses.path(index)
+        if not self._places[index, 1]:
+            self._look_through(path, int(self.addresses.codes[index]))
+        offset, length = self._places[index].tolist()
+        return decode_image(read_at(path, offset, length))
+
+    def _look_through(self, path: Path, code: int) -> None:
+        """Find the images of one archive."""
+        found = {
+            member.name.rpartition(".")[0]: (member.offset_data, member.size)
+            for member in _members(path)
+            if not member.name.endswith(_RECORD)
+        }
+        for index in np.flatnonzero(self.addresses.codes == code).tolist():
+            key = self.addresses.items[index].decode()
+            if key not in found:
+                msg = f"{path} has no image {key}"
+                raise LookupError(msg)
+            self._places[index] = found[key]
 
 
-def members(path: Path) -> list[Member]:
-    """List the files of an archive, in order.
-
-    Raises
-    ------
-    OSError, ValueError, tarfile.TarError
-        If it is none, or cannot be read.
-    """
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            plain = list(_plain_members(data))
-    if plain and plain[-1] is None:
-        with tarfile.open(path) as archive:
-            return [
-                Member(info.name, info.offset_data, info.size)
-                for info in archive
-                if info.isfile()
-            ]
-    return [member for member in plain if member is not None]
-
-
-def _plain_members(data: mmap.mmap) -> Iterator[Member | None]:
-    """Yield the files; None and no more where a header is not as simple as ours are."""
-    offset = 0
-    while offset + _BLOCK <= len(data):
-        header = data[offset : offset + _BLOCK]
-        if not header[0]:
-            return
-        if header[257:262] != b"ustar" or header[156] not in _PLAIN or header[345]:
-            yield None
-            return
-        length = int(header[124:135], 8)
-        if offset + _BLOCK + length > len(data):
-            msg = "it ends too early"
-            raise ValueError(msg)
-        name = header[:100].rstrip(b"\0").decode()
-        yield Member(name, offset + _BLOCK, length)
-        offset += _BLOCK + -(-length // _BLOCK) * _BLOCK
+def _open(path: Path) -> StoredSlide:
+    """Open an archive, as it is written here."""
+    records: list[dict[str, Any]] = []
+    names: list[str] = []
+    for member in _members(path):
+        if member.name.endswith(_RECORD):
+            records.append(json.loads(read_at(path, member.offset_data, member.size)))
+        else:
+            names.append(member.name.rpartition(".")[0])
+    views = len(names) // len(records) if records else 1
+    if len(names) != len(records) * views:
+        msg = f"it has {len(names)} images, and {len(records)} descriptions of patches"
+        raise ValueError(msg)
+    addresses = ImageAddresses(
+        folder=path.parent,
+        files=(path.name,),
+        codes=np.zeros(len(names), dtype=np.int64),
+        items=names_array(names),
+        views=views,
+    )
+    return recorded_slide(
+        {name: [each[name] for each in records] for name in next(iter(records), ())},
+        wsi_file=path.name,
+        views=views,
+        images=TarImages(addresses),
+    )
 
 
-def tar_keys(path: Path) -> list[str]:
-    """Return the keys of the patches in an archive that was written here, in order."""
-    names = [member.name for member in members(path)]
-    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+WEBDATASET: Final = ContainerFormat(
+    suffix=".tar",
+    files_of=partial(
+        ImageShards,
+        suffix="-{:06d}.tar",
+        format_of=TarFormat,
+        keys_in=_keys_in,
+        finds_keys=True,
+    ),
+    images_of=TarImages,
+    open=_open,
+    holds_images=True,
+    options={SHARD_SIZE: 1},
+)

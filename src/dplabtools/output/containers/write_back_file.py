@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["HeldBack"]
+__all__ = ["WriteBackFile"]
 
 _PAGE = 4096
 
 
-class HeldBack(io.RawIOBase):
+class WriteBackFile(io.RawIOBase):
     """A binary file that a library may write to as if there were always room.
 
     HDF5 ends the process when a file cannot be written as it is closed. It gets this one

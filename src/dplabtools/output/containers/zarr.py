@@ -1,38 +1,53 @@
-"""Zarr groups with the pixels of a slide's patches."""
+"""Zarr groups with the pixels of a slide's patches.
+
+Their shards are written by workers, all else by zarr itself.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from dplabtools._typing import BoolArray, IntArray
+from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import output_error
 from dplabtools.errors import OutputError
+from dplabtools.optional import Library
+from dplabtools.output.containers.arrays import (
+    array_items,
+    patch_shape,
+    read_at,
+    stored_array,
+)
 from dplabtools.output.containers.base import (
+    SHARD_SIZE,
     Contained,
+    ContainerFormat,
     Items,
     kept_rows,
-    one_size,
     sizes_of,
 )
 from dplabtools.output.containers.shard import Shard
-from dplabtools.output.containers.zarr_shards import (
-    ZarrShardFormat,
-    chunks_of,
-    zarr_library,
-)
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 
-__all__ = ["ZarrGroup"]
+__all__ = ["ZARR"]
+
+_ZARR: Final = Library(module="zarr", what="Zarr arrays", extra="zarr")
+_LEVEL: Final = "compress_level"
+_FASTEST: Final = 1
+_MISSING: Final = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -80,9 +95,7 @@ class ZarrGroup:
         A group that got its name before the record said so goes back to where its parts
         were, unless it was written again without gaps: then its parts are there still.
         """
-        width, height = one_size(self.slide.plan, container="zarr")
-        views = len(self.slide.plan.views)
-        self._shape = (height, width, 3) if views == 1 else (views, height, width, 3)
+        self._shape = patch_shape(self.slide.plan, container="zarr")
         try:
             if found is None or found.missing:
                 self.discard()
@@ -112,7 +125,7 @@ class ZarrGroup:
         self._chunks.append(rows)
         path = self._path(number)
         try:
-            if len(chunks_of(path, self.slide.chunk_rows)) == len(rows):
+            if len(_chunks_of(path, self.slide.chunk_rows)) == len(rows):
                 return None  # which they are, its number says
         except (OSError, ValueError):  # it is missing, or damaged
             pass
@@ -127,8 +140,7 @@ class ZarrGroup:
         )
 
     def _path(self, number: int, folder: Path | None = None) -> Path:
-        name = ".".join(["c", str(number), *"0" * (len(self._shape))])
-        return (folder or self._parts) / "imgs" / name
+        return _shard_path(folder or self._parts, number, axes=len(self._shape))
 
     def finish(self, delivered: BoolArray) -> Items:
         """Write all but the pixels.
@@ -151,10 +163,7 @@ class ZarrGroup:
         except OSError as error:
             raise self._failed(error) from error
         views = len(self.slide.plan.views)
-        return {
-            row: (self.reserved.name, (str(index),) * views)
-            for index, row in enumerate(rows.tolist())
-        }
+        return array_items(self.reserved.name, rows, views=views)
 
     def _without_gaps(self, kept: list[IntArray]) -> Path:
         """Write the shards again, without the gaps that failed patches leave.
@@ -179,13 +188,13 @@ class ZarrGroup:
             if len(rows):
                 path = self._path(number)
                 with path.open("rb") as file:
-                    for offset, length in chunks_of(path, self.slide.chunk_rows).tolist():
+                    for offset, length in _chunks_of(path, self.slide.chunk_rows).tolist():
                         file.seek(offset)
                         yield file.read(length)
 
     def _describe(self, rows: IntArray, whole: Path) -> None:
         """Write all but the pixels; what says that it is a group comes last."""
-        zarr = zarr_library()
+        zarr = _ZARR.load()
         columns = PatchColumns.of(self.slide.plan, rows)
         aside = self.slide.staging / self.reserved.name
         one = len(columns.resolutions) == 1
@@ -231,3 +240,145 @@ class ZarrGroup:
         """Remove the folder, and its parts."""
         for folder in (self.reserved, self._parts):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ZarrShardFormat:
+    """A shard of the codec ``sharding_indexed``, its index at the end.
+
+    The chunks come first, one for each patch, compressed by Zstandard; then offset and
+    length of each, and a checksum (https://zarr-specs.readthedocs.io, version 3).
+
+    Attributes
+    ----------
+    capacity : int
+        Chunks that the index has room for.
+    level : int
+        Of the compression.
+    """
+
+    capacity: int
+    level: int
+    _lengths: list[int] = field(default_factory=list)
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """False: pixels are compressed."""
+        return False
+
+    def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
+        """Compress the images of a patch together."""
+        pixels = b"".join(np.ascontiguousarray(each).data for each in pictures)
+        return [bytes(imagecodecs.zstd_encode(pixels, level=self.level))]
+
+    def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
+        """Return the chunks of these items."""
+        chunks = [chunk for (chunk,) in encoded.values()]
+        self._lengths += map(len, chunks)
+        return b"".join(chunks)
+
+    def trailer(self) -> bytes:
+        """Return the index."""
+        index = np.full((self.capacity, 2), _MISSING, dtype="<u8")
+        count = len(self._lengths)
+        ends = np.cumsum(self._lengths, dtype="<u8")
+        index[:count, 1] = self._lengths
+        index[:count, 0] = ends - index[:count, 1]
+        data = index.tobytes()
+        return data + _checksum(data)
+
+
+def _chunks_of(path: Path, capacity: int) -> IntArray:
+    """Find the chunks of a shard.
+
+    Parameters
+    ----------
+    path : Path
+        The shard.
+    capacity : int
+        Chunks that its index has room for.
+
+    Returns
+    -------
+    ndarray of int64, shape (n, 2)
+        Offset and length of each chunk that is there: they are the first.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, or its index is not what was written.
+    """
+    length = 16 * capacity + 4
+    with path.open("rb") as file:
+        begin = file.seek(-length, os.SEEK_END)
+        data = file.read(length)
+    index = np.frombuffer(data[:-4], dtype="<u8").reshape(-1, 2)
+    present: IntArray = index[index[:, 0] != _MISSING].astype(np.int64)
+    if data[-4:] != _checksum(data[:-4]) or present.sum(axis=1).max(initial=0) > begin:
+        msg = f"{path} is damaged, or has another number of patches in a shard"
+        raise ValueError(msg)
+    return present
+
+
+def _checksum(data: bytes) -> bytes:
+    return struct.pack("<I", _ZARR.load("google_crc32c").value(data))
+
+
+@dataclass(slots=True, eq=False)
+class ZarrImages:
+    """Rows of the array ``imgs`` of a Zarr group.
+
+    Attributes
+    ----------
+    addresses : ImageAddresses
+        Which rows.
+    """
+
+    addresses: ImageAddresses
+    _shape: tuple[int, ...] = ()
+    _capacity: int = 0
+    _indexes: dict[int, IntArray] = field(default_factory=dict)
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the pixels of an image."""
+        folder = self.addresses.path(index)
+        if not self._shape:
+            described = json.loads((folder / "imgs" / "zarr.json").read_bytes())
+            self._shape = tuple(described["shape"][1:])
+            self._capacity = described["chunk_grid"]["configuration"]["chunk_shape"][0]
+        shard, chunk = divmod(self.addresses.row(index), self._capacity)
+        path = _shard_path(folder, shard, axes=len(self._shape))
+        if shard not in self._indexes:
+            self._indexes[shard] = _chunks_of(path, self._capacity)
+        offset, length = self._indexes[shard][chunk].tolist()
+        raw = bytearray(imagecodecs.zstd_decode(read_at(path, offset, length)))
+        pixels = np.frombuffer(raw, dtype=np.uint8).reshape(self._shape)
+        views = self.addresses.views
+        return pixels if views == 1 else pixels[index % views]
+
+
+def _shard_path(folder: Path, number: int, *, axes: int) -> Path:
+    """Return the path of a shard of patches with so many axes."""
+    return folder / "imgs" / ".".join(["c", str(number), *"0" * axes])
+
+
+def _open(path: Path) -> StoredSlide:
+    """Open a group, as it is written here."""
+    group = _ZARR.load().open_group(path, mode="r")
+    codes = group["label"][:]
+    return stored_array(
+        path, group, facts=dict(group.attrs), codes=codes, images_of=ZarrImages
+    )
+
+
+ZARR: Final = ContainerFormat(
+    suffix=".zarr",
+    files_of=lambda slide, container: ZarrGroup(
+        slide=slide, level=container.options.get(_LEVEL, _FASTEST)
+    ),
+    images_of=ZarrImages,
+    open=_open,
+    holds_images=False,
+    options={_LEVEL: 0, SHARD_SIZE: 1},
+    library=_ZARR,
+)

@@ -14,19 +14,16 @@ from zlib import crc32
 import numpy as np
 
 from dplabtools.errors import StoredPatchesError
-from dplabtools.output.containers.stored_arrays import Hdf5Images, ZarrImages
-from dplabtools.output.containers.stored_files import FileImages, ParquetImages
-from dplabtools.output.containers.stored_tar import TarImages
-from dplabtools.output.run_folder.manifests import CSV_COLUMNS
+from dplabtools.output.containers.files import FileImages
+from dplabtools.output.containers.formats import format_of_suffix
+from dplabtools.output.patch_columns import OF_VIEWS, recorded_slide, view_column
 from dplabtools.output.stored_slide import (
+    ImageAddresses,
     Images,
-    Part,
-    Views,
+    StoredSlide,
     coded,
     names_array,
-    parse_number,
     reading,
-    text_column,
 )
 
 __all__ = ["Manifest", "find_manifests"]
@@ -38,8 +35,6 @@ class Manifest:
 
     Attributes
     ----------
-    folder : Path
-        The output folder.
     table : Path
         The file.
     wsi_file : str
@@ -50,13 +45,17 @@ class Manifest:
         Checksum of the file; None where nobody has written it down.
     """
 
-    folder: Path
     table: Path
-    wsi_file: str
-    order: tuple[str, int]
+    wsi_file: str = ""
+    order: tuple[str, int] = ("", 0)
     table_crc32: int | None = None
 
-    def part(self) -> Part:
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return self.table.parents[1]
+
+    def stored_slide(self) -> StoredSlide:
         """Read the table.
 
         Raises
@@ -65,9 +64,9 @@ class Manifest:
             If it is no such table, or no longer the one that was written.
         """
         with reading(self.table):
-            return self._part()
+            return self._read()
 
-    def _part(self) -> Part:
+    def _read(self) -> StoredSlide:
         data = self.table.read_bytes()
         if self.table_crc32 not in (None, crc32(data)):
             msg = (
@@ -80,56 +79,43 @@ class Manifest:
         every = list(zip(*rows, strict=True))
         columns = dict(zip(names, every or [()] * len(names), strict=True))
         sets = columns["set"]
-        count = len(sets)
         first = next(iter(sets), "")
         views = sets.count(first) if first else 1
-        labels, codes = coded(columns["label"][::views])
-        shares = columns.get("coverage", ("",) * count)[::views]
-        corners = np.array([columns["x"], columns["y"]], dtype=np.int64)
-        sizes = np.array([columns["width"], columns["height"]], dtype=np.int64)
-        return Part(
+        known = {
+            name: values[::views]
+            for name, values in columns.items()
+            if name not in {"file", "set", "item", *OF_VIEWS}
+        }
+        for name in OF_VIEWS:
+            for view in range(views):
+                known[view_column(name, view, views)] = columns[name][view::views]
+        return recorded_slide(
+            known,
             wsi_file=self.wsi_file,
-            views=Views(
-                levels_or_mpps=tuple(map(parse_number, columns["level_or_mpp"][:views])),
-                mpps=tuple(
-                    float(each) if each else None for each in columns["mpp"][:views]
-                ),
-            ),
-            labels=labels,
-            codes=codes,
-            origins=corners.T.reshape(-1, views, 2),
-            sizes=sizes.T[::views],
-            coverage=np.array([float(each or "nan") for each in shares], dtype=np.float32),
-            sets=np.array(sets[::views], dtype=np.int64) if first else None,
+            views=views,
             images=self._images(columns["file"], columns.get("item"), views=views),
-            extra={
-                name: text_column(values[::views])
-                for name, values in columns.items()
-                if name not in CSV_COLUMNS
-            },
+            sets=np.array(sets[::views], dtype=np.int64) if first else None,
         )
 
     def _images(
         self, files: Sequence[str], items: Sequence[str] | None, *, views: int
     ) -> Images:
         """Return what reads the images of these files, or of these items in them."""
-        if items is None:
+        if items is None or not files:
             return FileImages(folder=self.folder, names=names_array(files))
-        kind = Path(files[0]).suffix if files else ""
-        if kind == ".tar":
-            names, codes = coded(files)
-            return TarImages.unseen(
-                self.folder, files=names, codes=codes, keys=names_array(items)
-            )
-        rows = np.array(items[::views], dtype=np.int64)
-        if kind == ".parquet":
-            names, codes = coded(files[::views])
-            return ParquetImages(
-                folder=self.folder, files=names, codes=codes, rows=rows, views=views
-            )
-        make = ZarrImages if kind == ".zarr" else Hdf5Images
-        path = self.folder / files[0] if files else self.folder
-        return make(path=path, rows=rows, views=views)
+        form = format_of_suffix(Path(files[0]).suffix)
+        if form is None:
+            msg = f"{files[0]} is of no kind of container that is installed"
+            raise StoredPatchesError(msg)
+        containers, codes = coded(files)
+        addresses = ImageAddresses(
+            folder=self.folder,
+            files=containers,
+            codes=codes,
+            items=names_array(items),
+            views=views,
+        )
+        return form.images_of(addresses)
 
 
 def find_manifests(folder: Path) -> list[Manifest]:
@@ -149,7 +135,6 @@ def find_manifests(folder: Path) -> list[Manifest]:
                 known = json.loads(record.read_bytes())
         found.append(
             Manifest(
-                folder=folder,
                 table=table,
                 wsi_file=known.get("wsi_file", table.stem.split("__", 2)[-1]),
                 order=(known.get("begun", ""), known.get("place", 0)),

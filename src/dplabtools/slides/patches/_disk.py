@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.containers.formats import container_format
 from dplabtools.output.image_files import ImageFileSink
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import RunTerms, Verify
@@ -25,7 +26,6 @@ __all__ = ["ContainerKind", "DiskOptions", "DiskSink", "params_of_sets"]
 
 DiskSink: TypeAlias = "ImageFileSink | ContainerSink"
 ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
-_CONTAINERS = ("webdataset", "hdf5", "zarr", "parquet")
 
 _UNDECIDING = {  # where patches go, by whom, and what is only checked
     *("output_dir", "mp_chunksize", "num_workers", "pool_mode"),
@@ -95,9 +95,8 @@ class DiskOptions:
                 msg = f"{name} must be {what}, not {value!r}"
                 raise ParameterTypeError(msg)
         if self.container is not None:
-            check_choice(self.container, _CONTAINERS, name="container")
             self._check_names()
-        if self.container not in {"hdf5", "zarr"} and not isinstance(self.image_type, str):
+        if self._holds_images and not isinstance(self.image_type, str):
             msg = f"image_type must be text, not {self.image_type!r}"
             raise ParameterTypeError(msg)
         check_choice(self.verify, ("count", "pixels"), name="verify")
@@ -106,6 +105,10 @@ class DiskOptions:
                 f"output_dir {str(self.output_dir)!r} is not an existing folder; create it"
             )
             raise OutputError(msg)
+
+    @property
+    def _holds_images(self) -> bool:
+        return self.container is None or container_format(self.container).holds_images
 
     def _check_names(self) -> None:
         """Raise if names of image files are asked for, where there are none."""
@@ -184,16 +187,15 @@ class DiskOptions:
         )
         if self.container is not None:
             from dplabtools.output.container_sink import ContainerSink
-            from dplabtools.slides.patches._containers import ContainerOptions
+            from dplabtools.slides.patches._containers import parse_container
 
-            options = ContainerOptions(
-                kind=self.container,
-                image_type=self.image_type,
-                save_options=self.save_options,
-            )
             return ContainerSink(
                 str(self.output_dir),
-                container=options.container(),
+                container=parse_container(
+                    self.container,
+                    image_type=self.image_type,
+                    save_options=self.save_options,
+                ),
                 heads=heads,
                 sets=sets,
                 first_set=first_set,

@@ -17,8 +17,8 @@ from PIL import Image
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ParameterTypeError
 from dplabtools.notebook import facts_card, never_raises
-from dplabtools.output.opening import open_parts
-from dplabtools.output.stored_slide import Part, reading
+from dplabtools.output.opening import open_slides
+from dplabtools.output.stored_slide import StoredSlide, reading
 from dplabtools.slides.patches._html import STRIP_EDGE, counts_text, strip
 from dplabtools.slides.patches._stored_table import StoredTable
 
@@ -68,12 +68,12 @@ class StoredPatch:
     coverage: float | None
     set_number: int | None
     columns: Mapping[str, Any]
-    _part: Part
+    _part: StoredSlide
     _row: int
     _view: int = 0
 
     @classmethod
-    def of(cls, part: Part, row: int, *, view: int = 0) -> StoredPatch:
+    def of(cls, part: StoredSlide, row: int, *, view: int = 0) -> StoredPatch:
         """Make one of a row."""
         x, y = part.origins[row, view].tolist()
         width, height = part.sizes[row].tolist()
@@ -130,11 +130,11 @@ class StoredPatches(Sequence[StoredPatch]):
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of StoredSlide
         What there is, slide by slide.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[StoredSlide]) -> None:
         self._parts = tuple(parts)
         self._ends = np.array(list(accumulate(map(len, parts))), dtype=np.int64)
 
@@ -207,4 +207,4 @@ def open_patches(path: StrPath) -> StoredPatches:
     if not isinstance(given, str | os.PathLike):
         msg = f"path must be a path, not {path!r}"
         raise ParameterTypeError(msg)
-    return StoredPatches(open_parts(Path(path)))
+    return StoredPatches(open_slides(Path(path)))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import FloatArray, IntArray
-from dplabtools.output.stored_slide import Part, text_column
+from dplabtools.output.stored_slide import StoredSlide, text_column
 from dplabtools.records.patch_table import Shares
 
 __all__ = ["StoredRow", "StoredTable"]
@@ -74,7 +74,7 @@ class StoredTable:
     extra: Mapping[str, npt.NDArray[Any]]
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> StoredTable:
+    def of(cls, parts: Sequence[StoredSlide]) -> StoredTable:
         """Join the columns of all parts."""
         every = [_columns(part) for part in parts]
         none = _nothing()
@@ -124,7 +124,7 @@ class StoredTable:
         return f"<StoredTable: {len(self)} patches>"
 
 
-def _columns(part: Part) -> dict[str, npt.NDArray[Any]]:
+def _columns(part: StoredSlide) -> dict[str, npt.NDArray[Any]]:
     count = len(part)
     names = np.empty(len(part.labels), dtype=np.object_)
     names[:] = part.labels
@@ -155,7 +155,7 @@ def _nothing() -> dict[str, npt.NDArray[Any]]:
     return {name: np.zeros(0, dtype=types.get(name, np.int64)) for name in _NAMES}
 
 
-def _extra(parts: Sequence[Part]) -> dict[str, npt.NDArray[Any]]:
+def _extra(parts: Sequence[StoredSlide]) -> dict[str, npt.NDArray[Any]]:
     """Join the further columns of all parts, those of a name to one."""
     names = dict.fromkeys(name for part in parts for name in part.extra)
     return {

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dplabtools.output.containers.write_back_file import HeldBack
+from dplabtools.output.containers.write_back_file import WriteBackFile
 
 steps = st.lists(
     st.one_of(
@@ -28,7 +28,7 @@ def test_it_is_as_a_file_in_memory(
     with TemporaryDirectory() as folder:
         path = Path(folder, "file")
         path.write_bytes(before)
-        with closing(HeldBack(path)) as held:
+        with closing(WriteBackFile(path)) as held:
             for _, place, what in wanted:
                 for each in (memory, held):
                     each.seek(place)
@@ -47,6 +47,6 @@ def test_it_is_as_a_file_in_memory(
 
 
 def test_what_is_not_applied_is_lost(tmp_path: Path) -> None:
-    with closing(HeldBack(tmp_path / "file")) as held:
+    with closing(WriteBackFile(tmp_path / "file")) as held:
         held.write(b"lost")
     assert (tmp_path / "file").read_bytes() == b""

@@ -1,0 +1,114 @@
+"""What HDF5 and Zarr have in common: one array of the pixels of a slide's patches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dplabtools._typing import IntArray
+from dplabtools.errors import ParameterError
+from dplabtools.output.containers.base import Items
+from dplabtools.output.stored_slide import (
+    ImageAddresses,
+    Images,
+    StoredSlide,
+    Views,
+    text_column,
+)
+from dplabtools.records.slide_plan import SlidePlan
+
+__all__ = ["array_items", "patch_shape", "read_at", "stored_array"]
+
+
+def patch_shape(plan: SlidePlan, *, container: str) -> tuple[int, ...]:
+    """Return the shape of a patch, with an axis for its resolutions if there are several.
+
+    Raises
+    ------
+    ParameterError
+        If patches differ in size.
+    """
+    sizes = plan.table.sizes
+    if len(plan) and (sizes != sizes[0]).any():
+        msg = (
+            f'container="{container}" is an array, and these patches differ in size; use '
+            f'"webdataset", "parquet" or image files'
+        )
+        raise ParameterError(msg, slide=plan.table.slide_name)
+    width, height = sizes[0].tolist() if len(plan) else (1, 1)
+    views = len(plan.views)
+    return (height, width, 3) if views == 1 else (views, height, width, 3)
+
+
+def array_items(name: str, rows: IntArray, *, views: int) -> Items:
+    """Tell where patches are in an array that holds these rows."""
+    return {row: (name, (str(index),) * views) for index, row in enumerate(rows.tolist())}
+
+
+def read_at(path: Path, offset: int, length: int) -> bytes:
+    """Read a part of a file, which is opened for this alone.
+
+    Libraries that keep it open cannot be forked or pickled.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, or ends before that.
+    """
+    with path.open("rb") as file:
+        data = os.pread(file.fileno(), length, offset)
+    if len(data) < length:
+        msg = f"{path} ends too early"
+        raise ValueError(msg)
+    return data
+
+
+def stored_array(
+    path: Path,
+    group: Any,  # noqa: ANN401 - of h5py or zarr
+    *,
+    facts: Mapping[str, Any],
+    codes: IntArray,
+    images_of: Callable[[ImageAddresses], Images],
+) -> StoredSlide:
+    """Return the patches of a group with ``imgs``, ``coords`` and maybe ``coverage``.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or folder.
+    group : h5py.File or zarr.Group
+        The same, opened.
+    facts : mapping of str to object
+        What it says of all patches: slide, labels, level_or_mpp and mpp (of each view), and
+        columns.
+    codes : ndarray of int, shape (n,)
+        Index into the labels of each patch.
+    images_of : callable
+        Returns what reads the images.
+    """
+    shape = group["imgs"].shape
+    count, views = shape[0], len(facts["mpp"])
+    if "coverage" in group:
+        coverage = group["coverage"][:]
+    else:
+        coverage = np.full(count, np.nan, dtype=np.float32)
+    return StoredSlide(
+        wsi_file=facts["slide"],
+        views=Views(levels_or_mpps=tuple(facts["level_or_mpp"]), mpps=tuple(facts["mpp"])),
+        labels=tuple(facts["labels"]),
+        codes=codes,
+        origins=group["coords"][:].astype(np.int64).reshape(count, views, 2),
+        sizes=np.full((count, 2), (shape[-2], shape[-3])),
+        coverage=coverage,
+        sets=None,
+        images=images_of(ImageAddresses.of_rows(path, count, views=views)),
+        extra={
+            name: text_column([text] * count)
+            for name, text in facts.get("columns", {}).items()
+        },
+    )
