@@ -76,7 +76,7 @@ def test_a_missing_library_is_told_before_any_slide_is_opened(
     arguments = ("extract", "slides", "--out", "o", "--container", "hdf5")
     done = run(*arguments, folder=tmp_path, PYTHONPATH=str(tmp_path / "none"))
     assert done.returncode == 1
-    assert done.stderr.startswith("dplabtools: HDF5 files take h5py: pip install")
+    assert done.stderr.startswith("dplabtools: hdf5 takes h5py: pip install")
     assert not (tmp_path / "o").exists()
     arguments = ("locate", "slides", "--out", "o", "--to", "trident")
     done = run(*arguments, folder=tmp_path, PYTHONPATH=str(tmp_path / "none"))

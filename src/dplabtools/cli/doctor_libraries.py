@@ -12,6 +12,7 @@ from dplabtools import __version__
 from dplabtools.cli.findings import Finding
 from dplabtools.engine.choose import ENGINES
 from dplabtools.errors import PluginError
+from dplabtools.output.containers.formats import CONTAINERS
 from dplabtools.plugins import Entrypoint, Registry
 from dplabtools.readers.registry import READERS
 
@@ -27,9 +28,6 @@ _NEEDED: Final = (
     ("tomli-w", "tomli_w"),
 )
 _EXTRAS: Final = (
-    ("hdf5", "h5py", "coordinates of TRIDENT, CLAM and AtlasPatch, HDF5 files"),
-    ("parquet", "pyarrow", "tables and shards of patches in Parquet"),
-    ("zarr", "zarr", "arrays of patches in Zarr"),
     ("qupath", "paquo", "projects of QuPath; exported GeoJSON needs none of it"),
 )
 _READ: Final = "slides stored so are read slowly, or not at all"
@@ -64,9 +62,10 @@ def look_at_libraries() -> Iterator[Finding]:
     yield from _added("Readers", READERS)
     yield from _added("Engines", ENGINES)
     yield from _codecs()
-    extras = [each for each in READERS.own.values() if each.extra]
-    for reader in extras:
-        yield _extra(reader.extra, reader.package, reader.what)
+    yield from _added("Containers", CONTAINERS)
+    for each in (*READERS.own.values(), *CONTAINERS.own.values()):
+        if each.extra:
+            yield _extra(each.extra, each.package, each.what)
     for extra, package, what in _EXTRAS:
         yield _extra(extra, package, what)
 

@@ -121,7 +121,7 @@ def _check_files_of_patches(request: Request) -> None:
         If a library is not installed.
     """
     files = request.files
-    kind: Any = None if files.container is None else files.container.value
+    kind: Any = files.container
     options = DiskOptions(
         output_dir=request.out.absolute().anchor,  # a folder; `_check_writable` has its own
         image_type=files.encoding,

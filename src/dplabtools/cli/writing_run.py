@@ -83,7 +83,7 @@ def _arguments(request: Request) -> dict[str, Any]:
     files, work, placing = request.files, request.work, request.placing
     by_label = request.filters_patches
     return {
-        "container": None if files.container is None else files.container.value,
+        "container": files.container,
         "image_type": files.encoding,
         "proc_num_workers": work.processes,
         "thread_num_workers": work.thread_num_workers,

@@ -18,15 +18,6 @@ __all__ = [
 ]
 
 
-class Container(StrEnum):
-    """What holds patches, if not a file for each."""
-
-    WEBDATASET = "webdataset"
-    HDF5 = "hdf5"
-    ZARR = "zarr"
-    PARQUET = "parquet"
-
-
 class Verify(StrEnum):
     """How closely what is there is looked at."""
 
@@ -34,7 +25,6 @@ class Verify(StrEnum):
     PIXELS = "pixels"
 
 
-_OF_PIXELS = (Container.HDF5, Container.ZARR)
 _JPEG = ("jpg", "jpeg", "jpe", "jfif")
 _QUALITY = 90
 
@@ -44,6 +34,23 @@ class ResamplingMode(StrEnum):
 
     TILE = "tile"
     WSI = "wsi"
+
+
+def _container_names() -> tuple[str, ...]:
+    from dplabtools.output.containers.formats import CONTAINERS
+
+    return CONTAINERS.names()
+
+
+def _known_container(name: str | None) -> str | None:
+    """Return the name of a kind of container, if there is such a thing."""
+    from dplabtools.errors import ParameterError
+    from dplabtools.output.containers.formats import container_format
+
+    try:
+        return name and container_format(name).name
+    except ParameterError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +79,13 @@ class FileOptions:
     panel: ClassVar[str] = "Files of patches"
 
     container: Annotated[
-        Container | None,
+        str | None,
         typer.Option(
             metavar="KIND",
-            help="webdataset, hdf5, zarr or parquet: what holds the patches.",
+            callback=_known_container,
+            autocompletion=_container_names,
+            help="webdataset, hdf5, zarr, parquet, or one that is installed: what holds "
+            "the patches.",
             show_default="an image file for each",
         ),
     ] = None
@@ -160,7 +170,10 @@ class FileOptions:
     @property
     def encoding(self) -> str | None:
         """Extension of the images; None where pixels are held."""
-        return self.image_type or (None if self.container in _OF_PIXELS else "png")
+        from dplabtools.output.containers.formats import container_format
+
+        pixels = self.container and not container_format(self.container).holds_images
+        return self.image_type or (None if pixels else "png")
 
     @property
     def encoder_options(self) -> dict[str, Any]:

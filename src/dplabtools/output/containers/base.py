@@ -9,12 +9,12 @@ from typing import Final, Protocol, TypeAlias
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.geometry.resolution import Level
-from dplabtools.optional import Library
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.naming import key_name
 from dplabtools.output.run_folder.slide_record import SlideRecord
 from dplabtools.output.sink import Place
 from dplabtools.output.stored_slide import ImageAddresses, Images, StoredSlide
+from dplabtools.plugins import Entrypoint
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = [
@@ -124,8 +124,8 @@ class SlideFiles(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerFormat:
-    """A kind of container: what writes it, and reads it back.
+class ContainerFormat(Entrypoint):
+    """A kind of container: what writes it, reads it back, and what that takes.
 
     Attributes
     ----------
@@ -141,8 +141,6 @@ class ContainerFormat:
         Whether it holds images of some image type; else pixels as they are.
     options : mapping of str to int
         What else ``save_options`` may hold: numbers, each with the least that it may be.
-    library : Library, optional
-        What has to be installed. None if every installation has it.
     """
 
     suffix: str
@@ -151,7 +149,6 @@ class ContainerFormat:
     open: Callable[[Path], StoredSlide]
     holds_images: bool
     options: Mapping[str, int] = field(default_factory=dict)
-    library: Library | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

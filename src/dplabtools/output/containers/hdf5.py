@@ -8,6 +8,7 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import output_error
 from dplabtools.errors import OutputError
 from dplabtools.geometry.resolution import Level
-from dplabtools.optional import Library
+from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
     array_items,
     patch_shape,
@@ -45,7 +46,7 @@ from dplabtools.stages import stage
 
 __all__ = ["HDF5"]
 
-_H5PY: Final = Library(module="h5py", what="HDF5 files", extra="hdf5")
+_h5py = partial(optional, "h5py", what="HDF5 files", extra="hdf5")
 _SAME: Final = 1e-3  # two downsamples that are nearer are one
 
 
@@ -132,7 +133,7 @@ class Hdf5File:
         origins = columns.origins if len(columns.resolutions) > 1 else columns.origins[:, 0]
         corners = file.create_dataset("coords", data=origins.astype(np.int32))
         labels = [columns.labels[code] for code in columns.codes.tolist()]
-        file.create_dataset("labels", data=labels, dtype=_H5PY.load().string_dtype())
+        file.create_dataset("labels", data=labels, dtype=_h5py().string_dtype())
         if None not in columns.shares:
             file.create_dataset("coverage", data=np.array(columns.shares, np.float32))
         own = {
@@ -252,7 +253,7 @@ def _lay_out(path: Path, shape: tuple[int, ...]) -> IntArray:
     OutputError
         If the file cannot be written.
     """
-    h5py = _H5PY.load()
+    h5py = _h5py()
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk((1, *shape[1:]))
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -286,7 +287,7 @@ def _changed(path: Path) -> Generator[Any]:
     try:
         mode = "r+" if path.exists() else "w"
         with closing(WriteBackFile(path)) as held:
-            with _H5PY.load().File(held, mode) as file:
+            with _h5py().File(held, mode) as file:
                 yield file
             held.apply()
     except OSError as error:
@@ -356,7 +357,7 @@ class Hdf5Images:
 
     def _find(self, path: Path) -> IntArray:
         """Return where in the file each row is, as its chunks are not compressed."""
-        with _H5PY.load().File(path, "r") as file:
+        with _h5py().File(path, "r") as file:
             images = file["imgs"]
             filters = images.id.get_create_plist().get_nfilters()
             if images.chunks != (1, *images.shape[1:]) or filters:
@@ -380,7 +381,7 @@ def _chunk_offsets(dataset: Any, count: int) -> IntArray:  # noqa: ANN401 - of h
 
 def _open(path: Path) -> StoredSlide:
     """Open a file, as it is written here."""
-    with _H5PY.load().File(path, "r") as file:
+    with _h5py().File(path, "r") as file:
         labels, codes = coded(file["labels"].asstr()[:].tolist())
         facts = {
             "slide": str(file.attrs["dplabtools_slide"]),
@@ -393,10 +394,14 @@ def _open(path: Path) -> StoredSlide:
 
 
 HDF5: Final = ContainerFormat(
+    name="hdf5",
+    module="h5py",
+    package="h5py",
+    extra="hdf5",
+    what="coordinates of TRIDENT, CLAM and AtlasPatch, HDF5 files",
     suffix=".h5",
     files_of=lambda slide, _: Hdf5File(slide=slide),
     images_of=Hdf5Images,
     open=_open,
     holds_images=False,
-    library=_H5PY,
 )

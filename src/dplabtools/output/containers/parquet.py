@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.optional import Library
+from dplabtools.optional import optional
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import encode_views
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
@@ -23,7 +23,8 @@ from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 
 __all__ = ["PARQUET"]
 
-_PYARROW: Final = Library(module="pyarrow", what="Parquet files", extra="parquet")
+_pyarrow = partial(optional, what="Parquet files", extra="parquet")
+_parquet = partial(_pyarrow, "pyarrow.parquet")
 _IMAGE = "image"
 _KINDS = {  # all others are text
     "x": "int64",
@@ -72,7 +73,7 @@ class ParquetFormat:
                 use_dictionary=plain,
                 write_statistics=plain,
             )
-        self._writer.write_table(_PYARROW.load().Table.from_pylist(rows, schema=schema))
+        self._writer.write_table(_pyarrow("pyarrow").Table.from_pylist(rows, schema=schema))
         return self._drain()
 
     def _row(self, item: int, images: Sequence[bytes]) -> dict[str, object]:
@@ -109,7 +110,7 @@ def _kind(name: str) -> str:
 
 def _schema(row: Mapping[str, object]) -> Any:  # noqa: ANN401 - a class of pyarrow
     """Return the columns of a file, as ``datasets`` is told of them, too."""
-    arrow = _PYARROW.load()
+    arrow = _pyarrow("pyarrow")
     image = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
     images = {name for name in row if name.startswith(_IMAGE)}
     features: dict[str, object] = {
@@ -123,10 +124,6 @@ def _schema(row: Mapping[str, object]) -> Any:  # noqa: ANN401 - a class of pyar
         (name, image if name in images else getattr(arrow, _kind(name))()) for name in row
     ]
     return arrow.schema(fields, metadata={"huggingface": told})
-
-
-def _parquet() -> Any:  # noqa: ANN401 - a module without types
-    return _PYARROW.load("pyarrow.parquet")
 
 
 def _keys_in(path: Path) -> list[str]:
@@ -208,6 +205,11 @@ def _open(path: Path) -> StoredSlide:
 
 
 PARQUET: Final = ContainerFormat(
+    name="parquet",
+    module="pyarrow.parquet",
+    package="pyarrow",
+    extra="parquet",
+    what="tables and shards of patches in Parquet",
     suffix=".parquet",
     files_of=partial(
         ImageShards,
@@ -220,5 +222,4 @@ PARQUET: Final = ContainerFormat(
     open=_open,
     holds_images=True,
     options={SHARD_SIZE: 1},
-    library=_PYARROW,
 )

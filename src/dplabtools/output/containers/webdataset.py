@@ -186,6 +186,10 @@ def _open(path: Path) -> StoredSlide:
 
 
 WEBDATASET: Final = ContainerFormat(
+    name="webdataset",
+    module=__name__,
+    package="dplabtools-next",
+    what="tar files, for training from start to end",
     suffix=".tar",
     files_of=partial(
         ImageShards,

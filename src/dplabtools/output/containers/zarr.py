@@ -12,6 +12,7 @@ import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import output_error
 from dplabtools.errors import OutputError
-from dplabtools.optional import Library
+from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
     array_items,
     patch_shape,
@@ -44,7 +45,7 @@ from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 
 __all__ = ["ZARR"]
 
-_ZARR: Final = Library(module="zarr", what="Zarr arrays", extra="zarr")
+_library = partial(optional, what="Zarr arrays", extra="zarr")
 _LEVEL: Final = "compress_level"
 _FASTEST: Final = 1
 _MISSING: Final = (1 << 64) - 1
@@ -194,7 +195,7 @@ class ZarrGroup:
 
     def _describe(self, rows: IntArray, whole: Path) -> None:
         """Write all but the pixels; what says that it is a group comes last."""
-        zarr = _ZARR.load()
+        zarr = _library("zarr")
         columns = PatchColumns.of(self.slide.plan, rows)
         aside = self.slide.staging / self.reserved.name
         one = len(columns.resolutions) == 1
@@ -321,7 +322,7 @@ def _chunks_of(path: Path, capacity: int) -> IntArray:
 
 
 def _checksum(data: bytes) -> bytes:
-    return struct.pack("<I", _ZARR.load("google_crc32c").value(data))
+    return struct.pack("<I", _library("google_crc32c").value(data))
 
 
 @dataclass(slots=True, eq=False)
@@ -364,7 +365,7 @@ def _shard_path(folder: Path, number: int, *, axes: int) -> Path:
 
 def _open(path: Path) -> StoredSlide:
     """Open a group, as it is written here."""
-    group = _ZARR.load().open_group(path, mode="r")
+    group = _library("zarr").open_group(path, mode="r")
     codes = group["label"][:]
     return stored_array(
         path, group, facts=dict(group.attrs), codes=codes, images_of=ZarrImages
@@ -372,6 +373,11 @@ def _open(path: Path) -> StoredSlide:
 
 
 ZARR: Final = ContainerFormat(
+    name="zarr",
+    module="zarr",
+    package="zarr",
+    extra="zarr",
+    what="arrays of patches in Zarr",
     suffix=".zarr",
     files_of=lambda slide, container: ZarrGroup(
         slide=slide, level=container.options.get(_LEVEL, _FASTEST)
@@ -380,5 +386,4 @@ ZARR: Final = ContainerFormat(
     open=_open,
     holds_images=False,
     options={_LEVEL: 0, SHARD_SIZE: 1},
-    library=_ZARR,
 )

@@ -70,8 +70,8 @@ class Manifest:
         data = self.table.read_bytes()
         if self.table_crc32 not in (None, crc32(data)):
             msg = (
-                f"{self.table} is not as it was written: lines were lost or changed; run "
-                f"the extraction again with resume=True, which writes it anew"
+                f"{self.table} cannot be read: it was cut or changed since it was written; "
+                f"extract again with resume=True, which writes it anew"
             )
             raise StoredPatchesError(msg)
         rows = csv.reader(io.StringIO(data.decode(), newline=""))

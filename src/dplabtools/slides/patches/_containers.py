@@ -53,8 +53,7 @@ def parse_container(
             f"{' and '.join(form.options) or 'nothing'}, not {', '.join(others)}"
         )
         raise ParameterError(msg)
-    if form.library is not None:
-        form.library.load()
+    form.check()
     return Container(
         form=form,
         encoder=ImageEncoder(image_type=image_type or "", options=others)
