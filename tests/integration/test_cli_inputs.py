@@ -16,9 +16,10 @@ import typer
 from typer.testing import CliRunner
 
 from dplabtools.cli.app import app
-from dplabtools.cli.inputs import SlideInput, slide_inputs, with_files
+from dplabtools.cli.inputs import slide_inputs, with_files
 from dplabtools.cli.options.slides import SlideOptions
 from dplabtools.records.run_record import RunRecord
+from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import open_patches
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]

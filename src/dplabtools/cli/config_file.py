@@ -11,10 +11,7 @@ from typing import Any, Final
 
 import typer
 
-__all__ = ["CONFIG_FILE", "effective_options", "load_config", "read_config", "save_config"]
-
-CONFIG_FILE: Final = "dplabtools.toml"
-"""Its name in the folder of a run."""
+__all__ = ["effective_options", "load_config", "read_config", "save_config"]
 
 _OF_ONE_RUN: Final = (
     "config",

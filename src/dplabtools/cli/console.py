@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
@@ -17,6 +17,9 @@ from dplabtools.cli.interruption import exit_code, raise_if_interrupted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dplabtools.extraction.progress import Progress
+    from dplabtools.pipeline.steps import OnProgress
+
 __all__ = [
     "FAILED",
     "Tell",
@@ -24,6 +27,7 @@ __all__ = [
     "one_line_errors",
     "print_json",
     "step",
+    "steps",
     "table_console",
     "with_remedy",
 ]
@@ -47,6 +51,7 @@ class Tell(Protocol):
 FAILED: Final = 1
 MISUNDERSTOOD: Final = 2
 _LOG_INTERVAL_S: Final = 10.0
+_OF_SLIDES: Final = ("masks", "locations")  # steps that count slides
 _LOG_WIDTH: Final = 120  # a file is as wide as it needs to be
 
 
@@ -140,6 +145,30 @@ def step(title: str) -> Generator[Tell]:
             bar.update(task, completed=done, total=total, words=shown)
 
         yield tell
+
+
+@contextmanager
+def steps() -> Generator[OnProgress]:
+    """Show how far a pipeline has come, step after step.
+
+    Yields
+    ------
+    callable
+        To be told the name of the step, and how far it has come.
+    """
+    with ExitStack() as stack:
+        shown: dict[str, Tell] = {}
+
+        def on_progress(title: str, progress: Progress, /) -> None:
+            if title not in shown:
+                stack.close()
+                shown[title] = stack.enter_context(step(title))
+            if title in _OF_SLIDES:
+                shown[title](progress.slides_done, progress.slides_total)
+            else:
+                shown[title](progress.done, progress.total, str(progress))
+
+        yield on_progress
 
 
 class _LogLines:

@@ -11,8 +11,8 @@ from dplabtools.cli.findings import Finding
 from dplabtools.cli.inputs import slide_inputs
 from dplabtools.cli.options.slides import SlideOptions
 from dplabtools.cli.remedies import remedy_of
-from dplabtools.cli.slide_facts import slide_facts
 from dplabtools.errors import DplabError
+from dplabtools.readers.info import slide_info
 from dplabtools.readers.opening import open_reader
 
 __all__ = ["look_at_slides"]
@@ -38,7 +38,7 @@ def _look_at(slide: str) -> Finding:
     """Open a slide, and read it in several places of each level."""
     name = Path(slide).name
     try:
-        facts = slide_facts(slide)
+        facts = slide_info(slide, settings=config.snapshot())
         _read(slide)
     except DplabError as error:
         return Finding(

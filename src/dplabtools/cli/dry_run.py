@@ -11,13 +11,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from dplabtools.cli.console import table_console
-from dplabtools.cli.extraction_run import Request, place_all
-from dplabtools.cli.ledger import Ledger
+from dplabtools.cli.console import steps, table_console
+from dplabtools.cli.extraction_run import Request
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.cli.sampling import measure, size_in_words
 from dplabtools.engine.limits import usable_cores
+from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.failure import Failure
 
 __all__ = ["Estimate", "estimate", "print_estimate"]
@@ -37,7 +37,7 @@ class Estimate:
         Bytes of all files.
     seconds : float
         Time to write them, with the workers asked for.
-    placing_seconds : float
+    locating_seconds : float
         Time that masks and locations took.
     failures : tuple of Failure
         What cannot be done.
@@ -47,7 +47,7 @@ class Estimate:
     sampled: int
     nbytes: int
     seconds: float
-    placing_seconds: float
+    locating_seconds: float
     failures: tuple[Failure, ...]
 
     def as_document(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Estimate:
             "patches": sum(self.patches.values()),
             "sampled": self.sampled,
             "bytes": self.nbytes,
-            "seconds": round(self.seconds + self.placing_seconds, 2),
+            "seconds": round(self.seconds + self.locating_seconds, 2),
             "errors": [
                 {"wsi_file": slide, "error": each.error, "remedy": each.remedy}
                 for slide, each in errors
@@ -87,22 +87,24 @@ def estimate(request: Request) -> Estimate:
     DplabError
         As the run would raise.
     """
-    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
-    look_ahead(request, ledger, writes=False)
+    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    look_ahead(request, states, writes=False)
     with tempfile.TemporaryDirectory(prefix="dplabtools-") as folder:
         begun = time.perf_counter()
-        place_all(request, ledger, masks=Path(folder, "masks"))
-        placing_seconds = time.perf_counter() - begun
-        sample = measure(request, ledger)
-    counts = {slide: sum(labels.values()) for slide, labels in ledger.labels.items()}
+        with steps() as on_progress:
+            pipeline = request.pipeline(on_progress)
+            pipeline.locate(states, masks=Path(folder, "masks"))
+            locating_seconds = time.perf_counter() - begun
+            sample = measure(pipeline, states)
+    counts = {slide: sum(labels.values()) for slide, labels in states.labels.items()}
     share = sum(counts.values()) / sample.patches if sample.patches else 0.0
     return Estimate(
         patches={each.wsi_file: counts.get(each.wsi_file, 0) for each in request.inputs},
         sampled=sample.patches,
         nbytes=round(sample.nbytes * share),
         seconds=sample.seconds * share / min(request.work.processes, usable_cores()),
-        placing_seconds=placing_seconds,
-        failures=tuple(ledger.failures),
+        locating_seconds=locating_seconds,
+        failures=tuple(states.failures),
     )
 
 
@@ -120,7 +122,7 @@ def print_estimate(result: Estimate) -> None:
         status = "ready" if wrong is None else f"fails: {in_brief(wrong)}"
         table.add_row(*map(Text, (Path(slide).name, f"{count:,}", status)))
     total = sum(result.patches.values())
-    seconds = result.seconds + result.placing_seconds
+    seconds = result.seconds + result.locating_seconds
     table.caption = Text(
         f"{total:,} patches, about {size_in_words(result.nbytes)} and {_duration(seconds)} "
         f"(from {result.sampled:,} patches measured); nothing was written"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from dplabtools.cli.config_file import CONFIG_FILE, read_config
-from dplabtools.cli.inputs import SlideInput
+from dplabtools.cli.config_file import read_config
 from dplabtools.errors import OutputError, ResumeError
 from dplabtools.output.run_folder.slide_record import SlideRecord, read_records
+from dplabtools.records.run_record import CONFIG_FILE
+from dplabtools.records.slide_input import SlideInput
 
 __all__ = ["EarlierRun"]
 

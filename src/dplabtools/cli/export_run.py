@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dplabtools.cli.inputs import SlideInput
-from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.locate_run import save_all
 from dplabtools.errors import DplabError, InvalidLocationError, MissingLocationsError
 from dplabtools.geometry.resolution import Number
 from dplabtools.output.run_folder.slide_record import SlideRecord, read_records
+from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.patch_table import PatchRow
+from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import PatchesMock
 
 __all__ = ["carry_out"]
@@ -51,14 +51,14 @@ def carry_out(
         raise MissingLocationsError(msg)
     out.mkdir(parents=True, exist_ok=True)
     inputs = tuple(SlideInput(wsi_file=each.wsi_file) for each in records)
-    ledger = Ledger(inputs=inputs, skip_errors=True)
+    states = SlideStates(inputs=inputs, skip_errors=True)
     for record in records:
         try:
-            ledger.patches[record.wsi_file] = _patches(run_dir, record, view)
+            states.patches[record.wsi_file] = _patches(run_dir, record, view)
         except DplabError as error:
-            ledger.fail(record.wsi_file, error)
-    save_all(ledger, out, file_format=file_format, json_output=json_output)
-    return bool(ledger.failures)
+            states.fail(record.wsi_file, error)
+    save_all(states, out, file_format=file_format, json_output=json_output)
+    return bool(states.failures)
 
 
 def _patches(run_dir: Path, record: SlideRecord, view: Number | None) -> PatchesMock:

@@ -76,9 +76,10 @@ def extract(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.earlier_run import EarlierRun
         from dplabtools.cli.extraction_run import Request
-        from dplabtools.cli.inputs import apply_mpps, slide_inputs, with_files
-        from dplabtools.cli.placing_run import Foreign, check_placing, with_seed
+        from dplabtools.cli.inputs import slide_inputs, with_files
+        from dplabtools.cli.locating import check_placing, locations_args, with_seed
         from dplabtools.cli.resolution import chosen_resolution
+        from dplabtools.pipeline.steps import apply_mpps
 
         level_or_mpp = chosen_resolution(context, placing)
         inputs = with_files(
@@ -86,6 +87,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
             masks=sources.masks,
             annotations=outlines.annotations,
             points=sources.points,
+            foreign=foreign,
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
@@ -105,7 +107,9 @@ def extract(  # noqa: PLR0913 - each is a group of options
             level_or_mpp=level_or_mpp,
             placing=placing,
             tissue=tissue,
-            foreign=Foreign.of(context, foreign, placing, level_or_mpp=level_or_mpp),
+            locations_args=locations_args(
+                context, foreign, placing, level_or_mpp=level_or_mpp
+            ),
             files=files,
             work=work,
             parameters=effective_options(context, settled),

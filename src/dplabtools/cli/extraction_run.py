@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dplabtools.cli.config_file import CONFIG_FILE, save_config
-from dplabtools.cli.emptiness import tissue_shares
-from dplabtools.cli.enlarging import refuse_enlarged_patches, refuse_enlarging
-from dplabtools.cli.inputs import SlideInput
-from dplabtools.cli.ledger import Ledger
-from dplabtools.cli.masking import make_masks
+from dplabtools import config
+from dplabtools.cli.config_file import save_config
+from dplabtools.cli.console import steps
+from dplabtools.cli.enlarging import refuse_enlarging
+from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.writing import FileOptions
-from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.cli.room import check_room
 from dplabtools.cli.run_account import Beginning, run_record
-from dplabtools.cli.writing_run import write_files
 from dplabtools.extraction.transform import Transform
 from dplabtools.output.run_folder.lock import check_unused
-from dplabtools.records.run_record import RUN_FILE, RunRecord
-from dplabtools.slides.patches import PatchesMock
+from dplabtools.pipeline.states import SlideStates
+from dplabtools.pipeline.steps import OnProgress, Pipeline
+from dplabtools.records.run_record import CONFIG_FILE, RUN_FILE, RunRecord
+from dplabtools.records.slide_input import SlideInput
 
-__all__ = ["Request", "carry_out", "place_all"]
+__all__ = ["Request", "carry_out"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +43,8 @@ class Request:
         Folder to write to.
     level_or_mpp : int or float or None
         Level (int) or microns per pixel (float); None if nobody says.
-    foreign : Foreign or None
-        Patches that another tool has placed.
+    locations_args : mapping of str to object, or None
+        How to read patches that another tool has placed.
     placing, tissue, files, work : option groups
         The rest.
     parameters : mapping of str to object
@@ -59,7 +58,7 @@ class Request:
     level_or_mpp: int | float | None
     placing: PlacingOptions
     tissue: TissueOptions
-    foreign: Foreign | None
+    locations_args: Mapping[str, Any] | None
     files: FileOptions
     work: WorkOptions
     parameters: Mapping[str, Any]
@@ -68,19 +67,60 @@ class Request:
     @property
     def filters_patches(self) -> bool:
         """Whether label options choose among patches, not among polygons."""
-        return self.foreign is not None or self.placing.region is Region.WHOLE_IMAGE
-
-    def wants(self, label: str) -> bool:
-        """Tell whether patches of a label are extracted."""
-        included, excluded = self.placing.included_labels, self.placing.excluded_labels
-        if not self.filters_patches:
-            return True
-        return (label in included or not included) and label not in excluded
+        return self.locations_args is not None or self.placing.region is Region.WHOLE_IMAGE
 
     @property
     def views(self) -> tuple[int | float, ...]:
         """Resolutions of each set; empty for single patches."""
         return parse_resolutions(self.files.levels_or_mpps)
+
+    @property
+    def extractor_args(self) -> dict[str, Any]:
+        """What the disk pool takes."""
+        files, placing = self.files, self.placing
+        chosen = self.filters_patches
+        of_sets = {"levels_or_mpps": self.views, "global_counter": files.first_set}
+        return {
+            **(of_sets if self.views else {}),
+            "container": files.container,
+            "image_type": files.encoding,
+            "filename_comment": files.filename_comment,
+            "filename_separator": files.filename_separator,
+            "create_subdirs": files.create_subdirs,
+            "save_options": files.encoder_options,
+            "resume": True,  # the folder is this run's own: what is whole of it is kept
+            "verify": files.verify.value,
+            "resampling_mode": self._resampling_mode,
+            "included_labels": placing.included_labels if chosen else (),
+            "excluded_labels": placing.excluded_labels if chosen else (),
+            "transform": files.transform,
+        }
+
+    @property
+    def _resampling_mode(self) -> str | None:
+        """How to resample; as is said, else only where there may be something to."""
+        if self.files.resampling_mode is not None:
+            return self.files.resampling_mode.value
+        mpps = any(isinstance(each, float) for each in (*self.views, self.level_or_mpp))
+        return "tile" if mpps or self.locations_args is not None else None
+
+    def pipeline(self, on_progress: OnProgress) -> Pipeline:
+        """Return the way from slides to patches."""
+        self.tissue.check()
+        config.set_slide_setting(
+            polygons_overlap_threshold=self.placing.polygons_overlap_threshold
+        )
+        return Pipeline(
+            options=self.work.run_options,
+            tissue_args=self.tissue.arguments,
+            location_pool=location_pool(self.placing),
+            patches_args=patches_args(self.placing, self.level_or_mpp),
+            annotation_args=annotation_args(self.placing),
+            locations_args=self.locations_args,
+            extractor_args=self.extractor_args,
+            on_progress=on_progress,
+            accept=None if self.placing.allow_enlarging else refuse_enlarging,
+        )
 
 
 def carry_out(request: Request) -> RunRecord:
@@ -106,8 +146,8 @@ def carry_out(request: Request) -> RunRecord:
         If the output folder cannot be made.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
-    look_ahead(request, ledger)
+    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    look_ahead(request, states)
     transform = request.files.transform
     beginning = Beginning(
         started=started.isoformat(timespec="seconds"),
@@ -123,68 +163,16 @@ def carry_out(request: Request) -> RunRecord:
     written = None
     interrupted = False
     try:
-        with ledger.keeping_warnings():
-            place_all(
-                request,
-                ledger,
-                masks=request.out / "masks",
-                keep_masks=request.files.resume,
-            )
-            check_room(request, ledger)
-            written = write_files(
-                request, list(ledger.patches.values()), ledger, out=request.out
-            )
+        with states.keeping_warnings(), steps() as on_progress:
+            pipeline = request.pipeline(on_progress)
+            masks = request.out / "masks"
+            pipeline.locate(states, masks=masks, keep_masks=request.files.resume)
+            check_room(request, states, pipeline)
+            written = pipeline.write(states, request.out)
     except KeyboardInterrupt:
         interrupted = True
     record = run_record(
-        beginning, ledger, out=request.out, written=written, interrupted=interrupted
+        beginning, states, out=request.out, written=written, interrupted=interrupted
     )
     record.save(request.out)
     return record
-
-
-def place_all(
-    request: Request, ledger: Ledger, *, masks: Path, keep_masks: bool = False
-) -> None:
-    """Find the tissue of all slides, and place patches on it; or read where they are."""
-    make_masks(
-        ledger,
-        masks,
-        tissue=request.tissue,
-        workers=request.work.processes,
-        keep=keep_masks,
-    )
-    allowed = request.placing.allow_enlarging
-    refuse_enlarging(ledger, request.views, allowed=allowed)
-    if request.foreign is not None:
-        read_placed(ledger, request.foreign)
-        refuse_enlarged_patches(ledger, allowed=allowed)
-    else:
-        level_or_mpp = 0 if request.level_or_mpp is None else request.level_or_mpp
-        placing = Placing(
-            options=request.placing,
-            level_or_mpp=level_or_mpp,
-            work=request.work,
-            preview={},
-        )
-        place(ledger, placing)
-    shares = tissue_shares(ledger.masks.values(), workers=request.work.processes)
-    for slide, share in zip(ledger.masks, shares, strict=True):
-        if share is not None:
-            ledger.tissue[slide] = share
-    _attach_columns(ledger)
-    for slide, patches in ledger.patches.items():
-        counts = patches.patch_info.items()
-        ledger.labels[slide] = {name: n for name, n in counts if request.wants(name)}
-
-
-def _attach_columns(ledger: Ledger) -> None:
-    """Let what the table of slides says beside its own columns go with the patches."""
-    for each in ledger.inputs:
-        patches = ledger.patches.get(each.wsi_file)
-        if each.columns and patches is not None:
-            ledger.patches[each.wsi_file] = PatchesMock.from_table(
-                replace(patches.table, slide_columns=each.columns),
-                class_name=patches.class_name,
-                class_params=patches.param_info,
-            )

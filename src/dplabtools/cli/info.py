@@ -17,8 +17,8 @@ from dplabtools.cli.options.slides import SlideOptions
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dplabtools.cli.slide_facts import SlideFacts
     from dplabtools.errors import DplabError
+    from dplabtools.readers.info import SlideInfo
 
 __all__ = ["info"]
 
@@ -33,15 +33,17 @@ def info(*, slides: SlideOptions, reading: ReadingOptions, command: CommandOptio
     Exit code: 0, all could be opened; 1, some could not; 2, the command was not understood.
     """
     with one_line_errors():
+        from dplabtools import config
         from dplabtools.cli.inputs import slide_inputs
-        from dplabtools.cli.slide_facts import slide_facts
         from dplabtools.errors import DplabError
+        from dplabtools.readers.info import slide_info
 
         reading.apply()
-        found: list[tuple[str, SlideFacts | DplabError]] = []
+        found: list[tuple[str, SlideInfo | DplabError]] = []
         for each in slide_inputs(slides):
             try:
-                found.append((each.wsi_file, slide_facts(each.wsi_file)))
+                described = slide_info(each.wsi_file, settings=config.snapshot())
+                found.append((each.wsi_file, described))
             except DplabError as error:
                 found.append((each.wsi_file, error))
         if command.json_output:
@@ -53,25 +55,25 @@ def info(*, slides: SlideOptions, reading: ReadingOptions, command: CommandOptio
         raise typer.Exit(FAILED)
 
 
-def _document(slide: str, facts: SlideFacts | DplabError) -> dict[str, Any]:
+def _document(slide: str, facts: SlideInfo | DplabError) -> dict[str, Any]:
     """Return what JSON has of a slide."""
     from dplabtools.cli.remedies import remedy_of
-    from dplabtools.cli.slide_facts import SlideFacts
+    from dplabtools.readers.info import SlideInfo
 
-    if isinstance(facts, SlideFacts):
+    if isinstance(facts, SlideInfo):
         return asdict(facts)
     return {"wsi_file": slide, "error": str(facts), "remedy": remedy_of(facts)}
 
 
-def _print(slide: str, facts: SlideFacts | DplabError) -> None:
+def _print(slide: str, facts: SlideInfo | DplabError) -> None:
     """Print what there is to say of a slide."""
     from rich.text import Text
 
     from dplabtools.cli.console import with_remedy
-    from dplabtools.cli.slide_facts import SlideFacts
+    from dplabtools.readers.info import SlideInfo
 
     console = table_console()
-    if not isinstance(facts, SlideFacts):
+    if not isinstance(facts, SlideInfo):
         typer.echo(f"dplabtools: {with_remedy(facts)}", err=True)
         return
     power = "unknown power" if facts.power is None else f"{facts.power:g} x"
@@ -86,7 +88,7 @@ def _print(slide: str, facts: SlideFacts | DplabError) -> None:
     console.print(_levels(facts))
 
 
-def _mpp(facts: SlideFacts) -> str:
+def _mpp(facts: SlideInfo) -> str:
     but = f"; has a {facts.ignored_mpp}, which cannot be" if facts.ignored_mpp else ""
     if facts.unequal_mpps is not None:
         x, y = facts.unequal_mpps
@@ -97,7 +99,7 @@ def _mpp(facts: SlideFacts) -> str:
     return f"{facts.mpp:g} um/px (from {facts.mpp_source}){but}"
 
 
-def _levels(facts: SlideFacts) -> Table:
+def _levels(facts: SlideInfo) -> Table:
     from rich.table import Table
 
     table = Table()

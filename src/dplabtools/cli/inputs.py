@@ -5,60 +5,24 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from glob import glob, has_magic
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import typer
 
-from dplabtools._typing import StrPath
-from dplabtools.cli.config_file import CONFIG_FILE
-from dplabtools.cli.options.slides import SlideOptions
+from dplabtools.cli.options.slides import ForeignOptions, SlideOptions
 from dplabtools.errors import ParameterError
-from dplabtools.readers.stamps import dicom_series
-from dplabtools.records.slide_columns import SlideColumns, slide_columns
+from dplabtools.readers.finding import find_slides
+from dplabtools.records.slide_columns import slide_columns
+from dplabtools.records.slide_input import SlideInput
 
-__all__ = ["SlideInput", "apply_mpps", "file_for", "slide_inputs", "with_files"]
+__all__ = ["file_for", "slide_inputs", "with_files"]
 
-_SLIDE_SUFFIXES: Final = frozenset(
-    {
-        *(".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu"),
-        *(".svslide", ".czi", ".zvi", ".isyntax", ".btf", ".avs", ".dcm"),
-    }
-)
 _COLUMNS: Final = ("slide", "mask", "annotation", "points", "label", "mpp")
 _NEAR: Final = 0.8  # likeness of names from which on one is taken for a slip
 _SHOWN: Final = 20  # lines in a message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlideInput:
-    """A slide, and what is known about it.
-
-    Attributes
-    ----------
-    wsi_file : str
-        Its path.
-    mask, annotation, points : Path or None
-        Files that go with it.
-    label : str or None
-        Of all its patches.
-    mpp : float or None
-        Microns per pixel of level 0, whatever the file states.
-    columns : tuple of (str, str)
-        What else a table says about it, which goes with its patches.
-    """
-
-    wsi_file: str
-    mask: Path | None = None
-    annotation: Path | None = None
-    points: Path | None = None
-    label: str | None = None
-    mpp: float | None = None
-    columns: SlideColumns = ()
 
 
 def slide_inputs(options: SlideOptions) -> tuple[SlideInput, ...]:
@@ -81,8 +45,10 @@ def slide_inputs(options: SlideOptions) -> tuple[SlideInput, ...]:
     typer.BadParameter
         If there is none, or the table is none.
     """
-    files = (file for path in options.slides for file in _slides_of(path))
-    found = {str(file): SlideInput(wsi_file=str(file)) for file in _each_series_once(files)}
+    try:
+        found = {each: SlideInput(wsi_file=each) for each in find_slides(options.slides)}
+    except ParameterError as error:
+        raise typer.BadParameter(str(error)) from error
     if options.slides_csv is not None:
         for each in _read_table(options.slides_csv):
             found[each.wsi_file] = each
@@ -92,23 +58,13 @@ def slide_inputs(options: SlideOptions) -> tuple[SlideInput, ...]:
     return tuple(found.values())
 
 
-def apply_mpps(inputs: Sequence[SlideInput]) -> None:
-    """Let the mpp that a table gives for a slide win over what the file states."""
-    from dplabtools.slides import GenericSlide
-
-    mpps: dict[StrPath, float] = {
-        each.wsi_file: each.mpp for each in inputs if each.mpp is not None
-    }
-    if mpps:
-        GenericSlide.set_slide_mpps(mpps)
-
-
 def with_files(
     inputs: Sequence[SlideInput],
     *,
     masks: Path | None,
     annotations: Path | None,
     points: Path | None,
+    foreign: ForeignOptions | None = None,
 ) -> tuple[SlideInput, ...]:
     """Give each slide its files, unless it has them already.
 
@@ -118,6 +74,8 @@ def with_files(
         The slides.
     masks, annotations, points : Path or None
         A folder of files named after the slides, or the file of the one slide.
+    foreign : ForeignOptions, default None
+        The same of patches that were placed by another tool.
 
     Returns
     -------
@@ -127,6 +85,8 @@ def with_files(
     from dplabtools.annotations.opening import ANNOTATION_SUFFIXES
 
     count = len(inputs)
+    places = None if foreign is None else foreign.locations
+    suffixes = () if foreign is None else foreign.suffixes
     return tuple(
         replace(
             each,
@@ -134,6 +94,7 @@ def with_files(
             annotation=each.annotation
             or file_for(each.wsi_file, annotations, ANNOTATION_SUFFIXES, count=count),
             points=each.points or file_for(each.wsi_file, points, (".csv",), count=count),
+            locations=file_for(each.wsi_file, places, suffixes, count=count),
         )
         for each in inputs
     )
@@ -185,44 +146,6 @@ def file_for(
         return path
     candidates = [path / f"{Path(slide).stem}{suffix}" for suffix in suffixes]
     return next((file for file in candidates if file.exists()), candidates[0])
-
-
-def _slides_of(path: Path) -> Iterable[Path]:
-    """Return the slides that a word of the command line stands for."""
-    if path.is_dir():
-        slides = sorted(_walk(path))
-        if not slides:
-            msg = f"there are no slides in the folder {path}"
-            raise typer.BadParameter(msg)
-        return slides
-    if has_magic(str(path)) and not path.exists():
-        matches = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207 - as typed
-        if not matches:
-            msg = f"no file matches {str(path)!r}"
-            raise typer.BadParameter(msg)
-        return [each for match in matches for each in _slides_of(match)]
-    return [path]
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the slides in a folder and those in it, but for what a run has written."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in sorted(folders) if name[0] != "."]
-        if CONFIG_FILE in files:
-            folders.clear()
-            continue
-        for name in sorted(files):
-            if name[0] != "." and Path(name).suffix.lower() in _SLIDE_SUFFIXES:
-                yield Path(root, name)
-
-
-def _each_series_once(files: Iterable[Path]) -> Iterator[Path]:
-    """Yield files, but of those of a DICOM series in a folder only the first."""
-    first: dict[tuple[Path, bytes], Path] = {}
-    for file in files:
-        series = dicom_series(file)
-        if series is None or first.setdefault((file.parent, series), file) == file:
-            yield file
 
 
 def _read_table(file: Path) -> Iterator[SlideInput]:

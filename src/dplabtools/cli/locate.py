@@ -46,10 +46,11 @@ def locate(  # noqa: PLR0913 - each is a group of options
     Exit code: 0, all were placed; 1, some slides failed; 2, the command was not understood.
     """
     with one_line_errors():
-        from dplabtools.cli.inputs import apply_mpps, slide_inputs, with_files
+        from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locate_run import LocateRequest, carry_out
-        from dplabtools.cli.placing_run import Foreign, check_placing
+        from dplabtools.cli.locating import check_placing, locations_args
         from dplabtools.cli.resolution import chosen_resolution
+        from dplabtools.pipeline.steps import apply_mpps
 
         level_or_mpp = chosen_resolution(context, placing)
         inputs = with_files(
@@ -57,6 +58,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
             masks=sources.masks,
             annotations=outlines.annotations,
             points=sources.points,
+            foreign=foreign,
         )
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
@@ -69,7 +71,9 @@ def locate(  # noqa: PLR0913 - each is a group of options
                 level_or_mpp=level_or_mpp,
                 placing=placing,
                 tissue=tissue,
-                foreign=Foreign.of(context, foreign, placing, level_or_mpp=level_or_mpp),
+                locations_args=locations_args(
+                    context, foreign, placing, level_or_mpp=level_or_mpp
+                ),
                 preview=preview,
                 work=work,
             ),

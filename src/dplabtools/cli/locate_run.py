@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dplabtools.cli.inputs import SlideInput
-from dplabtools.cli.ledger import Ledger
-from dplabtools.cli.masking import files_named_after, make_masks
+from dplabtools import config
+from dplabtools.cli.console import steps
+from dplabtools.cli.enlarging import refuse_enlarging
+from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.drawing import PreviewOptions
 from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
-from dplabtools.cli.placing_run import Foreign, Placing, place, read_placed
 from dplabtools.cli.preflight import check_libraries
 from dplabtools.errors import DplabError
 from dplabtools.interchange.formats import FORMATS
+from dplabtools.pipeline.masking import files_named_after
+from dplabtools.pipeline.states import SlideStates
+from dplabtools.pipeline.steps import OnProgress, Pipeline
+from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import save_locations
 
 __all__ = ["LocateRequest", "carry_out", "save_all"]
@@ -35,8 +41,8 @@ class LocateRequest:
         Kind of the files.
     level_or_mpp : int or float or None
         Resolution of the patches.
-    foreign : Foreign or None
-        Patches that another tool has placed.
+    locations_args : mapping of str to object, or None
+        How to read patches that another tool has placed.
     placing, tissue, preview, work : option groups
         The rest.
     """
@@ -47,7 +53,7 @@ class LocateRequest:
     level_or_mpp: int | float | None
     placing: PlacingOptions
     tissue: TissueOptions
-    foreign: Foreign | None
+    locations_args: Mapping[str, Any] | None
     preview: PreviewOptions
     work: WorkOptions
 
@@ -64,24 +70,26 @@ def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
     OSError
         If the folder cannot be made.
     """
-    foreign = None if request.foreign is None else request.foreign.file_format
-    check_libraries(request.file_format, foreign)
+    check_libraries(request.file_format, (request.locations_args or {}).get("file_format"))
     request.out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
-    if request.foreign is not None:
-        read_placed(ledger, request.foreign)
-    else:
-        _place(ledger, request)
-    save_all(ledger, request.out, file_format=request.file_format, json_output=json_output)
-    return bool(ledger.failures)
+    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    with steps() as on_progress:
+        pipeline = _pipeline(request, on_progress)
+        if request.locations_args is None:
+            pipeline.make_masks(states, request.out / "masks", keep=False)
+        pipeline.place(states)
+    save_all(states, request.out, file_format=request.file_format, json_output=json_output)
+    return bool(states.failures)
 
 
-def save_all(ledger: Ledger, folder: Path, *, file_format: str, json_output: bool) -> None:
+def save_all(
+    states: SlideStates, folder: Path, *, file_format: str, json_output: bool
+) -> None:
     """Save where the patches of all slides are, and print it.
 
     Parameters
     ----------
-    ledger : Ledger
+    states : SlideStates
         With patches; what fails is entered.
     folder : Path
         Where to; has to exist.
@@ -90,49 +98,48 @@ def save_all(ledger: Ledger, folder: Path, *, file_format: str, json_output: boo
     json_output : bool
         Print JSON, not a table.
     """
-    names = [each.wsi_file for each in ledger.inputs]
+    names = [each.wsi_file for each in states.inputs]
     files = files_named_after(names, folder, FORMATS[file_format].suffix)
     saved: dict[str, Path] = {}
     for slide, file in zip(names, files, strict=True):
-        if slide not in ledger.patches:
+        if slide not in states.patches:
             continue
         try:
             save_locations(
-                patches=ledger.patches[slide], path=file, file_format=file_format
+                patches=states.patches[slide], path=file, file_format=file_format
             )
             saved[slide] = file
         except DplabError as error:
-            ledger.fail(slide, error)
+            states.fail(slide, error)
     outcomes = [
         Outcome(
             wsi_file=slide,
             file=str(saved[slide]) if slide in saved else None,
-            words=f"{ledger.patches[slide].patch_count:,} patches"
+            words=f"{states.patches[slide].patch_count:,} patches"
             if slide in saved
             else "",
-            failures=tuple(ledger.of_slide(slide)),
+            failures=tuple(states.of_slide(slide)),
         )
         for slide in names
     ]
     print_outcomes(outcomes, title="Locations", json_output=json_output)
 
 
-def _place(ledger: Ledger, request: LocateRequest) -> None:
-    """Find tissue, and place patches on it."""
-    previews = request.out / "previews"
+def _pipeline(request: LocateRequest, on_progress: OnProgress) -> Pipeline:
+    """Return the way from slides to places of patches."""
+    request.tissue.check()
+    placing, previews = request.placing, request.out / "previews"
     if request.preview.preview:
         previews.mkdir(exist_ok=True)
-    make_masks(
-        ledger,
-        request.out / "masks",
-        tissue=request.tissue,
-        workers=request.work.processes,
-        keep=False,
+    config.set_slide_setting(polygons_overlap_threshold=placing.polygons_overlap_threshold)
+    return Pipeline(
+        options=request.work.run_options,
+        tissue_args=request.tissue.arguments,
+        location_pool=location_pool(placing),
+        patches_args=patches_args(placing, request.level_or_mpp),
+        annotation_args=annotation_args(placing),
+        preview_args=request.preview.arguments(previews),
+        locations_args=request.locations_args,
+        on_progress=on_progress,
+        accept=None if placing.allow_enlarging else refuse_enlarging,
     )
-    placing = Placing(
-        options=request.placing,
-        level_or_mpp=0 if request.level_or_mpp is None else request.level_or_mpp,
-        work=request.work,
-        preview=request.preview.arguments(previews),
-    )
-    place(ledger, placing)

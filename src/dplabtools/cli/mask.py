@@ -51,8 +51,9 @@ def mask(  # noqa: PLR0913 - each is a group of options
     Exit code: 0, all were made; 1, some were not; 2, the command was not understood.
     """
     with one_line_errors():
-        from dplabtools.cli.inputs import apply_mpps, slide_inputs, with_files
+        from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.mask_run import MaskRequest, carry_out
+        from dplabtools.pipeline.steps import apply_mpps
 
         reading.apply()
         inputs = with_files(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +11,14 @@ from dplabtools import config
 from dplabtools.annotations.opening import read_annotations
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.cli.console import step
-from dplabtools.cli.inputs import SlideInput
-from dplabtools.cli.ledger import Ledger
-from dplabtools.cli.masking import files_named_after, tissue_mask
 from dplabtools.cli.options.drawing import OverlayOptions
 from dplabtools.cli.options.placing import TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
-from dplabtools.errors import DplabError
+from dplabtools.pipeline.masking import files_named_after, for_each_slide
+from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.slide import Slide
+from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.processing import WSIPolygonMask, WSITissueMask
 
 __all__ = ["MaskRequest", "carry_out"]
@@ -66,46 +64,36 @@ def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
     """
     request.tissue.check()
     request.out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
     names = [each.wsi_file for each in request.inputs]
     files = files_named_after(names, request.out, request.suffix)
-    said: dict[str, str] = {}
-
-    def make(each: SlideInput, file: Path) -> str | DplabError:
-        try:
-            return _make(each, file, request)
-        except DplabError as error:
-            return error
-
-    pool = ThreadPoolExecutor(request.work.processes)
-    try:
-        with step("masks") as tell:
-            results = pool.map(make, request.inputs, files)
-            for done, (slide, result) in enumerate(zip(names, results, strict=True), 1):
-                if isinstance(result, DplabError):
-                    ledger.fail(slide, result)
-                else:
-                    said[slide] = result
-                tell(done, len(names))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    file_of = dict(zip(names, files, strict=True))
+    with step("masks") as tell:
+        said = for_each_slide(
+            states,
+            lambda each: _make(each, file_of[each.wsi_file], request),
+            workers=request.work.processes,
+            on_progress=tell,
+        )
     outcomes = [
         Outcome(
             wsi_file=slide,
             file=str(file) if slide in said else None,
             words=said.get(slide, ""),
-            failures=tuple(ledger.of_slide(slide)),
+            failures=tuple(states.of_slide(slide)),
         )
         for slide, file in zip(names, files, strict=True)
     ]
     print_outcomes(outcomes, title="Masks", json_output=json_output)
-    return bool(ledger.failures)
+    return bool(states.failures)
 
 
 def _make(each: SlideInput, file: Path, request: MaskRequest) -> str:
     """Save a mask, and the picture of it; say how much it covers, and why nothing."""
     if each.annotation is None:
-        made: WSITissueMask | WSIPolygonMask = tissue_mask(each.wsi_file, request.tissue)
+        made: WSITissueMask | WSIPolygonMask = WSITissueMask(
+            wsi_file=each.wsi_file, **request.tissue.arguments
+        )
     else:
         made = _polygon_mask(each.wsi_file, each.annotation, request.tissue)
     save = {".npz": made.save_array, ".geojson": made.save_geojson}

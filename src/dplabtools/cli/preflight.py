@@ -16,8 +16,6 @@ import typer
 from dplabtools import config
 from dplabtools.cli.console import exit_code_of, with_remedy
 from dplabtools.cli.earlier_run import EarlierRun
-from dplabtools.cli.inputs import SlideInput, file_for
-from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.options.placing import Region, Sampler
 from dplabtools.errors import (
     DplabError,
@@ -33,7 +31,9 @@ from dplabtools.extraction.transform import Transform
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.run_folder.lock import check_unused
+from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.registry import check_installed
+from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches._containers import parse_container
 from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._request import parse_count, parse_views
@@ -48,14 +48,14 @@ _LOOKING: Final = 8  # threads that look at files: network drives make them wait
 _SHOWN: Final = 50  # slides in a list
 
 
-def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None:
+def look_ahead(request: Request, states: SlideStates, *, writes: bool = True) -> None:
     """Look at all that can be known before a slide is opened, in a second or so.
 
     Parameters
     ----------
     request : Request
         What is to be extracted.
-    ledger : Ledger
+    states : SlideStates
         Slides that lack a file are entered.
     writes : bool, default True
         Look at the output folder, too.
@@ -79,7 +79,7 @@ def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None
         found += _problems(lambda: _check_writable(request.out))
         found += _problems(lambda: _check_earlier(request))
     lacking = check_files(request)
-    if lacking and (found or not ledger.skip_errors or len(lacking) == len(ledger.inputs)):
+    if lacking and (found or not states.skip_errors or len(lacking) == len(states.inputs)):
         found += lacking.values()
         lacking = {}
     if len(found) == 1:
@@ -88,10 +88,10 @@ def look_ahead(request: Request, ledger: Ledger, *, writes: bool = True) -> None
         _tell("nothing was begun; in the way are", found)
         raise typer.Exit(max(map(exit_code_of, found)))
     if lacking:
-        head = f"{len(lacking):,} of {len(ledger.inputs):,} slides cannot be extracted"
+        head = f"{len(lacking):,} of {len(states.inputs):,} slides cannot be extracted"
         _tell(head, list(lacking.values()))
     for slide, error in lacking.items():
-        ledger.fail(slide, error)
+        states.fail(slide, error)
 
 
 def _problems(check: Callable[[], None]) -> Iterator[Exception]:
@@ -165,7 +165,7 @@ def check_libraries(*formats: str | None) -> None:
 
 def _check_foreign(request: Request) -> None:
     """Raise as `check_libraries` does, or if nobody says what the files of patches are."""
-    check_libraries(None if request.foreign is None else request.foreign.file_format)
+    check_libraries((request.locations_args or {}).get("file_format"))
 
 
 def _check_labels(request: Request) -> None:
@@ -177,7 +177,7 @@ def _check_labels(request: Request) -> None:
         It names the slides.
     """
     placing = request.placing
-    own = request.foreign is not None or placing.region is Region.POLYGON
+    own = request.locations_args is not None or placing.region is Region.POLYGON
     if not request.files.create_subdirs or own or placing.weak_label:
         return
     without = [Path(each.wsi_file).name for each in request.inputs if not each.label]
@@ -270,8 +270,9 @@ def _lacking(each: SlideInput, request: Request) -> Iterator[DplabError]:
         yield MissingSlideError(f"there is no slide file {each.wsi_file}", slide=name)
     if each.mask is not None and not each.mask.exists():
         yield MissingMaskError(f"there is no mask {each.mask}", slide=name)
-    if request.foreign is not None:
-        yield from _lacking_locations(each, request)
+    if request.locations_args is not None:
+        if each.locations is not None and not each.locations.exists():
+            yield MissingLocationsError(f"there is no file {each.locations}", slide=name)
     elif request.placing.region is not Region.WHOLE_IMAGE and not _exists(each.annotation):
         msg = f"there is no annotation file {each.annotation or 'for it'}"
         yield MissingAnnotationError(msg, slide=name)
@@ -282,14 +283,3 @@ def _lacking(each: SlideInput, request: Request) -> Iterator[DplabError]:
 
 def _exists(file: Path | None) -> bool:
     return file is not None and file.exists()
-
-
-def _lacking_locations(each: SlideInput, request: Request) -> Iterator[DplabError]:
-    if request.foreign is None or request.foreign.options.locations_format is None:
-        return
-    name, count = request.foreign.options.locations_format.value, len(request.inputs)
-    suffix = (FORMATS[name].suffix,)
-    file = file_for(each.wsi_file, request.foreign.options.locations, suffix, count=count)
-    if file is not None and not file.exists():
-        msg = f"there is no file {file}"
-        yield MissingLocationsError(msg, slide=Path(each.wsi_file).name)

@@ -17,9 +17,9 @@ from rich.text import Text
 from dplabtools import __version__
 from dplabtools.cli.console import table_console
 from dplabtools.cli.emptiness import empty_because
-from dplabtools.cli.ledger import Ledger
 from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.output.run_folder.slide_record import read_records
+from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.run_record import (
     ErrorRecord,
     RunRecord,
@@ -28,7 +28,7 @@ from dplabtools.records.run_record import (
 )
 
 if TYPE_CHECKING:
-    from dplabtools.cli.writing_run import Written
+    from dplabtools.pipeline.steps import Written
 
 __all__ = ["Beginning", "library_versions", "print_record", "run_record"]
 
@@ -76,7 +76,7 @@ def library_versions() -> dict[str, str]:
 
 def run_record(
     beginning: Beginning,
-    ledger: Ledger,
+    ledger: SlideStates,
     *,
     out: Path,
     written: Written | None,
@@ -88,7 +88,7 @@ def run_record(
     ----------
     beginning : Beginning
         When it began.
-    ledger : Ledger
+    ledger : SlideStates
         What is known of its slides.
     out : Path
         Its folder.
@@ -121,7 +121,7 @@ def run_record(
     )
 
 
-def _complete(out: Path, ledger: Ledger) -> dict[str, str]:
+def _complete(out: Path, ledger: SlideStates) -> dict[str, str]:
     """Return the manifests of slides that were complete before the run was ended."""
     ids = {
         Path(each.wsi_file).absolute(): each.manifest_id
@@ -133,10 +133,10 @@ def _complete(out: Path, ledger: Ledger) -> dict[str, str]:
 
 
 def _slide_record(
-    slide: str, ledger: Ledger, *, manifest_id: str | None, seconds: float | None
+    slide: str, ledger: SlideStates, *, manifest_id: str | None, seconds: float | None
 ) -> SlideRecord:
     errors = tuple(map(error_record, ledger.of_slide(slide)))
-    facts = ledger.facts.get(slide)
+    facts = ledger.info.get(slide)
     labels = ledger.labels.get(slide, {})
     placed = sum(labels.values())
     status = _status(placed, errors, finished=manifest_id is not None)

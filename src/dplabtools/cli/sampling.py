@@ -6,17 +6,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
-from dplabtools.cli.ledger import Ledger
-from dplabtools.cli.writing_run import write_files
+from dplabtools.pipeline.states import SlideStates
+from dplabtools.pipeline.steps import Pipeline
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock
-
-if TYPE_CHECKING:
-    from dplabtools.cli.extraction_run import Request
 
 __all__ = ["Sample", "bytes_of_patches", "measure", "size_in_words"]
 
@@ -44,14 +41,14 @@ class Sample:
     seconds: float
 
 
-def measure(request: Request, ledger: Ledger) -> Sample:
+def measure(pipeline: Pipeline, states: SlideStates) -> Sample:
     """Write some of the patches to a temporary folder.
 
     Parameters
     ----------
-    request : Request
+    pipeline : Pipeline
         How to write them.
-    ledger : Ledger
+    states : SlideStates
         With the patches that are placed; what fails is entered.
 
     Returns
@@ -64,14 +61,13 @@ def measure(request: Request, ledger: Ledger) -> Sample:
     DplabError
         As the run would raise.
     """
-    some = _spread([each for each in ledger.patches.values() if each.table])
+    some = _spread([each for each in states.patches.values() if each.table])
     with tempfile.TemporaryDirectory(prefix="dplabtools-") as folder:
-        written = write_files(
-            request,
-            [_neighbours(each) for each in some],
-            ledger,
-            out=Path(folder),
-            title="sample",
+        written = pipeline.write(
+            states,
+            Path(folder),
+            patches=[_neighbours(each) for each in some],
+            step="sample",
         )
         nbytes = bytes_of_patches(Path(folder))
     return Sample(

@@ -12,10 +12,19 @@ from dplabtools._typing import Size, StrPath
 from dplabtools.atomic import write_whole
 from dplabtools.errors import ParameterError
 
-__all__ = ["RUN_FILE", "ErrorRecord", "RunRecord", "SlideRecord", "SlideStatus"]
+__all__ = [
+    "CONFIG_FILE",
+    "RUN_FILE",
+    "ErrorRecord",
+    "RunRecord",
+    "SlideRecord",
+    "SlideStatus",
+]
 
 RUN_FILE: Final = "run.json"
 """Its name in the folder of a run."""
+CONFIG_FILE: Final = "dplabtools.toml"
+"""Name of the file beside it with all options of the command."""
 
 SlideStatus: TypeAlias = Literal["complete", "partial", "empty", "failed", "interrupted"]
 """All patches, not all of them, none to be had, none for an error, not finished."""

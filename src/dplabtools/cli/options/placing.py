@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
@@ -259,3 +259,16 @@ class TissueOptions:
     def least_size(self) -> int:
         """Level or least size of masks that need one."""
         return _MINSIZE if self.level_or_minsize is None else self.level_or_minsize
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `WSITissueMask`, but for the slide."""
+        return {
+            "level_or_minsize": self.size,
+            "mode": self.how,
+            "color_threshold": self.color_threshold,
+            "remove_small_holes_ratio": self.remove_small_holes_ratio,
+            "remove_small_objects_ratio": self.remove_small_objects_ratio,
+            "remove_all_holes": self.remove_all_holes,
+            "close_fill_kernel_size": self.close_fill_kernel_size,
+        }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from dplabtools.cli.config_file import load_config
+
+if TYPE_CHECKING:
+    from dplabtools.engine.choose import RunOptions
 
 __all__ = ["CommandOptions", "OnError", "WorkOptions"]
 
@@ -69,9 +72,16 @@ class WorkOptions:
         return self.on_error is OnError.SKIP
 
     @property
-    def error_policy(self) -> Literal["raise", "skip"]:
-        """As the classes take it."""
-        return "skip" if self.skip_errors else "raise"
+    def run_options(self) -> RunOptions:
+        """The same for pools and engines."""
+        from dplabtools.engine.choose import RunOptions
+
+        return RunOptions(
+            workers=self.processes,
+            threads=self.thread_num_workers,
+            timeout_s=self.chunk_timeout_s,
+            skip_errors=self.skip_errors,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,3 +140,21 @@ class ForeignOptions:
             help="Refuse two patches at the same place.",
         ),
     ] = True
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Ends of the names of the files.
+
+        Raises
+        ------
+        typer.BadParameter
+            If nobody says what they are.
+        """
+        from dplabtools.interchange.formats import FORMATS
+
+        if self.locations is None:
+            return ()
+        if self.locations_format is None:
+            msg = "--locations needs --locations-format"
+            raise typer.BadParameter(msg)
+        return (FORMATS[self.locations_format.value].suffix,)

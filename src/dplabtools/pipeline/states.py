@@ -1,4 +1,4 @@
-"""What is known of the slides of a run, and what failed, while it is under way."""
+"""The slides of a run: what is known of each, and what failed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dplabtools.cli.inputs import SlideInput
-from dplabtools.cli.slide_facts import SlideFacts
 from dplabtools.errors import DplabWarning
+from dplabtools.readers.info import SlideInfo
 from dplabtools.records.failure import Failure
+from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import PatchesMock
 
-__all__ = ["Ledger"]
+__all__ = ["SlideStates"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Ledger:
-    """The account of a run.
+class SlideStates:
+    """What is known of the slides of a run.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Ledger:
         The slides as given.
     skip_errors : bool
         Enter what fails, instead of raising the first error.
-    facts : dict of str to SlideFacts
+    info : dict of str to SlideInfo
         By path.
     masks : dict of str to str
         Path of the mask of each slide.
@@ -46,7 +46,7 @@ class Ledger:
 
     inputs: tuple[SlideInput, ...]
     skip_errors: bool
-    facts: dict[str, SlideFacts] = field(default_factory=dict)
+    info: dict[str, SlideInfo] = field(default_factory=dict)
     masks: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     patches: dict[str, PatchesMock] = field(default_factory=dict)

@@ -1,20 +1,20 @@
-"""What a slide says about itself, and who reads it."""
+"""What a slide says about itself, and which reader reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dplabtools import config
 from dplabtools._typing import Size
 from dplabtools.readers.layout import StoredLevel, stored_levels
 from dplabtools.readers.metadata import resolved_mpp
 from dplabtools.readers.opening import Refusal, open_explained
+from dplabtools.settings import Settings
 
-__all__ = ["SlideFacts", "slide_facts"]
+__all__ = ["SlideInfo", "slide_info"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlideFacts:
+class SlideInfo:
     """What is known about a slide.
 
     Attributes
@@ -58,7 +58,7 @@ class SlideFacts:
         return self.levels[0].size
 
 
-def slide_facts(wsi_file: str) -> SlideFacts:
+def slide_info(wsi_file: str, *, settings: Settings) -> SlideInfo:
     """Open a slide, and return what is known about it.
 
     Raises
@@ -66,11 +66,10 @@ def slide_facts(wsi_file: str) -> SlideFacts:
     SlideError
         If it cannot be opened.
     """
-    settings = config.snapshot()
     reader, refusals = open_explained(wsi_file, settings=settings)
     with reader:
         mpp = resolved_mpp(reader.scan, settings=settings, slide=wsi_file)
-        return SlideFacts(
+        return SlideInfo(
             wsi_file=wsi_file,
             reader=reader.library,
             refusals=refusals,

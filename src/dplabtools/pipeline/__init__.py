@@ -1,0 +1,157 @@
+"""From slides to patches in one call: tissue masks, locations, files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dplabtools._typing import StrPath
+from dplabtools.engine.choose import RunOptions
+from dplabtools.engine.limits import usable_cores
+from dplabtools.pipeline.states import SlideStates
+from dplabtools.pipeline.steps import OnProgress, Pipeline, apply_mpps, silent
+from dplabtools.readers.finding import find_slides
+from dplabtools.records.failure import Failure
+from dplabtools.records.slide_input import SlideInput
+from dplabtools.slides.patches import PatchesMock, WholeImageGridPatchesPool
+
+__all__ = ["ExtractedSlides", "SlideInput", "extract_slides", "find_slides"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractedSlides:
+    """What `extract_slides` has made.
+
+    Attributes
+    ----------
+    masks : dict of str to str
+        File of the tissue mask of each slide, by path of the slide.
+    locations : dict of str to PatchesMock
+        Where patches were placed on each slide.
+    manifest_ids : dict of str to str
+        The eight characters in the names of the files of each slide.
+    patch_count : int
+        Number of patches written; of patches at several resolutions, of sets.
+    errors : list of Failure
+        What was skipped, slides as given.
+    """
+
+    masks: dict[str, str]
+    locations: dict[str, PatchesMock]
+    manifest_ids: dict[str, str]
+    patch_count: int
+    errors: list[Failure]
+
+
+def extract_slides(  # noqa: PLR0913 - as the documented classes
+    *,
+    slides: StrPath | Iterable[StrPath | SlideInput],
+    output_dir: StrPath,
+    location_pool: type[Sequence[PatchesMock]] = WholeImageGridPatchesPool,
+    tissue_args: Mapping[str, Any] | None = None,
+    annotation_args: Mapping[str, Any] | None = None,
+    patches_args: Mapping[str, Any] | None = None,
+    extractor_args: Mapping[str, Any] | None = None,
+    proc_num_workers: int | None = None,
+    thread_num_workers: int = 1,
+    chunk_timeout_s: float = 900.0,
+    on_error: Literal["raise", "skip"] = "raise",
+    on_progress: OnProgress = silent,
+) -> ExtractedSlides:
+    """Find the tissue of slides, place patches on it, and write them to files.
+
+    Parameters
+    ----------
+    slides : path, or iterable of path or SlideInput
+        Slides, folders of slides, patterns; a `SlideInput` brings a mask, annotations,
+        points, a label or columns of its own.
+    output_dir : path
+        Folder to write to; made if missing. Masks go to its folder ``masks``.
+    location_pool : type, default WholeImageGridPatchesPool
+        Any class of location pools.
+    tissue_args : mapping of str to object, default None
+        Arguments of `WSITissueMask`, but for the slide; by default
+        ``{"level_or_minsize": None, "mode": "auto"}``.
+    annotation_args : mapping of str to object, default None
+        For pools that take polygons: `classes` and `all_objects`, as `GeoJsonReader` takes
+        them.
+    patches_args : mapping of str to object, default None
+        As the location pool takes them.
+    extractor_args : mapping of str to object, default None
+        Further arguments of `DiskPatchExtractorPool`, or of
+        `MultiResDiskPatchExtractorPool` if ``levels_or_mpps`` is among them; by default
+        ``{"image_type": "png"}``. With ``"resume": True`` masks that are there are used,
+        too.
+    proc_num_workers : int, default None
+        Worker processes; None for one for each core.
+    thread_num_workers : int, default 1
+        Threads in each.
+    chunk_timeout_s : float, default 900.0
+        A worker that takes longer over a chunk of patches is replaced.
+    on_error : {"raise", "skip"}, default "raise"
+        Whether the first error ends everything, or is recorded in `errors`.
+    on_progress : callable, default silent
+        Called with the name of a step (``"masks"``, ``"locations"``, ``"patches"``), and a
+        `dplabtools.extraction.progress.Progress`; the first two steps count slides.
+
+    Returns
+    -------
+    ExtractedSlides
+        What was made of each slide.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        If an argument makes no sense, or there are no slides.
+    SlideError, MaskError, AnnotationError
+        The first error of a slide, unless errors are skipped.
+    OutputError, ResumeError, FolderInUseError
+        As `DiskPatchExtractorPool`.
+    """
+    inputs = _inputs(slides)
+    apply_mpps(inputs)
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    extractor_args = {"image_type": "png"} if extractor_args is None else extractor_args
+    pipeline = Pipeline(
+        options=RunOptions(
+            workers=proc_num_workers or usable_cores(),
+            threads=thread_num_workers,
+            timeout_s=chunk_timeout_s,
+            skip_errors=on_error == "skip",
+        ),
+        tissue_args=tissue_args or {"level_or_minsize": None, "mode": "auto"},
+        location_pool=location_pool,
+        annotation_args=annotation_args or {},
+        patches_args=patches_args or {},
+        extractor_args=extractor_args,
+        on_progress=on_progress,
+    )
+    states = SlideStates(inputs=inputs, skip_errors=pipeline.options.skip_errors)
+    keep = bool(extractor_args.get("resume"))
+    pipeline.locate(states, masks=folder / "masks", keep_masks=keep)
+    written = pipeline.write(states, folder)
+    return ExtractedSlides(
+        masks=states.masks,
+        locations=states.patches,
+        manifest_ids=written.manifest_ids,
+        patch_count=written.patches,
+        errors=states.failures,
+    )
+
+
+def _inputs(
+    slides: StrPath | Iterable[StrPath | SlideInput],
+) -> tuple[SlideInput, ...]:
+    """Return each slide once, those of folders and patterns, too."""
+    given = [slides] if isinstance(slides, str | os.PathLike) else slides
+    found: dict[str, SlideInput] = {}
+    for each in given:
+        if isinstance(each, SlideInput):
+            found[each.wsi_file] = each
+        else:
+            found |= {name: SlideInput(wsi_file=name) for name in find_slides([each])}
+    return tuple(found.values())

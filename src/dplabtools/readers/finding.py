@@ -1,0 +1,86 @@
+"""Slides in folders and by patterns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Final
+
+from dplabtools._typing import StrPath
+from dplabtools.errors import ParameterError
+from dplabtools.readers.stamps import dicom_series
+from dplabtools.records.run_record import CONFIG_FILE
+
+__all__ = ["find_slides"]
+
+_SLIDE_SUFFIXES: Final = frozenset(
+    {
+        *(".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu"),
+        *(".svslide", ".czi", ".zvi", ".isyntax", ".btf", ".avs", ".dcm"),
+    }
+)
+
+
+def find_slides(paths: Iterable[StrPath]) -> tuple[str, ...]:
+    """Return the slides that files, folders and patterns stand for.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Files; folders, which are searched with all folders in them but for those that hold
+        the output of a run; patterns such as ``"slides/**/*.svs"``.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in the order given; those of folders and patterns sorted. A file that
+        does not exist is among them: it fails when it is opened. Of the files of a DICOM
+        series in a folder, which are levels of one slide, it is the first.
+
+    Raises
+    ------
+    ParameterError
+        If there are no slides in a folder, or no file matches a pattern.
+    """
+    files = (file for path in paths for file in _slides_of(Path(path)))
+    return tuple(dict.fromkeys(map(str, _each_series_once(files))))
+
+
+def _slides_of(path: Path) -> Iterable[Path]:
+    """Return the slides that a path stands for."""
+    if path.is_dir():
+        slides = sorted(_walk(path))
+        if not slides:
+            msg = f"there are no slides in the folder {path}"
+            raise ParameterError(msg)
+        return slides
+    if has_magic(str(path)) and not path.exists():
+        matches = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207 - as typed
+        if not matches:
+            msg = f"no file matches {str(path)!r}"
+            raise ParameterError(msg)
+        return [each for match in matches for each in _slides_of(match)]
+    return [path]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the slides in a folder and those in it, but for what a run has written."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in sorted(folders) if name[0] != "."]
+        if CONFIG_FILE in files or "manifests" in folders:
+            folders.clear()
+            continue
+        for name in sorted(files):
+            if name[0] != "." and Path(name).suffix.lower() in _SLIDE_SUFFIXES:
+                yield Path(root, name)
+
+
+def _each_series_once(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, but of those of a DICOM series in a folder only the first."""
+    first: dict[tuple[Path, bytes], Path] = {}
+    for file in files:
+        series = dicom_series(file)
+        if series is None or first.setdefault((file.parent, series), file) == file:
+            yield file

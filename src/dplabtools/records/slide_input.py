@@ -1,0 +1,44 @@
+"""A slide of a run, and what goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dplabtools.records.slide_columns import SlideColumns
+
+__all__ = ["SlideInput"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideInput:
+    """A slide, and the files and facts that go with it.
+
+    Parameters
+    ----------
+    wsi_file : str
+        Path of the slide.
+    mask : Path, default None
+        File of its tissue mask; None to look for tissue.
+    annotation : Path, default None
+        File of its annotations.
+    points : Path, default None
+        CSV file with the columns ``x`` and ``y``: top-left corners in level 0 pixels.
+    locations : Path, default None
+        File of patches that another tool has placed.
+    label : str, default None
+        Label of all its patches.
+    mpp : float, default None
+        Microns per pixel of level 0, whatever the file states.
+    columns : tuple of (str, str), default ()
+        Name and value of what else is known about it, which goes with its patches.
+    """
+
+    wsi_file: str
+    mask: Path | None = None
+    annotation: Path | None = None
+    points: Path | None = None
+    locations: Path | None = None
+    label: str | None = None
+    mpp: float | None = None
+    columns: SlideColumns = ()
