@@ -12,6 +12,7 @@ from numpydoc.docscrape import ClassDoc, FunctionDoc, NumpyDocString
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 MODULES = (
+    "dplabtools.pipeline",
     "dplabtools.slides",
     "dplabtools.slides.annotations",
     "dplabtools.slides.patches",
@@ -24,6 +25,7 @@ def documented() -> list[Any]:
     """Return every public class and function, and what makes slides for tests."""
     handed_out = {
         "SlideFeatures",
+        "ExtractedSlides",
         "StoredPatch",
         "StoredPatches",
     }  # nobody makes them by hand

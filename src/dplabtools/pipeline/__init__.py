@@ -50,7 +50,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     *,
     slides: StrPath | Iterable[StrPath | SlideInput],
     output_dir: StrPath,
-    location_pool: type[Sequence[PatchesMock]] = WholeImageGridPatchesPool,
+    location_pool: type[Sequence[PatchesMock]] | None = None,
     tissue_args: Mapping[str, Any] | None = None,
     annotation_args: Mapping[str, Any] | None = None,
     patches_args: Mapping[str, Any] | None = None,
@@ -59,7 +59,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     thread_num_workers: int = 1,
     chunk_timeout_s: float = 900.0,
     on_error: Literal["raise", "skip"] = "raise",
-    on_progress: OnProgress = silent,
+    on_progress: OnProgress | None = None,
 ) -> ExtractedSlides:
     """Find the tissue of slides, place patches on it, and write them to files.
 
@@ -70,8 +70,8 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         points, a label or columns of its own.
     output_dir : path
         Folder to write to; made if missing. Masks go to its folder ``masks``.
-    location_pool : type, default WholeImageGridPatchesPool
-        Any class of location pools.
+    location_pool : type, default None
+        Any class of location pools; None for ``WholeImageGridPatchesPool``.
     tissue_args : mapping of str to object, default None
         Arguments of `WSITissueMask`, but for the slide; by default
         ``{"level_or_minsize": None, "mode": "auto"}``.
@@ -93,7 +93,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         A worker that takes longer over a chunk of patches is replaced.
     on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends everything, or is recorded in `errors`.
-    on_progress : callable, default silent
+    on_progress : callable, default None
         Called with the name of a step (``"masks"``, ``"locations"``, ``"patches"``), and a
         `dplabtools.extraction.progress.Progress`; the first two steps count slides.
 
@@ -106,7 +106,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     ------
     ParameterError, ParameterTypeError
         If an argument makes no sense, or there are no slides.
-    SlideError, MaskError, AnnotationError
+    DplabError
         The first error of a slide, unless errors are skipped.
     OutputError, ResumeError, FolderInUseError
         As `DiskPatchExtractorPool`.
@@ -124,11 +124,11 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
             skip_errors=on_error == "skip",
         ),
         tissue_args=tissue_args or {"level_or_minsize": None, "mode": "auto"},
-        location_pool=location_pool,
+        location_pool=location_pool or WholeImageGridPatchesPool,
         annotation_args=annotation_args or {},
         patches_args=patches_args or {},
         extractor_args=extractor_args,
-        on_progress=on_progress,
+        on_progress=on_progress or silent,
     )
     states = SlideStates(inputs=inputs, skip_errors=pipeline.options.skip_errors)
     keep = bool(extractor_args.get("resume"))

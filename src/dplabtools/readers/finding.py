@@ -29,8 +29,8 @@ def find_slides(paths: Iterable[StrPath]) -> tuple[str, ...]:
     Parameters
     ----------
     paths : iterable of path
-        Files; folders, which are searched with all folders in them but for those that hold
-        the output of a run; patterns such as ``"slides/**/*.svs"``.
+        Files; folders, which are searched with all folders in them but for those in
+        which the command has written; patterns such as ``"slides/**/*.svs"``.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     """Yield the slides in a folder and those in it, but for what a run has written."""
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in sorted(folders) if name[0] != "."]
-        if CONFIG_FILE in files or "manifests" in folders:
+        if CONFIG_FILE in files:
             folders.clear()
             continue
         for name in sorted(files):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from dplabtools.errors import ParameterError
 from dplabtools.records.slide_columns import SlideColumns
 
 __all__ = ["SlideInput"]
@@ -32,6 +34,11 @@ class SlideInput:
         Microns per pixel of level 0, whatever the file states.
     columns : tuple of (str, str), default ()
         Name and value of what else is known about it, which goes with its patches.
+
+    Raises
+    ------
+    ParameterError
+        If the mpp is no number above 0.
     """
 
     wsi_file: str
@@ -42,3 +49,8 @@ class SlideInput:
     label: str | None = None
     mpp: float | None = None
     columns: SlideColumns = ()
+
+    def __post_init__(self) -> None:
+        if self.mpp is not None and not 0 < self.mpp < math.inf:
+            msg = f"mpp must be a number above 0, not {self.mpp}"
+            raise ParameterError(msg, slide=Path(self.wsi_file).name)
