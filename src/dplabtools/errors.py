@@ -363,7 +363,7 @@ class SystemLimitError(ExtractionError, OSError):
 
 
 class WorkerError(ExtractionError, RuntimeError):
-    """A worker process died, twice, on the same piece of work."""
+    """A worker process died: twice on the same piece of work, or with a batch of it."""
 
 
 class DplabWarning(UserWarning):

@@ -266,7 +266,7 @@ def _collated(
     images, x, y = zip(*batch, strict=True)
     ours = isinstance(batch[0], _TensorSample)
     together = _together(images, collate_fn_map, ours=ours)
-    return [together, torch.tensor(x), torch.tensor(y)]
+    return [together, sent(torch.tensor(x)), sent(torch.tensor(y))]
 
 
 def _together(

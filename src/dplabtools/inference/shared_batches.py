@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,10 +23,13 @@ from torch.utils.data import get_worker_info
 
 from dplabtools._typing import Pixels
 from dplabtools.engine.slabs import Segment
+from dplabtools.errors import WorkerError
 
 __all__ = ["batch_tensor", "sent", "whole"]
 
 _SPARE: Final = 4  # segments that wait to be used again, at most
+_SMALL: Final = 1 << 16  # bytes that are sent as they are
+_SIGNALLED_S: Final = 1.0
 _HERE, _THERE = 0, 1  # who holds a segment: the worker, the main process
 _SHARES: Final = hasattr(os, "memfd_create")
 
@@ -41,10 +45,13 @@ class _Descriptor(Protocol):
         ...
 
 
-class _SharedTensor(torch.Tensor):
-    """A batch that travels as the memory that it lies in; what is made of it does not."""
+class _SentTensor(torch.Tensor):
+    """A batch that travels as the memory that it lies in, or is so small that it is copied.
 
-    segment: _BatchSegment
+    What is made of it does not.
+    """
+
+    segment: _BatchSegment | None
     # As of `torch.nn.Parameter`: what is made of it is a plain tensor.
     __torch_function__: Any = torch._C._disabled_torch_function_impl  # noqa: SLF001
 
@@ -148,13 +155,21 @@ def whole(tensors: Sequence[torch.Tensor]) -> torch.Tensor | None:
 
 
 def sent(batch: torch.Tensor) -> torch.Tensor:
-    """Return a batch as what a worker sends without copying, if it lies in such memory."""
-    segment = _SEGMENTS.find(batch.untyped_storage().data_ptr())
-    if segment is None:
+    """Return a batch as what a worker sends faster than PyTorch does, if it can.
+
+    Parameters
+    ----------
+    batch : Tensor
+        In memory of `batch_tensor`, or small.
+    """
+    if get_worker_info() is None:
         return batch
-    shared = batch.as_subclass(_SharedTensor)
-    shared.segment = segment
-    return shared
+    segment = _SEGMENTS.find(batch.untyped_storage().data_ptr())
+    if segment is None and batch.nbytes > _SMALL:
+        return batch
+    tensor = batch.as_subclass(_SentTensor)
+    tensor.segment = segment
+    return tensor
 
 
 def _lent(memory: Pixels, held: Pixels, holder: int) -> Pixels:
@@ -171,20 +186,33 @@ def _let_go(held: Pixels, holder: int, process: int) -> None:
         held[holder] = 0
 
 
-def _reduce(tensor: _SharedTensor) -> tuple[Any, ...]:
+def _reduce(tensor: _SentTensor) -> tuple[Any, ...]:
     segment = tensor.segment
-    layout = (
-        tensor.dtype,
-        tuple(tensor.shape),
-        tensor.stride(),
-        tensor.storage_offset(),
-    )
+    if segment is None:
+        return torch.from_numpy, (tensor.numpy(),)
+    layout = tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
     return _received, (segment.send(), segment.room, layout)
 
 
 def _received(descriptor: _Descriptor, room: int, layout: _Layout) -> torch.Tensor:
-    """Return a batch, in the main process."""
-    number = descriptor.detach()
+    """Return a batch, in the main process.
+
+    Raises
+    ------
+    WorkerError
+        If the worker that it is of has died.
+    """
+    try:
+        number = descriptor.detach()
+    except (ConnectionError, EOFError, FileNotFoundError) as error:
+        # Its death is signalled at any moment, whereupon PyTorch raises an error of its own
+        # wherever this process is: rather here, than while another error is on its way.
+        time.sleep(_SIGNALLED_S)
+        msg = (
+            "a worker of the DataLoader died, and its batch with it; it was killed, "
+            "perhaps for want of memory: use fewer workers, or smaller batches"
+        )
+        raise WorkerError(msg) from error
     try:
         buffer = mmap.mmap(number, 0)
     finally:
@@ -197,4 +225,4 @@ def _received(descriptor: _Descriptor, room: int, layout: _Layout) -> torch.Tens
     return elements.as_strided(shape, strides, start)
 
 
-ForkingPickler.register(_SharedTensor, _reduce)
+ForkingPickler.register(_SentTensor, _reduce)

@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from dplabtools._typing import IntArray
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.epoch import Epochs, RankShare
+from dplabtools.inference.shared_batches import batch_tensor, sent
 from dplabtools.records.pixel_batch import PixelBatch
 
 __all__ = ["BatchSource", "Delivery", "StreamedPatches"]
@@ -52,19 +53,21 @@ class Delivery:
     def batch(self, batch: PixelBatch, *, in_worker: bool) -> dict[str, Any]:
         """Return a batch of tensors."""
         pixels = torch.from_numpy(batch.pixels)
-        if self.pin and not in_worker:
+        if in_worker and not self.samples:
+            pixels = batch_tensor(pixels.shape, pixels.dtype).copy_(pixels)
+        elif self.pin and not in_worker:
             pixels = pixels.pin_memory()  # from a cache of blocks that are used again
         if self.channels_first:
             pixels = pixels.movedim(-1, -3)
         found: dict[str, Any] = {"pixels": pixels}
         labels: list[str] = batch.labels.tolist()
-        if self.targets is None:
-            found["labels"] = labels
-        else:
+        if self.targets is not None:
             found["targets"] = torch.tensor([self.targets[label] for label in labels])
         for name in ("locations", "slides", "rows"):
             found[name] = torch.from_numpy(getattr(batch, name).copy())
-        return found
+        if not self.samples:
+            found = {name: sent(column) for name, column in found.items()}
+        return found if self.targets is not None else found | {"labels": labels}
 
 
 class StreamedPatches(IterableDataset[dict[str, Any]]):

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from dplabtools.errors import WorkerError  # noqa: E402
 from dplabtools.inference import shared_batches  # noqa: E402
 from dplabtools.inference.shared_batches import batch_tensor, sent, whole  # noqa: E402
 
@@ -81,6 +82,24 @@ def test_what_is_made_of_a_sent_batch_is_a_plain_tensor() -> None:
     assert type(batch + 1) is type(batch[:2]) is torch.Tensor
     received = pickle.loads(ForkingPickler.dumps(batch[1:] + 1))
     assert torch.equal(received, torch.full((2, 5), 2.0))
+
+
+def test_small_tensors_are_copied() -> None:
+    locations = torch.arange(6).reshape(3, 2)
+    received = pickle.loads(ForkingPickler.dumps(sent(locations)))
+    assert type(received) is torch.Tensor
+    assert torch.equal(received, locations)
+    assert not segments()
+    assert type(sent(torch.zeros(10**5))) is torch.Tensor
+
+
+def test_a_batch_of_a_worker_that_died_is_missed() -> None:
+    class Gone:
+        def detach(self) -> int:
+            raise ConnectionResetError
+
+    with pytest.raises(WorkerError, match="fewer workers"):
+        shared_batches._received(Gone(), 15, (torch.uint8, (3, 5), (5, 1), 0))
 
 
 def test_a_fork_does_not_give_memory_back() -> None:
