@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import unicodedata
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 from dplabtools.errors import DplabError, OutputError
 
 __all__ = [
+    "folds_names",
     "longest_name",
     "output_error",
     "sync_file_system",
@@ -65,6 +67,30 @@ def longest_name(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):
         return _LONGEST_NAME
+
+
+def folds_names(folder: Path) -> bool:
+    """Tell whether names are one in a folder that differ by case, or by combining accents.
+
+    Parameters
+    ----------
+    folder : Path
+        A file is made in it, and removed.
+
+    Raises
+    ------
+    OutputError
+        If that cannot be done.
+    """
+    name = "case-\u00e9"
+    twins = (name.upper(), unicodedata.normalize("NFD", name))
+    try:
+        (folder / name).touch()
+        folds = any((folder / twin).exists() for twin in twins)
+        (folder / name).unlink()
+    except OSError as error:
+        raise output_error(error, folder / name) from error
+    return folds
 
 
 def sync_file_system(folder: Path) -> None:

@@ -17,7 +17,7 @@ from dplabtools.errors import OutputError
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.comparison import Comparison
 from dplabtools.output.containers.files import FileImages, ImagePlace
-from dplabtools.output.distinct import check_distinct
+from dplabtools.output.distinct import check_distinct, check_labels_apart
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
@@ -134,6 +134,10 @@ class ImageFileSink:
         for plan in plans:
             check_texts(plan)
         self._run.open(plans)
+        if self._naming.subdirs or not self._naming.sets:
+            check_labels_apart(
+                plans, folder=self._run.staging, as_folders=self._naming.subdirs
+            )
         numbers: dict[int, int] = {}
         if self._naming.sets:
             numbers = self._run.number_sets(plans, first=self._naming.first_set)

@@ -9,7 +9,16 @@ import numpy as np
 from dplabtools.errors import ParameterError
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["check_texts"]
+__all__ = ["check_texts", "is_unicode"]
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether text can be written at all: half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_texts(plan: SlidePlan, *, holds_nul: bool = True) -> None:
@@ -32,7 +41,7 @@ def check_texts(plan: SlidePlan, *, holds_nul: bool = True) -> None:
     """
     path = Path(plan.table.slide)
     slide = ascii(path.name)[1:-1]
-    if not _is_writable(path.name):
+    if not is_unicode(path.name):
         msg = "its name is not UTF-8, as what is written has to be; rename the file"
         raise ParameterError(msg, slide=slide)
     for code in np.unique(plan.table.codes).tolist():
@@ -54,13 +63,9 @@ def check_texts(plan: SlidePlan, *, holds_nul: bool = True) -> None:
                 raise ParameterError(msg, slide=slide)
 
 
-def _is_writable(text: str, *, holds_nul: bool = True) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return holds_nul or "\0" not in text
+def _is_writable(text: str, *, holds_nul: bool) -> bool:
+    return is_unicode(text) and (holds_nul or "\0" not in text)
 
 
 def _reason(text: str) -> str:
-    return "HDF5 holds no NUL" if _is_writable(text) else "it is no Unicode text"
+    return "HDF5 holds no NUL" if is_unicode(text) else "it is no Unicode text"

@@ -23,6 +23,7 @@ from dplabtools.atomic import (
 )
 from dplabtools.errors import EarlierRunWarning, OutputError, UnfinishedRunWarning
 from dplabtools.output.comparison import sample
+from dplabtools.output.distinct import folded
 from dplabtools.output.naming import key_name, new_manifest_id
 from dplabtools.output.run_folder.fingerprint import Fingerprint, changes
 from dplabtools.output.run_folder.lock import FolderLock
@@ -262,8 +263,10 @@ class RunFolder:
         if record.name:
             return record.name
         stem = Path(record.wsi_file).stem
-        taken = {key_name(each.name) for each in (*self._records.values(), *self._there)}
-        name = f"{stem}_{record.manifest_id}" if key_name(stem) in taken else stem
+        others = (*self._records.values(), *self._there)
+        taken = {folded(key_name(each.name)) for each in others}
+        twin = folded(key_name(stem)) in taken
+        name = f"{stem}_{record.manifest_id}" if twin else stem
         self._records[plan.slide] = replace(record, name=name)
         return name
 

@@ -16,6 +16,7 @@ from dplabtools.output.image_files import ImageFileSink
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import RunTerms, Verify
 from dplabtools.output.run_folder.manifests import ManifestHead
+from dplabtools.output.texts import is_unicode
 from dplabtools.settings import Settings
 from dplabtools.slides.patches._request import Selection, check_choice
 
@@ -94,6 +95,9 @@ class DiskOptions:
             if not isinstance(value, kind):
                 msg = f"{name} must be {what}, not {value!r}"
                 raise ParameterTypeError(msg)
+            if kind is str and not is_unicode(str(value)):
+                msg = f"{name} {value!a} is no Unicode text, as names of files have to be"
+                raise ParameterError(msg)
         if self.container is not None:
             self._check_names()
         if self._holds_images and not isinstance(self.image_type, str):
