@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -24,6 +25,9 @@ from dplabtools import config
 from dplabtools.testing.make_slide import make_slide
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
+EditJournal: TypeAlias = Callable[
+    [Path, Callable[[dict[str, Any]], dict[str, Any] | None]], None
+]
 
 PROGRAM = Path(__file__).parent / "faults" / "runs.py"
 LONGEST_S = 60.0  # of a run; they take tenths
@@ -50,6 +54,21 @@ def slides_dir() -> Path:
 def torture() -> int:
     """How many times as many seeded faults as usual a test is to try."""
     return int(os.environ.get("DPLABTOOLS_TORTURE", "1"))
+
+
+@pytest.fixture
+def edit_journal() -> EditJournal:
+    """Change each event of the one journal of a folder, or leave it out."""
+
+    def edit(
+        folder: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+    ) -> None:
+        (file,) = folder.glob("manifests/journal__*.jsonl")
+        events = [change(json.loads(line)[1]) for line in file.read_text().splitlines()]
+        texts = [json.dumps(event) for event in events if event is not None]
+        file.write_text("".join(f"[{crc32(text.encode())}, {text}]\n" for text in texts))
+
+    return edit
 
 
 @pytest.fixture(scope="session")
@@ -243,7 +262,7 @@ def holdings() -> Callable[[Path], dict[str, bytes]]:
         found: dict[str, bytes] = {}
         for file in sorted(folder.rglob("*")):
             name = str(file.relative_to(folder))
-            if file.is_dir() or (file.suffix == ".json" and "manifests" in name):
+            if file.is_dir() or file.name.startswith("journal__"):
                 continue
             data = file.read_bytes()
             if name.startswith("manifests/"):

@@ -332,13 +332,14 @@ def test_levels_without_mpp(slide_without_mpp: Path) -> None:
 def test_files_of_one_slide(lossless_slide: Path, out: Path) -> None:
     extractor = disk(out, mock(lossless_slide), filename_comment="c")
     own = extractor.manifest_id
+    (journal,) = out.glob("manifests/journal__*.jsonl")
     assert everything(out) == [
         f"lossless_{own}_c_a_x0_y0.png",
         f"lossless_{own}_c_b_x-9_y500.png",
         f"lossless_{own}_c_b_x640_y320.png",
         "manifests",
+        f"manifests/{journal.name}",
         f"manifests/manifest__{own}__lossless.csv",
-        f"manifests/manifest__{own}__lossless.json",
         f"manifests/manifest__{own}__lossless.txt",
     ]
     with Image.open(out / f"lossless_{own}_c_a_x0_y0.png") as image:

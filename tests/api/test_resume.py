@@ -26,17 +26,20 @@ from dplabtools.errors import (
     RegionOutOfBoundsError,
     ResumeError,
     SlideError,
+    StoredPatchesError,
     UnfinishedRunWarning,
 )
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
 from dplabtools.output import naming
+from dplabtools.output.run_folder.history import Checkpoint, pack, read_history
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
     DiskPatchExtractorPool,
     MultiResDiskPatchExtractorPool,
     PatchesMock,
+    open_patches,
 )
 from dplabtools.testing.make_slide import make_slide
 
@@ -103,10 +106,9 @@ def images(folder: Path) -> list[Path]:
     return sorted(each for each in folder.rglob("*") if each.suffix in {".png", ".jpg"})
 
 
-def record(folder: Path, manifest_id: str) -> dict[str, Any]:
-    (file,) = folder.glob(f"manifests/manifest__{manifest_id}__*.json")
-    content: dict[str, Any] = json.loads(file.read_text())
-    return content
+def checkpoint(folder: Path, manifest_id: str) -> Checkpoint:
+    found = read_history(folder).checkpoints
+    return next(each for each in found if each.manifest_id == manifest_id)
 
 
 def listed(folder: Path, manifest_id: str) -> list[dict[str, str]]:
@@ -157,12 +159,7 @@ def test_only_what_is_missing_is_read(
     interrupted(run, monkeypatch, out, *map(mock, slides), after=12)
     before = {name: state for name, state in states(out).items() if name.endswith("png")}
     assert 0 < len(before) < (30 if run is files else 60)
-    (unfinished,) = {
-        each["wsi_file"]
-        for each in map(json.loads, (f.read_text() for f in out.rglob("*.json")))
-        if not each["complete"] and Path(each["wsi_file"]) == slides[2]
-    }
-    assert unfinished == str(slides[2])
+    assert "c" in read_history(out).unfinished()
     told: list[Progress] = []
     run(out, *map(mock, slides), progress=told.append)
     after = states(out)
@@ -273,15 +270,18 @@ def test_files_that_are_missing_or_cut_off_are_made_again(
 
 
 def test_after_a_power_cut_the_last_files_are_made_again(
-    slides: list[Path], out: Path
+    slides: list[Path], out: Path, edit_journal: Any
 ) -> None:
     """They may have been lost with the memory of the machine, wholly or in part."""
     files(out, mock(slides[0]))
     whole = {each: each.read_bytes() for each in images(out)}
-    (file,) = out.glob("manifests/*.json")
-    content = json.loads(file.read_text())
-    content |= {"complete": False, "missing": [], "sizes": [], "boot": "another"}
-    file.write_text(json.dumps(content))
+
+    def killed(event: dict[str, Any]) -> dict[str, Any] | None:
+        if event["event"] == "begin":
+            return {**event, "boot": "another"}
+        return None if event["event"] in {"complete", "slide", "end"} else event
+
+    edit_journal(out, killed)
     early, late, *others = whole
     for each in (early, *others):
         os.utime(each, (1000, 1000))
@@ -321,8 +321,7 @@ def test_what_was_skipped_is_tried_again(slides: list[Path], out: Path) -> None:
     outside = [*ROWS[:4], ((100_000, 0), (32, 24), "a")]
     first = files(out, mock(slides[0], outside), on_error="skip")
     (own,) = first.manifest_ids
-    assert record(out, own)["counts"]["missing"] == 1
-    assert record(out, own)["missing"] == [4]
+    assert checkpoint(out, own).missing == (4,)
     before = states(out)
     second = files(out, mock(slides[0], outside), on_error="skip")
     assert states(out) == before
@@ -332,20 +331,23 @@ def test_what_was_skipped_is_tried_again(slides: list[Path], out: Path) -> None:
     assert states(out) == before
 
 
-def test_what_can_be_read_by_now_is_added(slides: list[Path], out: Path) -> None:
+def test_what_can_be_read_by_now_is_added(
+    slides: list[Path], out: Path, edit_journal: Any
+) -> None:
     first = files(out, mock(slides[0]))
     (own,) = first.manifest_ids
-    (file,) = out.glob("manifests/*.json")
-    content = json.loads(file.read_text())
     lost = listed(out, own)[3]["file"]
     (out / lost).unlink()
-    content["missing"], content["sizes"] = (
-        [3],
-        [*content["sizes"][:3], *content["sizes"][4:]],
-    )
-    file.write_text(json.dumps(content))
+    sizes = checkpoint(out, own).sizes.tolist()
+
+    def without(event: dict[str, Any]) -> dict[str, Any]:
+        if event["event"] != "complete":
+            return event
+        return {**event, "missing": [3], "sizes": pack([*sizes[:3], *sizes[4:]])}
+
+    edit_journal(out, without)
     files(out, mock(slides[0]))
-    assert record(out, own)["missing"] == []
+    assert checkpoint(out, own).missing == ()
     assert listed(out, own)[3]["file"] == lost
     assert (out / lost).exists()
 
@@ -600,12 +602,33 @@ def test_another_slide_file_is_refused(
     assert str(caught.value).count("->") == 1
 
 
-def test_a_record_that_is_damaged_is_refused(slides: list[Path], out: Path) -> None:
+def test_a_journal_that_is_damaged_is_refused(slides: list[Path], out: Path) -> None:
     files(out, mock(slides[0]))
-    (file,) = out.glob("manifests/*.json")
-    file.write_text("{")
-    with pytest.raises(ResumeError, match=str(file)):
+    (file,) = out.glob("manifests/journal__*.jsonl")
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b'"index": 0', b'"index": 1'))
+    with pytest.raises(ResumeError, match=f"{file} is damaged in line 2; bring it back"):
         files(out, mock(slides[0]))
+    with pytest.raises(StoredPatchesError, match="is damaged in line 2"):
+        open_patches(out)
+    file.write_bytes(data)
+    files(out, mock(slides[0]))
+
+
+@pytest.mark.parametrize("rest", [0, 1, 20, -1])
+def test_half_a_line_at_the_end_of_a_journal_was_never_written(
+    slides: list[Path], out: Path, rest: int
+) -> None:
+    first = files(out, mock(slides[0]))
+    (file,) = out.glob("manifests/journal__*.jsonl")
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)[1]["event"] for line in lines] == [
+        *("run", "begin", "complete", "slide", "end")
+    ]
+    file.write_bytes(b"".join([*lines[:2], lines[2][:rest]]))
+    assert read_history(out).unfinished() == ["a"]
+    assert files(out, mock(slides[0])).manifest_ids == first.manifest_ids
+    assert read_history(out).unfinished() == []
 
 
 def test_unknown_ways_are_refused(slides: list[Path], out: Path) -> None:
@@ -625,7 +648,7 @@ def test_what_is_whole_stays_when_a_resuming_run_fails(
     damaged = mock(damaged_slide, [*ROWS[:4], ((300, 300), (32, 24), "a")])
     with pytest.raises(SlideError, match=r"^damaged\.svs"):
         run(out, damaged, mock(slides[0]))
-    complete = [json.loads(f.read_text())["complete"] for f in out.rglob("*.json")]
+    complete = [each.complete for each in read_history(out).checkpoints]
     assert len(complete) == 2
     assert not all(complete)
     assert not list(out.glob(".dplabtools*"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from dplabtools.errors import (
     ResumeError,
     TransformError,
 )
+from dplabtools.output.run_folder.history import read_history
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -186,8 +186,9 @@ def test_a_run_is_not_resumed_with_another_source(
     first = files(out, lossless_slide, transform=stain.inverted)
     again = files(out, lossless_slide, transform="stain_of_lab:inverted", verify="pixels")
     assert again.manifest_ids == first.manifest_ids
-    (record,) = out.glob("manifests/*.json")
-    stated = json.loads(record.read_text())["parameters"]["transform"]
+    (run,) = read_history(out).runs
+    stated = run.transform
+    assert run.parameters["transform"] == stated
     assert stated.startswith("stain_of_lab:inverted sha256:")
     Path(stain.__file__).write_text(SOURCE.replace("255 - patch", "254 - patch"))
     with pytest.raises(ResumeError, match=r"transform: 'stain_of_lab:inverted sha256"):

@@ -23,7 +23,7 @@ from dplabtools.output.containers.formats import container_format
 from dplabtools.output.image_files import ImageFileSink
 from dplabtools.output.memory import MemorySink
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.folder import RunTerms
+from dplabtools.output.run_folder.folder import ResumeOptions
 from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.output.sink import Sink
 from dplabtools.testing.sink import SinkContract
@@ -77,7 +77,7 @@ class TestImageFiles(SinkContract):
             naming=Naming(image_type="png", comment="c", separator="_", **self.naming),
             encoder=ImageEncoder(image_type="png", options={}),
             heads=[HEAD] * 3,
-            terms=RunTerms(parameters={}),
+            options=ResumeOptions(parameters={}),
             empty_labels=True,
         )
 
@@ -134,7 +134,7 @@ class ContainerContract(SinkContract):
                 options={SHARD_SIZE: 6},
             ),
             heads=[HEAD] * 3,
-            terms=RunTerms(parameters={}),
+            options=ResumeOptions(parameters={}),
             sets=len(self.views) > 1,
             first_set=7,
         )

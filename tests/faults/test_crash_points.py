@@ -1,4 +1,4 @@
-"""A run is ended at every step that changes names on the disk, in turn, and goes on."""
+"""A run is ended at every step that changes names or the journal, in turn, and goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dplabtools.slides.patches import (
 )
 from dplabtools.testing.make_slide import make_slide
 
-STEPS = ("replace", "rename", "fsync", "unlink", "rmdir", "mkdir")
+STEPS = ("replace", "rename", "write", "fsync", "unlink", "rmdir", "mkdir")
 MOST = 400
 
 

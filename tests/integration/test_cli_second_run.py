@@ -61,7 +61,7 @@ def test_resuming_takes_more_slides_but_not_fewer(run: Run, tmp_path: Path) -> N
     assert len(list(tmp_path.glob("o/b_*.png"))) > 1
     fewer = run("extract", b, "--out", "o", "--resume", *QUICK, folder=tmp_path)
     assert fewer.returncode == 1
-    assert "slides that are not named now: a.svs" in fewer.stderr
+    assert "slides that are not given now: a.svs" in fewer.stderr
 
 
 def test_a_missing_library_is_told_before_any_slide_is_opened(

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord
+from dplabtools.output.run_folder.history import end_run, run_event
+from dplabtools.output.run_folder.journal import Journal
+from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideResult
 from dplabtools.report.write import write_report
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
@@ -87,7 +89,7 @@ def extract_all(slides: list[Path], out: Path) -> Path:
         versions={"python": "3"},
         slides=(
             *(
-                SlideRecord(
+                SlideResult(
                     wsi_file=file,
                     status="complete",
                     placed=sum(labels.values()),
@@ -103,7 +105,7 @@ def extract_all(slides: list[Path], out: Path) -> Path:
                 )
             ),
             *(
-                SlideRecord(
+                SlideResult(
                     wsi_file=failure.wsi_file,
                     status="failed",
                     placed=1,
@@ -118,7 +120,8 @@ def extract_all(slides: list[Path], out: Path) -> Path:
             ),
         ),
     )
-    record.save(out)
+    journal = Journal(out / "manifests", run_event(record))
+    end_run(journal, record)
     return out
 
 
@@ -411,14 +414,14 @@ def large_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_manifest(
     out: Path, slide: Path, rng: np.random.Generator, *, count: int
-) -> SlideRecord:
+) -> SlideResult:
     """Write a manifest of patches at random, which all have the same image."""
     name = f"manifest__{slide.stem:0>8}__{slide.stem}"
     places = rng.integers(0, (900, 700), (count, 2)).tolist()
     rows = (f"images/patch.jpg,,abc,{x},{y},64,64,0,0.5,0.9" for x, y in places)
     head = "file,set,label,x,y,width,height,level_or_mpp,mpp,coverage"
     (out / "manifests" / f"{name}.csv").write_text("\n".join([head, *rows, ""]))
-    return SlideRecord(
+    return SlideResult(
         wsi_file=str(slide),
         status="complete",
         placed=count,

@@ -11,7 +11,7 @@ import numpy as np
 from dplabtools.cli.locate_run import save_all
 from dplabtools.errors import DplabError, InvalidLocationError, MissingLocationsError
 from dplabtools.geometry.resolution import Number
-from dplabtools.output.run_folder.slide_record import SlideRecord, read_records
+from dplabtools.output.run_folder.history import Checkpoint, read_history
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.patch_table import PatchRow
 from dplabtools.records.slide_input import SlideInput
@@ -45,7 +45,7 @@ def carry_out(
     OSError
         If the folder cannot be made.
     """
-    records = [each for each in read_records(run_dir / "manifests") if each.complete]
+    records = [each for each in read_history(run_dir).checkpoints if each.complete]
     if not records:
         msg = f"{run_dir} has no complete slides; name the folder that 'extract' wrote"
         raise MissingLocationsError(msg)
@@ -61,7 +61,7 @@ def carry_out(
     return bool(states.failures)
 
 
-def _patches(run_dir: Path, record: SlideRecord, view: Number | None) -> PatchesMock:
+def _patches(run_dir: Path, record: Checkpoint, view: Number | None) -> PatchesMock:
     """Return the patches that the manifest of a slide lists."""
     file = run_dir / "manifests" / f"{record.file_stem}.csv"
     name = Path(record.wsi_file).name

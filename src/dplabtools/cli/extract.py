@@ -74,11 +74,11 @@ def extract(  # noqa: PLR0913 - each is a group of options
     understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
     """
     with one_line_errors():
-        from dplabtools.cli.earlier_run import EarlierRun
         from dplabtools.cli.extraction_run import Request
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locating import check_placing, locations_args, with_seed
         from dplabtools.cli.resolution import chosen_resolution
+        from dplabtools.output.run_folder.resume import earlier_options
         from dplabtools.pipeline.steps import apply_mpps
 
         level_or_mpp = chosen_resolution(context, placing)
@@ -92,7 +92,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
         check_placing(placing, inputs, foreign=foreign.locations is not None)
         reading.apply()
         apply_mpps(inputs)
-        earlier = EarlierRun.in_folder(output.out).options if files.resume else {}
+        earlier = earlier_options(output.out) if files.resume else {}
         placing = with_seed(placing, earlier=earlier.get("seed"))
         settled: dict[str, Any] = {
             "level_or_mpp": level_or_mpp,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.cli.room import check_room
-from dplabtools.cli.run_account import Beginning, run_record
-from dplabtools.extraction.transform import Transform
+from dplabtools.cli.run_account import begun_record, ended_record
+from dplabtools.output.run_folder.history import end_run, run_event
+from dplabtools.output.run_folder.journal import Journal
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline
@@ -145,34 +146,37 @@ def carry_out(request: Request) -> RunRecord:
     OSError
         If the output folder cannot be made.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
+    clock, begun = time.perf_counter(), begun_record(request)
     states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
     look_ahead(request, states)
-    transform = request.files.transform
-    beginning = Beginning(
-        started=started.isoformat(timespec="seconds"),
-        clock=clock,
-        command=request.command,
-        parameters=request.parameters,
-        transform="" if transform is None else str(Transform.of(transform)),
-    )
     request.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.out)  # another may have begun since everything was looked at
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
     save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
+    journal = _begun_journal(request.out, begun)
     written = None
-    interrupted = False
-    try:
-        with states.keeping_warnings(), steps() as on_progress:
-            pipeline = request.pipeline(on_progress)
-            masks = request.out / "masks"
-            pipeline.locate(states, masks=masks, keep_masks=request.files.resume)
-            check_room(request, states, pipeline)
-            written = pipeline.write(states, request.out)
-    except KeyboardInterrupt:
-        interrupted = True
-    record = run_record(
-        beginning, states, out=request.out, written=written, interrupted=interrupted
-    )
+    with (
+        suppress(KeyboardInterrupt),
+        states.keeping_warnings(),
+        steps() as on_progress,
+    ):
+        pipeline = request.pipeline(on_progress)
+        masks = request.out / "masks"
+        pipeline.locate(states, masks=masks, keep_masks=request.files.resume)
+        check_room(request, states, pipeline)
+        written = pipeline.write(states, request.out)
+    seconds = time.perf_counter() - clock
+    record = ended_record(begun, states, out=request.out, written=written, seconds=seconds)
+    end_run(journal, record)
     record.save(request.out)
     return record
+
+
+def _begun_journal(out: Path, begun: RunRecord) -> Journal:
+    """Write down that a run begins, and with which options."""
+    manifests = out / "manifests"
+    manifests.mkdir(exist_ok=True)
+    journal = Journal(manifests, run_event(begun))
+    journal.begin()
+    journal.sync()
+    return journal

@@ -15,7 +15,7 @@ import typer
 
 from dplabtools import config
 from dplabtools.cli.console import exit_code_of, with_remedy
-from dplabtools.cli.earlier_run import EarlierRun
+from dplabtools.cli.earlier_run import typed
 from dplabtools.cli.options.placing import Region, Sampler
 from dplabtools.errors import (
     DplabError,
@@ -31,6 +31,7 @@ from dplabtools.extraction.transform import Transform
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.run_folder.lock import check_unused
+from dplabtools.output.run_folder.resume import check_options
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.registry import check_installed
 from dplabtools.records.slide_input import SlideInput
@@ -245,11 +246,13 @@ def _check_earlier(request: Request) -> None:
     ResumeError
         It says what differs.
     """
-    earlier = EarlierRun.in_folder(request.out)
-    if request.files.resume:
-        earlier.check_resumable(request.parameters, request.inputs)
-    else:
-        earlier.check_absent(request.parameters)
+    check_options(
+        request.out,
+        request.parameters,
+        slides=[each.wsi_file for each in request.inputs],
+        resume=request.files.resume,
+        shown=typed,
+    )
 
 
 def check_files(request: Request) -> dict[str, DplabError]:

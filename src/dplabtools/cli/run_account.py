@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -18,19 +18,21 @@ from dplabtools import __version__
 from dplabtools.cli.console import table_console
 from dplabtools.cli.emptiness import empty_because
 from dplabtools.cli.remedies import error_record, in_brief
-from dplabtools.output.run_folder.slide_record import read_records
+from dplabtools.extraction.transform import Transform
+from dplabtools.output.run_folder.history import read_history
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.run_record import (
     ErrorRecord,
     RunRecord,
-    SlideRecord,
-    SlideStatus,
+    SlideResult,
+    slide_status,
 )
 
 if TYPE_CHECKING:
+    from dplabtools.cli.extraction_run import Request
     from dplabtools.pipeline.steps import Written
 
-__all__ = ["Beginning", "library_versions", "print_record", "run_record"]
+__all__ = ["begun_record", "ended_record", "library_versions", "print_record"]
 
 _LIBRARIES: Final = (
     *("numpy", "pillow", "shapely", "openslide-python", "openslide-bin", "tifffile"),
@@ -38,29 +40,20 @@ _LIBRARIES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
-    """What is known of a run when it begins.
-
-    Attributes
-    ----------
-    started : str
-        When, in ISO 8601.
-    clock : float
-        The same, by `time.perf_counter`.
-    command : tuple of str
-        The command line.
-    parameters : mapping of str to object
-        All options in effect.
-    transform : str
-        What patches go through, and hash of its source; empty for nothing.
-    """
-
-    started: str
-    clock: float
-    command: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    transform: str = ""
+def begun_record(request: Request) -> RunRecord:
+    """Return what is known of a run when it begins."""
+    transform = request.files.transform
+    return RunRecord(
+        version=__version__,
+        command=request.command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        interrupted=True,
+        parameters=request.parameters,
+        versions=library_versions(),
+        slides=(),
+        transform="" if transform is None else str(Transform.of(transform)),
+    )
 
 
 def library_versions() -> dict[str, str]:
@@ -74,74 +67,71 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def run_record(
-    beginning: Beginning,
-    ledger: SlideStates,
+def ended_record(
+    begun: RunRecord,
+    states: SlideStates,
     *,
     out: Path,
     written: Written | None,
-    interrupted: bool,
+    seconds: float,
 ) -> RunRecord:
     """Return what became of a run.
 
     Parameters
     ----------
-    beginning : Beginning
-        When it began.
-    ledger : SlideStates
+    begun : RunRecord
+        What was known when it began.
+    states : SlideStates
         What is known of its slides.
     out : Path
         Its folder.
     written : Written or None
-        What the pool has written; None if it did not come to its end.
-    interrupted : bool
-        Whether it was ended before it was done.
+        What the pool has written; None if it was interrupted before.
+    seconds : float
+        How long it took.
     """
-    ids = _complete(out, ledger) if written is None else written.manifest_ids
-    seconds = {} if written is None else written.seconds
-    return RunRecord(
-        version=__version__,
-        command=beginning.command,
-        started=beginning.started,
-        seconds=round(time.perf_counter() - beginning.clock, 3),
-        interrupted=interrupted,
-        parameters=beginning.parameters,
-        versions=library_versions(),
-        transform=beginning.transform,
+    ids = _complete(out, states) if written is None else written.manifest_ids
+    taken = {} if written is None else written.seconds
+    return replace(
+        begun,
+        seconds=round(seconds, 3),
+        interrupted=written is None,
         slides=tuple(
             _slide_record(
                 each.wsi_file,
-                ledger,
+                states,
                 manifest_id=ids.get(each.wsi_file),
-                seconds=seconds.get(each.wsi_file),
+                seconds=taken.get(each.wsi_file),
             )
-            for each in ledger.inputs
+            for each in states.inputs
         ),
-        warnings=ledger.warnings_of_none(),
+        warnings=states.warnings_of_none(),
     )
 
 
-def _complete(out: Path, ledger: SlideStates) -> dict[str, str]:
+def _complete(out: Path, states: SlideStates) -> dict[str, str]:
     """Return the manifests of slides that were complete before the run was ended."""
     ids = {
         Path(each.wsi_file).absolute(): each.manifest_id
-        for each in read_records(out / "manifests")
+        for each in read_history(out).checkpoints
         if each.complete
     }
-    files = {Path(each.wsi_file).absolute(): each.wsi_file for each in ledger.inputs}
+    files = {Path(each.wsi_file).absolute(): each.wsi_file for each in states.inputs}
     return {files[file]: number for file, number in ids.items() if file in files}
 
 
 def _slide_record(
-    slide: str, ledger: SlideStates, *, manifest_id: str | None, seconds: float | None
-) -> SlideRecord:
-    errors = tuple(map(error_record, ledger.of_slide(slide)))
-    facts = ledger.info.get(slide)
-    labels = ledger.labels.get(slide, {})
+    slide: str, states: SlideStates, *, manifest_id: str | None, seconds: float | None
+) -> SlideResult:
+    errors = tuple(map(error_record, states.of_slide(slide)))
+    facts = states.info.get(slide)
+    labels = states.labels.get(slide, {})
     placed = sum(labels.values())
-    status = _status(placed, errors, finished=manifest_id is not None)
+    status = slide_status(placed, errors)
+    if manifest_id is None and status != "failed":
+        status = "interrupted"
     lost = placed if status in ("failed", "interrupted") else len(errors)
-    return SlideRecord(
+    return SlideResult(
         wsi_file=slide,
         status=status,
         placed=placed,
@@ -149,26 +139,16 @@ def _slide_record(
         labels=labels,
         errors=errors,
         manifest_id=None if status == "failed" else manifest_id,
-        mask_file=ledger.masks.get(slide),
+        mask_file=states.masks.get(slide),
         size=None if facts is None else facts.size,
         mpp=None if facts is None else facts.mpp,
         mpp_source="" if facts is None else facts.mpp_source,
-        warnings=ledger.warnings_of(slide),
+        warnings=states.warnings_of(slide),
         reader="" if facts is None else facts.reader,
         seconds=None if seconds is None else round(seconds, 3),
-        tissue=ledger.tissue.get(slide),
-        reason=empty_because(slide, ledger) if status == "empty" else "",
+        tissue=states.tissue.get(slide),
+        reason=empty_because(slide, states) if status == "empty" else "",
     )
-
-
-def _status(placed: int, errors: Sequence[ErrorRecord], *, finished: bool) -> SlideStatus:
-    if any(each.row is None for each in errors):
-        return "failed"
-    if not finished:
-        return "interrupted"
-    if errors:
-        return "failed" if len(errors) == placed else "partial"
-    return "complete" if placed else "empty"
 
 
 def print_record(record: RunRecord, *, out: Path) -> None:
@@ -187,7 +167,7 @@ def print_record(record: RunRecord, *, out: Path) -> None:
     table_console().print(table)
 
 
-def _words(slide: SlideRecord) -> str:
+def _words(slide: SlideResult) -> str:
     """Return what became of a slide, and what to do about it."""
     match slide.status:
         case "complete" | "interrupted":

@@ -17,6 +17,7 @@ from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
+from dplabtools.records.run_record import ErrorRecord, SlideResult, slide_status
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["Account"]
@@ -99,6 +100,24 @@ class Account:
             for of_slide in self._failures
             for failure in sorted(of_slide, key=lambda each: each.row or 0)
         ]
+
+    def result(self, slide: int) -> SlideResult:
+        """Return what became of a slide that nothing is read of any more."""
+        table, plan = self._tables[slide], self.plans[slide]
+        errors = tuple(map(ErrorRecord.of, self._failures[slide]))
+        pyramid = None if plan is None else plan.pyramid
+        return SlideResult(
+            wsi_file=table.slide,
+            status=slide_status(len(table), errors),
+            placed=len(table),
+            written=int(self.delivered[slide].sum()),
+            labels=table.counts(),
+            errors=errors,
+            size=None if pyramid is None else pyramid.sizes[0],
+            mpp=None if pyramid is None else pyramid.mpp,
+            mpp_source="" if pyramid is None else pyramid.mpp_source,
+            seconds=round(self.seconds[slide], 3),
+        )
 
     def fail_slide(self, slide: int, error: Exception, *, attempts: int) -> None:
         """Raise an error that concerns a whole slide, or enter it.

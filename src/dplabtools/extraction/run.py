@@ -23,7 +23,7 @@ from dplabtools.extraction.source import (
     SlideSpec,
 )
 from dplabtools.output.comparison import DifferentPatchError
-from dplabtools.output.sink import Sink, Verifying
+from dplabtools.output.sink import Recording, Sink, Verifying
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -79,6 +79,9 @@ class Extraction:
             sink.prepare(account.planned())
             if isinstance(sink, Verifying):
                 self._verify(engine, sink, account)
+            for slide, plan in enumerate(account.plans):
+                if plan is None and isinstance(sink, Recording):
+                    sink.record(slide, account.result(slide))
             chunks = list(self._chunks(sink, account, clock))
             account.profile.plan = time.monotonic() - begun
             self._read(chunks, engine=engine, sink=sink, account=account, clock=clock)
@@ -254,7 +257,7 @@ class Extraction:
         plans = {plan.slide: plan for plan in account.planned()}
         for slide, plan in plans.items():
             if not left[slide]:
-                sink.finish(plan, account.delivered[slide])
+                _finish(sink, plan, account)
                 clock.advance(slides=1)
         segments, sent = sink.segments, chunks
         if segments and not engine.shares_memory:
@@ -274,5 +277,12 @@ class Extraction:
             left[chunk.slide] -= 1
             finished = not left[chunk.slide]
             if finished:
-                sink.finish(plans[chunk.slide], account.delivered[chunk.slide])
+                _finish(sink, plans[chunk.slide], account)
             clock.advance(patches=len(chunk.rows), slides=int(finished))
+
+
+def _finish(sink: Sink, plan: SlidePlan, account: Account) -> None:
+    """Complete a slide, of which everything was delivered that can be."""
+    sink.finish(plan, account.delivered[plan.slide])
+    if isinstance(sink, Recording):
+        sink.record(plan.slide, account.result(plan.slide))

@@ -16,7 +16,7 @@ from dplabtools.errors import ModelOutputError, ResumeError
 from dplabtools.inference.encoder import Encoder
 from dplabtools.inference.encoding import EncodedBatch, EncoderRunner, Features
 from dplabtools.inference.feature_files import FeatureLayout, SlideBag, StoredBag
-from dplabtools.output.run_folder.fingerprint import Fingerprint, changes
+from dplabtools.output.run_folder.fingerprint import Fingerprint, differences
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
 
@@ -259,9 +259,9 @@ def _changes(found: Mapping[str, Any], wanted: Fingerprint) -> list[str]:
     of_slide = {name: getattr(slide, name) for name in slide.__dataclass_fields__}
     try:
         return [
-            *changes(found["parameters"], wanted.parameters),
-            *changes(found["patches"], wanted.patches, prefix="patches "),
-            *changes(found["slide"], of_slide, prefix="slide "),
+            *map(str, differences(found["parameters"], wanted.parameters)),
+            *map(str, differences(found["patches"], wanted.patches, prefix="patches ")),
+            *map(str, differences(found["slide"], of_slide, prefix="slide ")),
         ]
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"its fingerprint is none: {error!r}"

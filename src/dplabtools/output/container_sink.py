@@ -12,16 +12,17 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.slabs import Segment
-from dplabtools.errors import OutputError, ResumeError
+from dplabtools.errors import OutputError
 from dplabtools.output.comparison import Comparison
 from dplabtools.output.containers.base import Contained, Container, SlideFiles
 from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
-from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
+from dplabtools.output.run_folder.folder import ResumeOptions, RunFolder, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
 from dplabtools.output.run_folder.stored_manifests import Manifest
 from dplabtools.output.sink import Place
 from dplabtools.output.texts import check_texts
+from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["ContainerSink"]
@@ -50,7 +51,7 @@ class ContainerSink:
         What slides become.
     heads : sequence of ManifestHead
         One for each slide as given.
-    terms : RunTerms
+    options : ResumeOptions
         Whether to go on with what is there.
     sets : bool
         Whether patches are sets of several resolutions, which are numbered.
@@ -64,12 +65,12 @@ class ContainerSink:
         *,
         container: Container,
         heads: Sequence[ManifestHead],
-        terms: RunTerms,
+        options: ResumeOptions,
         sets: bool = False,
         first_set: int | None = None,
     ) -> None:
         self.last_set = (first_set or 1) - 1
-        self._run = RunFolder(Path(folder), heads=heads, terms=terms)
+        self._run = RunFolder(Path(folder), heads=heads, options=options)
         self._container = container
         self._heads = heads
         self._sets = sets
@@ -79,7 +80,7 @@ class ContainerSink:
 
     @property
     def manifest_ids(self) -> Sequence[str]:
-        """Of each slide as given; with `RunTerms.resume` known after `prepare`."""
+        """Of each slide as given; with `ResumeOptions.resume` known after `prepare`."""
         return self._run.manifest_ids
 
     @property
@@ -140,7 +141,7 @@ class ContainerSink:
             found is not None
             and self._run.is_complete(plan.slide)
             and not found.missing
-            and list(found.sizes) == files.sizes()
+            and found.sizes.tolist() == files.sizes()
         )
         self._slides[plan.slide] = _Slide(files, complete=complete)
         if complete:
@@ -148,27 +149,14 @@ class ContainerSink:
         else:
             if found is not None and found.missing:
                 files.discard()  # what closed ranks must not pass for what did not
-            self._run.begin(plan.slide)  # before there is anything of it
+            self._run.begin([plan.slide])  # before there is anything of it
             files.prepare(found)
 
     def _chunk_rows(self, plan: SlidePlan) -> int:
-        """Return how many patches make a shard: as the record says, if there is one.
-
-        Raises
-        ------
-        ResumeError
-            If the record does not say so.
-        """
+        """Return how many patches make a shard: as was written down, if it was."""
         found = self._run.found.get(plan.slide)
-        if found is None:
-            return self._container.chunk_rows or shard_rows(plan)
-        if not found.name:
-            msg = (
-                "an earlier version of dplabtools wrote this, and did not write down how; "
-                "extract to another folder"
-            )
-            raise ResumeError(msg, slide=plan.table.slide_name)
-        return found.shard_rows or shard_rows(plan)
+        rows = self._container.chunk_rows if found is None else found.shard_rows
+        return rows or shard_rows(plan)
 
     def chunk_rows(self, plan: SlidePlan) -> int | None:
         """Return how many patches of a slide make a chunk; None if any number will do."""
@@ -253,6 +241,10 @@ class ContainerSink:
         )
         slide.complete = True
         slide.files.tidy()
+
+    def record(self, slide: int, result: SlideResult) -> None:
+        """Write down what became of a slide."""
+        self._run.record(slide, result)
 
     def close(self) -> None:
         """Remove the folder for what was not whole yet, and unlock."""

@@ -19,11 +19,12 @@ from dplabtools.output.comparison import Comparison
 from dplabtools.output.containers.files import FileImages, ImagePlace
 from dplabtools.output.distinct import check_distinct, check_labels_apart
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.folder import RunFolder, RunTerms, remove
+from dplabtools.output.run_folder.folder import ResumeOptions, RunFolder, remove
+from dplabtools.output.run_folder.history import Checkpoint, boot
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
-from dplabtools.output.run_folder.slide_record import SlideRecord, boot
 from dplabtools.output.stored_slide import names_array
 from dplabtools.output.texts import check_texts
+from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["ImageFileSink"]
@@ -81,7 +82,7 @@ class ImageFileSink:
         How they are made.
     heads : sequence of ManifestHead
         One for each slide as given.
-    terms : RunTerms
+    options : ResumeOptions
         Whether to go on with what is there.
     empty_labels : bool
         Make folders also for labels that no patch has.
@@ -94,11 +95,11 @@ class ImageFileSink:
         naming: Naming,
         encoder: ImageEncoder,
         heads: Sequence[ManifestHead],
-        terms: RunTerms,
+        options: ResumeOptions,
         empty_labels: bool = False,
     ) -> None:
         self.last_set = (naming.first_set or 1) - 1
-        self._run = RunFolder(Path(folder), heads=heads, terms=terms)
+        self._run = RunFolder(Path(folder), heads=heads, options=options)
         self._folder = Path(folder)
         self._naming = naming
         self._encoder = encoder
@@ -108,7 +109,7 @@ class ImageFileSink:
 
     @property
     def manifest_ids(self) -> Sequence[str]:
-        """Of each slide as given; with `RunTerms.resume` known after `prepare`."""
+        """Of each slide as given; with `ResumeOptions.resume` known after `prepare`."""
         return self._run.manifest_ids
 
     @property
@@ -170,7 +171,7 @@ class ImageFileSink:
                     )
                     raise OutputError(msg, slide=plan.table.slide_name)
 
-    def _look(self, slide: _SlideFiles, record: SlideRecord) -> None:
+    def _look(self, slide: _SlideFiles, record: Checkpoint) -> None:
         """Find the files that an earlier run has written, and that are as it left them."""
         count, views = len(slide.plan), len(slide.plan.views)
         every = slide.files(range(count))
@@ -186,7 +187,7 @@ class ImageFileSink:
         written = np.ones(len(slide.plan), dtype=np.bool_)
         written[list(record.missing)] = False
         if len(record.sizes) == written.sum() * views:
-            sizes = np.array(record.sizes, dtype=np.int64).reshape(-1, views)
+            sizes = record.sizes.reshape(-1, views)
             slide.whole[written] = (found[written] == sizes).all(axis=1)
 
     def _check_folders(self) -> None:
@@ -272,7 +273,7 @@ class ImageFileSink:
         """Begin to write to a slide; a file that has its name is whole from now on."""
         if slide.plan.slide in self._run.found:
             self._remove_files(slide, np.flatnonzero(~slide.whole).tolist())
-        self._run.begin(slide.plan.slide)
+        self._run.begin([slide.plan.slide])
         slide.begun = True
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
@@ -306,6 +307,10 @@ class ImageFileSink:
         sizes = [_size_of(file) for file in files]
         self._run.complete(plan.slide, text=text, table=table, missing=lost, sizes=sizes)
         slide.complete = True
+
+    def record(self, slide: int, result: SlideResult) -> None:
+        """Write down what became of a slide."""
+        self._run.record(slide, result)
 
     def close(self) -> None:
         """Remove the folder for what was not whole yet, and unlock."""

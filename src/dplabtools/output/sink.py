@@ -8,9 +8,10 @@ from typing import Protocol, runtime_checkable
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.canvas import Canvas
+from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Place", "Sink", "Verifying"]
+__all__ = ["Place", "Recording", "Sink", "Verifying"]
 
 
 class Place(Protocol):
@@ -146,4 +147,13 @@ class Verifying(Protocol):
 
     def distrust(self, plan: SlidePlan) -> None:
         """Take nothing of a slide as being there any more."""
+        ...
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A sink that writes down what became of each slide, also of those without a plan."""
+
+    def record(self, slide: int, result: SlideResult) -> None:
+        """Write it down; called once for each slide, after `Sink.finish` if that is."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -11,14 +11,16 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from dplabtools._typing import Size, StrPath
 from dplabtools.atomic import write_whole
 from dplabtools.errors import ParameterError
+from dplabtools.records.failure import Failure
 
 __all__ = [
     "CONFIG_FILE",
     "RUN_FILE",
     "ErrorRecord",
     "RunRecord",
-    "SlideRecord",
+    "SlideResult",
     "SlideStatus",
+    "slide_status",
 ]
 
 RUN_FILE: Final = "run.json"
@@ -48,9 +50,15 @@ class ErrorRecord:
     error: str
     remedy: str = ""
 
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """Return what failed; what to do about it is what the error says last."""
+        error = str(failure.error).removeprefix(f"{Path(failure.wsi_file).name}: ")
+        return cls(row=failure.row, error=error, remedy=error.partition("; ")[2])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlideRecord:
+class SlideResult:
     """What became of a slide.
 
     Attributes
@@ -105,10 +113,30 @@ class SlideRecord:
     tissue: float | None = None
     reason: str = ""
 
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """Return one of its fields; others are left out."""
+        fields = _known(cls, given)
+        errors = (_known(ErrorRecord, each) for each in fields.get("errors", ()))
+        fields["errors"] = tuple(ErrorRecord(**each) for each in errors)
+        fields["warnings"] = tuple(fields.get("warnings", ()))
+        if fields.get("size") is not None:
+            fields["size"] = tuple(fields["size"])
+        return cls(**fields)
+
     @property
     def name(self) -> str:
         """Name of the slide file, without its folder."""
         return Path(self.wsi_file).name
+
+
+def slide_status(placed: int, errors: Sequence[ErrorRecord]) -> SlideStatus:
+    """Return how a slide ended, of which so many patches were asked for."""
+    if any(each.row is None for each in errors):
+        return "failed"
+    if errors:
+        return "failed" if len(errors) == placed else "partial"
+    return "complete" if placed else "empty"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +159,7 @@ class RunRecord:
         All parameters in effect, by the names of the options.
     versions : mapping of str to str
         Python and the libraries that took part, by name.
-    slides : tuple of SlideRecord
+    slides : tuple of SlideResult
         As given.
     transform : str
         Name of the function that patches went through, and hash of its source; may be
@@ -147,7 +175,7 @@ class RunRecord:
     interrupted: bool
     parameters: Mapping[str, Any]
     versions: Mapping[str, str]
-    slides: tuple[SlideRecord, ...]
+    slides: tuple[SlideResult, ...]
     transform: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -170,19 +198,19 @@ class RunRecord:
             If it is something else.
         """
         try:
-            given = _known(cls, json.loads(text))
-            slides = (_known(SlideRecord, each) for each in given.pop("slides"))
-            command = tuple(given.pop("command"))
-            warned = tuple(given.pop("warnings", ()))
-            return cls(
-                **given,
-                command=command,
-                slides=tuple(map(_slide, slides)),
-                warnings=warned,
-            )
+            given = json.loads(text)
+            return cls.from_dict(given, slides=map(SlideResult.from_dict, given["slides"]))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             msg = f"this is no record of a run ({error})"
             raise ParameterError(msg) from error
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any], *, slides: Iterable[SlideResult]) -> Self:
+        """Return one of its fields, but for the slides; others are left out."""
+        fields = {**_known(cls, given), "slides": tuple(slides)}
+        fields["command"] = tuple(fields["command"])
+        fields["warnings"] = tuple(fields.get("warnings", ()))
+        return cls(**fields)
 
     def save(self, folder: StrPath) -> Path:
         """Write it into the folder of the run; return the file.
@@ -217,17 +245,3 @@ class RunRecord:
 
 def _known(kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in kind.__dataclass_fields__ if name in given}
-
-
-def _slide(given: dict[str, Any]) -> SlideRecord:
-    errors = tuple(
-        ErrorRecord(**_known(ErrorRecord, each)) for each in given.pop("errors", ())
-    )
-    size = given.pop("size", None)
-    warned = tuple(given.pop("warnings", ()))
-    return SlideRecord(
-        **given,
-        errors=errors,
-        warnings=warned,
-        size=None if size is None else (size[0], size[1]),
-    )

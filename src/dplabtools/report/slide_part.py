@@ -15,7 +15,7 @@ from dplabtools.locations.thumbnail import draw_thumbnail
 from dplabtools.notebook import data_uri
 from dplabtools.output.stored_slide import StoredSlide
 from dplabtools.readers.slide import Slide
-from dplabtools.records.run_record import SlideRecord
+from dplabtools.records.run_record import SlideResult
 from dplabtools.report.budget import Budget
 from dplabtools.report.faults import Fault, joined
 from dplabtools.report.outlines import encoded_outline, outline_of
@@ -227,14 +227,14 @@ def _read_outline(slide: SlideRun) -> tuple[_Rings, tuple[Fault, ...]]:
         return [], (Fault(error=f"the mask cannot be read: {error}"),)
 
 
-def _unseen(record: SlideRecord, error: Exception) -> Fault:
+def _unseen(record: SlideResult, error: Exception) -> Fault:
     return Fault(
         error=f"the slide cannot be shown: {str(error).removeprefix(f'{record.name}: ')}",
         remedy=f"bring it back to {record.wsi_file}, and make the report again",
     )
 
 
-def _head(record: SlideRecord, patches: StoredSlide, opened: _Opened) -> dict[str, Any]:
+def _head(record: SlideResult, patches: StoredSlide, opened: _Opened) -> dict[str, Any]:
     """Return the row of the table."""
     written = len(patches)
     complete = record.status == "complete"

@@ -15,7 +15,7 @@ from dplabtools.geometry.resolution import parse_level_or_mpp
 from dplabtools.output.run_folder.fingerprint import (
     Fingerprint,
     SlideIdentity,
-    changes,
+    differences,
     plain,
 )
 from dplabtools.records.patch_table import PatchTable
@@ -166,11 +166,11 @@ def test_what_a_folder_holds_counts_beside_the_index_of_a_slide(slide: Path) -> 
 def test_changes_are_told_by_name() -> None:
     old = {"a": 1, "b": "x", "same": [1, 2], "gone": None}
     new = {"a": 1.0, "b": "y" * 200, "same": [1, 2], "more": 3}
-    told = changes(old, new, prefix="p.")
+    told = list(map(str, differences(old, new, prefix="p.")))
     assert told[0] == "p.a: 1 -> 1.0"
     assert told[1].startswith("p.b: 'x' -> 'yyy")
     assert told[1].endswith("y...")
-    assert told[2:] == ["p.more: absent -> 3"]
+    assert told[2:] == ["p.more: None -> 3"]
 
 
 def test_values_become_what_json_gives_back() -> None:

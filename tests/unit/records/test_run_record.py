@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dplabtools.errors import OutputError, ParameterError
-from dplabtools.records.run_record import RUN_FILE, ErrorRecord, RunRecord, SlideRecord
+from dplabtools.records.run_record import RUN_FILE, ErrorRecord, RunRecord, SlideResult
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def record() -> RunRecord:
         parameters={"patch-size": 256, "level-or-mpp": 0.5, "included-labels": ["a"]},
         versions={"python": "3.11.7"},
         slides=(
-            SlideRecord(
+            SlideResult(
                 wsi_file="slides/ä.svs",
                 status="partial",
                 placed=3,
@@ -37,7 +37,7 @@ def record() -> RunRecord:
                 reader="native",
                 seconds=0.5,
             ),
-            SlideRecord(wsi_file="b.svs", status="empty"),
+            SlideResult(wsi_file="b.svs", status="empty"),
         ),
     )
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dplabtools.errors import OutputError, ParameterError
-from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideRecord
+from dplabtools.records.run_record import ErrorRecord, RunRecord, SlideResult
 from dplabtools.report.budget import Budget
 from dplabtools.report.packing import packed
 from dplabtools.report.write import write_report
@@ -56,7 +56,7 @@ def slide(tmp_path: Path, made_slide: Path) -> Path:
 
 @pytest.fixture
 def run_dir(slide: Path, tmp_path: Path) -> Path:
-    """The folder of a pool, which leaves no record but manifests."""
+    """The folder of a pool."""
     out = tmp_path / "run"
     out.mkdir()
     located = PatchesMock(patch_data=PATCHES, wsi_file=slide, level_or_mpp=1)
@@ -70,7 +70,7 @@ def run_dir(slide: Path, tmp_path: Path) -> Path:
     return out
 
 
-def test_manifests_alone_are_enough(run_dir: Path, slide: Path) -> None:
+def test_a_pool_of_python_is_told_of(run_dir: Path, slide: Path) -> None:
     page = write_report(run_dir)
     data = contents(page)
     (row,) = data["slides"]
@@ -119,7 +119,7 @@ def test_slides_are_read_as_the_run_read_them(tmp_path: Path) -> None:
         interrupted=False,
         parameters={"slide-library": "openslide", "mpp-round-decimal-places": 2},
         versions={},
-        slides=(SlideRecord(wsi_file=str(slide), status="empty"),),
+        slides=(SlideResult(wsi_file=str(slide), status="empty"),),
     ).save(tmp_path)
     assert contents(write_report(tmp_path))["slides"][0]["reader"] == "openslide"
 
@@ -176,11 +176,13 @@ def test_images_of_a_set_are_shown_together(slide: Path, tmp_path: Path) -> None
     assert unpacked(detail["x"]) == [168]  # where the wider image begins
 
 
-def test_a_slide_that_was_begun_only_is_told_of(run_dir: Path, slide: Path) -> None:
-    (record,) = run_dir.glob("manifests/*.json")
-    record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
-    for suffix in (".csv", ".txt"):
-        record.with_suffix(suffix).unlink()
+def test_a_slide_that_was_begun_only_is_told_of(
+    run_dir: Path, slide: Path, edit_journal: Any
+) -> None:
+    begun = {"run", "begin"}
+    edit_journal(run_dir, lambda event: event if event["event"] in begun else None)
+    for file in run_dir.glob("manifests/manifest__*"):
+        file.unlink()
     data = contents(write_report(run_dir))
     (row,) = data["slides"]
     assert (row["status"], row["placed"], row["written"]) == ("interrupted", 3, 0)
@@ -207,15 +209,10 @@ def test_patches_that_failed_are_told_of(slide: Path, tmp_path: Path) -> None:
 
 
 def test_manifests_without_a_record_are_believed(run_dir: Path) -> None:
-    (record,) = run_dir.glob("manifests/*.json")
-    record.unlink()
-    assert contents(write_report(run_dir))["slides"][0]["status"] == "complete"
-    text = record.with_suffix(".txt")
-    lines = text.read_text().splitlines()
-    text.write_text("\n".join(lines[:-1]) + "\n")  # without the count of files
-    data = contents(write_report(run_dir))
-    assert data["slides"][0]["status"] == "partial"
-    assert "not every patch" in data["faults"][0]["error"]
+    (journal,) = run_dir.glob("manifests/journal__*")
+    journal.unlink()
+    (row,) = contents(write_report(run_dir))["slides"]
+    assert (row["status"], row["placed"], row["written"]) == ("complete", 3, 3)
 
 
 @pytest.mark.slow
@@ -331,14 +328,14 @@ def test_what_a_run_says_of_tissue_warnings_and_empty_slides_is_shown(
         transform="stain:normalise sha256:0",
         warnings=("the folder has no locks",),
         slides=(
-            SlideRecord(
+            SlideResult(
                 wsi_file=str(slide),
                 status="empty",
                 tissue=0.004,
                 reason="0.4% of it is tissue → lower --foreground-ratio",
                 warnings=("its mpp is odd",),
             ),
-            SlideRecord(wsi_file="b.svs", status="failed", errors=(error,)),
+            SlideResult(wsi_file="b.svs", status="failed", errors=(error,)),
         ),
     ).save(out)
     data = contents(write_report(out))

@@ -11,7 +11,7 @@ from dplabtools._typing import BoolArray, IntArray
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.naming import key_name
-from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import Place
 from dplabtools.output.stored_slide import ImageAddresses, Images, StoredSlide
 from dplabtools.plugins import Entrypoint
@@ -96,12 +96,12 @@ class SlideFiles(Protocol):
         """Return the bytes of each file that there is, in the order of their names."""
         ...
 
-    def prepare(self, found: SlideRecord | None) -> None:
+    def prepare(self, found: Checkpoint | None) -> None:
         """Make ready, before any pixel is read.
 
         Parameters
         ----------
-        found : SlideRecord or None
+        found : Checkpoint or None
             What an earlier run has written down: what is whole of it may stay.
         """
         ...

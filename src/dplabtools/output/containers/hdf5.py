@@ -34,7 +34,7 @@ from dplabtools.output.containers.base import (
 from dplabtools.output.containers.write_back_file import WriteBackFile
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, coded
 from dplabtools.output.texts import check_texts
 from dplabtools.records.foreign_attributes import (
@@ -84,7 +84,7 @@ class Hdf5File:
         """Return the bytes of the file, if it is there."""
         return sizes_of(filter(Path.exists, [self.reserved]))
 
-    def prepare(self, found: SlideRecord | None) -> None:
+    def prepare(self, found: Checkpoint | None) -> None:
         """Settle where in the file each patch goes; it is replaced as a whole."""
         check_texts(self.slide.plan, holds_nul=False)
         shape = patch_shape(self.slide.plan, container="hdf5")

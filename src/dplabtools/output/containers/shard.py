@@ -21,7 +21,7 @@ from dplabtools.output.containers.base import (
 )
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
@@ -216,7 +216,7 @@ class ImageShards:
         begin = escape(self._file(0).rpartition("-")[0])
         return sizes_of(self.slide.folder.glob(f"{begin}-*{Path(self.suffix).suffix}"))
 
-    def prepare(self, found: SlideRecord | None) -> None:
+    def prepare(self, found: Checkpoint | None) -> None:
         """Name all patches; the shards of an earlier run may stay."""
         self._keys = self.slide.keys()
         self._found = found is not None

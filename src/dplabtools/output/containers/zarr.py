@@ -40,7 +40,7 @@ from dplabtools.output.containers.base import (
 )
 from dplabtools.output.containers.shard import Shard
 from dplabtools.output.patch_columns import PatchColumns
-from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 
 __all__ = ["ZARR"]
@@ -90,7 +90,7 @@ class ZarrGroup:
         """Where the group is until it is whole; it stays when a run is killed."""
         return self.slide.folder / f".dplabtools.{self.slide.manifest_id}.zarr"
 
-    def prepare(self, found: SlideRecord | None) -> None:
+    def prepare(self, found: Checkpoint | None) -> None:
         """Make the folder of shards; those of an earlier run may stay.
 
         A group that got its name before the record said so goes back to where its parts

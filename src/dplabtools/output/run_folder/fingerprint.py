@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +14,33 @@ import numpy as np
 
 from dplabtools.records.patch_table import PatchTable
 
-__all__ = ["Fingerprint", "SlideIdentity", "changes", "plain"]
+__all__ = [
+    "NOT_FINGERPRINTED",
+    "Difference",
+    "Fingerprint",
+    "SlideIdentity",
+    "deciding",
+    "differences",
+    "plain",
+]
 
 _EDGE = 64 << 10  # bytes at either end of a slide: its tables lie at one or the other
 _LONGEST = 80  # characters of a value in a message
+
+NOT_FINGERPRINTED = frozenset(
+    {
+        # Where patches go, by whom, and what is only checked or shown.
+        *("output_dir", "mp_chunksize", "num_workers", "pool_mode", "extractor_class"),
+        *("padding_margin_pixels", "polygons_overlap_threshold"),
+        *("range_min_mpp", "range_max_magnification"),
+        "slide_mpps",  # each slide has its own in its fingerprint
+        # Of the command: the same, and files that patches are placed by, as these decide.
+        *("slides", "slides_csv", "out", "proc_num_workers", "thread_num_workers"),
+        *("chunk_timeout_s", "on_error", "print_messages"),
+        *("masks", "annotations", "points", "locations"),
+    }
+)
+"""Parameters that may be others when a run goes on; the command has them with hyphens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +149,38 @@ class Fingerprint:
         return hashlib.sha256(_canonical(self.parameters).encode()).hexdigest()
 
 
-def changes(
+def deciding(parameters: Mapping[str, object]) -> dict[str, Any]:
+    """Return those parameters that decide what is written, as JSON would give them back."""
+    return {
+        name: plain(value)
+        for name, value in parameters.items()
+        if name.replace("-", "_") not in NOT_FINGERPRINTED
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A value that is another than it was.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    old, new : object
+        As `plain` returns them; None also for what is not there.
+    """
+
+    name: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_short(self.old)} -> {_short(self.new)}"
+
+
+def differences(
     old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = ""
-) -> list[str]:
+) -> list[Difference]:
     """Return what differs between two mappings, by name.
 
     Parameters
@@ -139,18 +192,18 @@ def changes(
 
     Returns
     -------
-    list of str
-        ``name: old -> new`` for each, sorted; values of many characters are cut short.
+    list of Difference
+        Sorted by name.
     """
     return [
-        f"{prefix}{name}: {_short(old, name)} -> {_short(new, name)}"
+        Difference(f"{prefix}{name}", old.get(name), new.get(name))
         for name in sorted({*old, *new})
         if _canonical(old.get(name)) != _canonical(new.get(name))
     ]
 
 
-def _short(values: Mapping[str, Any], name: str) -> str:
-    text = repr(values[name]) if name in values else "absent"
+def _short(value: object) -> str:
+    text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
@@ -196,4 +249,4 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever an encoder takes
         case list() | tuple():
             return [plain(each) for each in value]
         case _:
-            return repr(value)
+            return str(value) if isinstance(value, os.PathLike) else repr(value)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Literal, TypeAlias
 from zlib import crc32
 
+from dplabtools import __version__
 from dplabtools._typing import IntArray
 from dplabtools.atomic import (
     output_error,
@@ -25,20 +26,34 @@ from dplabtools.errors import EarlierRunWarning, OutputError, UnfinishedRunWarni
 from dplabtools.output.comparison import sample
 from dplabtools.output.distinct import folded
 from dplabtools.output.naming import key_name, new_manifest_id
-from dplabtools.output.run_folder.fingerprint import Fingerprint, changes
+from dplabtools.output.run_folder.fingerprint import (
+    Fingerprint,
+    deciding,
+    differences,
+)
+from dplabtools.output.run_folder.history import (
+    Checkpoint,
+    History,
+    boot,
+    end_run,
+    loaded_versions,
+    pack,
+    read_history,
+    run_event,
+)
+from dplabtools.output.run_folder.journal import Journal, now
 from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.output.run_folder.manifests import ManifestHead, one_line
-from dplabtools.output.run_folder.resume import match_records, set_numbers
-from dplabtools.output.run_folder.slide_record import (
-    SlideRecord,
-    boot,
-    read_records,
-    unfinished_slides,
+from dplabtools.output.run_folder.resume import (
+    match_checkpoints,
+    read_resumable,
+    set_numbers,
 )
+from dplabtools.records.run_record import RunRecord, SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import SLIDE_MPP
 
-__all__ = ["RunFolder", "RunTerms", "Verify", "remove"]
+__all__ = ["ResumeOptions", "RunFolder", "Verify", "remove"]
 
 Verify: TypeAlias = Literal["count", "pixels"]
 _STAGING = ".dplabtools-"
@@ -47,13 +62,13 @@ _LOOKING = 8  # threads that look at slide files: network drives make them wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunTerms:
+class ResumeOptions:
     """How a run stands to those before it, and to those beside it.
 
     Attributes
     ----------
     parameters : mapping of str to object
-        All that the caller chose and that decides what is written, by name.
+        All that the caller chose, by name.
     resume : bool
         Go on with what an earlier run has left.
     verify : {"count", "pixels"}
@@ -72,8 +87,8 @@ class RunTerms:
 class RunFolder:
     """The folder of a run, as its sink uses it.
 
-    It is locked from `open` to `close`. Each slide has a record in ``manifests``, written
-    by `begin` and again by `complete`, when its manifests are there.
+    It is locked from `open` to `close`. What is done there is written to the journal of the
+    run first, which begins with the first slide that something is done to.
 
     Parameters
     ----------
@@ -81,7 +96,7 @@ class RunFolder:
         Has to exist.
     heads : sequence of ManifestHead
         One for each slide as given.
-    terms : RunTerms
+    options : ResumeOptions
         Whether to go on with what is there.
 
     Attributes
@@ -92,33 +107,46 @@ class RunFolder:
         A folder in it for what is not whole yet; new with each run, and gone after it.
     manifest_ids : list of str
         Of each slide as given; those of slides that are continued are known after `open`.
-    found : dict of int to SlideRecord
+    found : dict of int to Checkpoint
         Slides that an earlier run has begun, by their place; known after `open`.
     """
 
     def __init__(
-        self, path: Path, *, heads: Sequence[ManifestHead], terms: RunTerms
+        self, path: Path, *, heads: Sequence[ManifestHead], options: ResumeOptions
     ) -> None:
         self.path = path
         self.manifest_ids = [new_manifest_id() for _ in heads]
         self.staging = path / f"{_STAGING}{token_hex(4)}"
-        self.found: dict[int, SlideRecord] = {}
+        self.found: dict[int, Checkpoint] = {}
         self._heads = heads
-        self._terms = terms
-        self._begun = datetime.now(UTC).isoformat(timespec="microseconds")
-        self._records: dict[int, SlideRecord] = {}
-        self._there: list[SlideRecord] = []
-        self._lock = FolderLock(path, shared=terms.shared)
+        self._options = options
+        self._begun, self._clock = now(), time.perf_counter()
+        self._checkpoints: dict[int, Checkpoint] = {}
+        self._there: tuple[Checkpoint, ...] = ()
+        self._record = RunRecord(
+            version=__version__,
+            command=(),
+            started=f"{self._begun[:19]}+00:00",
+            seconds=0.0,
+            interrupted=True,
+            parameters=options.parameters,
+            versions=loaded_versions(),
+            slides=(),
+            transform=str(options.parameters.get("transform", "")),
+        )
+        self._journal = Journal(path / "manifests", run_event(self._record))
+        self._lock = FolderLock(path, shared=options.shared)
         self._new_folders: list[Path] = []
+        self._begun_here: set[int] = set()
 
     @property
     def resumes(self) -> bool:
         """Whether what is whole stays for a later run, when this one fails."""
-        return self._terms.resume
+        return self._options.resume
 
     def sample(self, slide: int, rows: IntArray) -> IntArray:
         """Return those of the rows that are there to be compared with their slide."""
-        if self._terms.verify == "count":
+        if self._options.verify == "count":
             return rows[:0]
         return sample(rows, seed=f"{self.manifest_ids[slide]} {self._begun}")
 
@@ -141,29 +169,33 @@ class RunFolder:
         """
         self._lock.acquire()
         with ThreadPoolExecutor(_LOOKING) as threads:
-            self._records = {
-                record.place: record for record in threads.map(self._new_record, plans)
+            self._checkpoints = {
+                each.index: each for each in threads.map(self._new_checkpoint, plans)
             }
-        manifests = self.path / "manifests"
-        if self._terms.resume:
-            self._there = read_records(manifests)
-            given = [head.wsi_file for head in self._heads]
-            found = match_records(
-                list(self._records.values()), self._there, given=given, folder=self.path
-            )
-            for slide, record in found.items():
-                path = self._records[slide].wsi_file
-                self.found[slide] = replace(record, place=slide, wsi_file=path)
-                self.manifest_ids[slide] = record.manifest_id
-            self._records |= self.found
-        elif self._lock.exclusive:
-            unfinished = unfinished_slides(manifests)
-            self._warn_of(unfinished)
-            self._warn_of_earlier(manifests, unfinished=unfinished)
+        if self._options.resume or self._lock.exclusive:
+            self._look_back()
         if self._lock.exclusive:
             self._clear_up()
-        for folder in (self.staging, manifests):
+        for folder in (self.staging, self.path / "manifests"):
             self.make(folder)
+
+    def _look_back(self) -> None:
+        """Find out what earlier runs have left, or warn of it."""
+        if not self._options.resume:
+            history = read_history(self.path)
+            self._warn_of(history.unfinished())
+            self._warn_of_earlier(history)
+            return
+        self._there = read_resumable(self.path)
+        given = [head.wsi_file for head in self._heads]
+        found = match_checkpoints(
+            list(self._checkpoints.values()), self._there, given=given, folder=self.path
+        )
+        for slide, earlier in found.items():
+            path = self._checkpoints[slide].wsi_file
+            self.found[slide] = replace(earlier, index=slide, wsi_file=path)
+            self.manifest_ids[slide] = earlier.manifest_id
+        self._checkpoints |= self.found
 
     def _clear_up(self) -> None:
         """Remove what a killed run had not finished to write.
@@ -177,22 +209,22 @@ class RunFolder:
                 folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _new_record(self, plan: SlidePlan) -> SlideRecord:
+    def _new_checkpoint(self, plan: SlidePlan) -> Checkpoint:
         head = self._heads[plan.slide]
-        return SlideRecord(
+        return Checkpoint(
             manifest_id=self.manifest_ids[plan.slide],
             begun=self._begun,
             boot=boot(),
             wsi_file=plan.table.slide,
-            place=plan.slide,
-            first_set=None,
+            index=plan.slide,
             fingerprint=Fingerprint.of(
                 plan.table,
-                self._terms.parameters,
+                deciding(self._options.parameters),
                 slide_mpp=plan.pyramid.mpp
                 if plan.pyramid.mpp_source == SLIDE_MPP
                 else None,
             ),
+            labels=plan.table.counts(),
             patch_class=head.patch_class,
             patch_params={
                 name: one_line(value) for name, value in sorted(head.patch_params.items())
@@ -210,23 +242,25 @@ class RunFolder:
         )
         warnings.warn(msg, UnfinishedRunWarning, stacklevel=2)
 
-    def _warn_of_earlier(self, manifests: Path, *, unfinished: Sequence[str]) -> None:
+    def _warn_of_earlier(self, history: History) -> None:
         """Tell if patches that are there will be doubled, or mixed with others."""
-        files = {
-            file.stem.split("__", 2)[-1]: file
-            for file in manifests.glob("manifest__*.json")
-        }
-        there = files.keys() - unfinished
-        records = list(self._records.values())
-        ours = {Path(record.wsi_file).stem for record in records}
-        names = sorted(there & ours)
-        differ = _differing([files[name] for name in sorted(there)[:1]], records[:1])
+        complete = (each for each in history.checkpoints if each.complete)
+        there = {Path(each.wsi_file).stem: each for each in complete}
+        ours = {Path(each.wsi_file).stem: each for each in self._checkpoints.values()}
+        names = sorted(there.keys() & ours.keys())
+        differ = [
+            str(difference)
+            for earlier in list(there.values())[:1]
+            for new in list(ours.values())[:1]
+            for difference in differences(
+                earlier.fingerprint.parameters, new.fingerprint.parameters
+            )
+        ][:_SHOWN]
         if not names and not differ:
             return
         what = [f"{', '.join(names[:_SHOWN])} will be there twice"] if names else []
-        what += [f"they were made with other parameters ({', '.join(differ)})"] * bool(
-            differ
-        )
+        if differ:
+            what.append(f"they were made with other parameters ({', '.join(differ)})")
         msg = (
             f"{self.path} holds patches of an earlier run: {'; '.join(what)}; name another "
             f"folder, or give resume=True with the parameters of that run"
@@ -250,7 +284,7 @@ class RunFolder:
         else:
             numbers = set_numbers(plans, self.found, there=self._there, first=first)
         for slide, number in numbers.items():
-            self._records[slide] = replace(self._records[slide], first_set=number)
+            self._checkpoints[slide] = replace(self._checkpoints[slide], first_set=number)
         return numbers
 
     def name_containers(self, plan: SlidePlan) -> str:
@@ -259,20 +293,20 @@ class RunFolder:
         Who comes first of several slides of one name has it; others are told apart by their
         manifest id. It stands in the record, before there is anything of that name.
         """
-        record = self._records[plan.slide]
+        record = self._checkpoints[plan.slide]
         if record.name:
             return record.name
         stem = Path(record.wsi_file).stem
-        others = (*self._records.values(), *self._there)
+        others = (*self._checkpoints.values(), *self._there)
         taken = {folded(key_name(each.name)) for each in others}
         twin = folded(key_name(stem)) in taken
         name = f"{stem}_{record.manifest_id}" if twin else stem
-        self._records[plan.slide] = replace(record, name=name)
+        self._checkpoints[plan.slide] = replace(record, name=name)
         return name
 
     def settle_shards(self, slide: int, rows: int | None) -> None:
         """Note how many patches make a shard of a slide."""
-        self._records[slide] = replace(self._records[slide], shard_rows=rows)
+        self._checkpoints[slide] = replace(self._checkpoints[slide], shard_rows=rows)
 
     def make(self, folder: Path) -> None:
         """Make a folder, if it is not there, to be removed again if it stays empty.
@@ -299,33 +333,43 @@ class RunFolder:
 
     def manifest_path(self, slide: int) -> Path:
         """Return the path of the text manifest of a slide."""
-        return self.path / "manifests" / f"{self._records[slide].file_stem}.txt"
+        return self.path / "manifests" / f"{self._checkpoints[slide].file_stem}.txt"
 
     def is_complete(self, slide: int) -> bool:
         """Tell whether an earlier run completed a slide, and its manifests are there."""
-        path, record = self.manifest_path(slide), self._records[slide]
+        path, record = self.manifest_path(slide), self._checkpoints[slide]
         if not record.complete or not path.exists():
             return False
         try:
             checksum = crc32(path.with_suffix(".csv").read_bytes())
         except OSError:
             return False
-        return record.table_crc32 in (None, checksum)  # earlier versions wrote down none
+        return record.table_crc32 == checksum
 
-    def begin(self, slide: int) -> None:
-        """Write down that a slide is being written; it has no manifest from now on.
+    def begin(self, slides: Iterable[int]) -> None:
+        """Write down that slides are being written; they have no manifests from now on.
 
         Raises
         ------
         OutputError
             If that cannot be written.
         """
-        record = replace(
-            self._records[slide], boot=boot(), complete=False, missing=(), sizes=()
-        )
-        self._write_record(slide, record)
-        for suffix in (".txt", ".csv"):
-            remove(self.manifest_path(slide).with_suffix(suffix))
+        begun = list(slides)
+        for slide in begun:
+            checkpoint = replace(
+                self._checkpoints[slide],
+                boot=boot(),
+                complete=False,
+                table_crc32=None,
+                missing=(),
+                packed_sizes="",
+            )
+            self._checkpoints[slide] = checkpoint
+            self._journal.append("begin", checkpoint.begin_event())
+            self._begun_here.add(slide)
+        self._journal.sync()
+        for slide in begun:
+            self._remove_manifests(slide)
 
     def complete(
         self,
@@ -357,58 +401,78 @@ class RunFolder:
         path = self.manifest_path(slide)
         sync_file_system(self.path)  # a manifest vouches for the files that it names
         for suffix, content in ((".csv", table), (".txt", text)):
-            self._write(path.with_suffix(suffix), content.encode())
-        record = replace(
-            self._records[slide],
-            complete=True,
-            table_crc32=crc32(table.encode()),
-            missing=tuple(missing),
-            sizes=tuple(sizes),
-        )
-        self._write_record(slide, record)
+            write_whole(
+                path.with_suffix(suffix), content.encode(), aside=self.staging / "manifest"
+            )
         sync_folder(path.parent)
+        event = {
+            "manifest_id": self.manifest_ids[slide],
+            "table_crc32": crc32(table.encode()),
+            "missing": list(missing),
+            "sizes": pack(sizes),
+        }
+        self._journal.append("complete", event)
+        self._journal.sync()
+        self._checkpoints[slide] = self._checkpoints[slide].completed_by(event)
 
-    def _write_record(self, slide: int, record: SlideRecord) -> None:
-        self._write(self.manifest_path(slide).with_suffix(".json"), record.to_json())
-        self._records[slide] = record
+    def record(self, slide: int, result: SlideResult) -> None:
+        """Write down what became of a slide.
 
-    def _write(self, path: Path, data: bytes) -> None:
-        write_whole(path, data, aside=self.staging / "manifest")
+        A run that finds everything as it should be has nothing to write down.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        if result.status == "failed" or self._journal.is_open:
+            there = slide in self._checkpoints and result.status != "failed"
+            number = self.manifest_ids[slide] if there else None
+            self._journal.append("slide", asdict(replace(result, manifest_id=number)))
 
     def discard(self, slide: int) -> None:
-        """Remove the manifests and the record of a slide."""
-        for suffix in (".txt", ".csv", ".json"):
+        """Remove the manifests of a slide, of which there is nothing any more."""
+        self._remove_manifests(slide)
+        if slide in self._begun_here:
+            with suppress(OutputError):  # it is as after a kill, then
+                self._journal.append("discard", {"manifest_id": self.manifest_ids[slide]})
+            self._begun_here.discard(slide)
+
+    def _remove_manifests(self, slide: int) -> None:
+        for suffix in (".txt", ".csv"):
             remove(self.manifest_path(slide).with_suffix(suffix))
 
     def close(self) -> None:
-        """Remove what is not whole, and unlock the folder; a second call does nothing."""
-        if self.is_open:
-            shutil.rmtree(self.staging, ignore_errors=True)
-            self._lock.release()
+        """Remove what is not whole, and unlock the folder; a second call does nothing.
+
+        Raises
+        ------
+        OutputError
+            If the end of the run cannot be written down.
+        """
+        if not self.is_open:
+            return
+        shutil.rmtree(self.staging, ignore_errors=True)
+        if self._journal.is_open:
+            seconds = round(time.perf_counter() - self._clock, 3)
+            end_run(
+                self._journal, replace(self._record, seconds=seconds, interrupted=False)
+            )
+        self._lock.release()
 
     def abort(self) -> None:
         """Do as `close`, and remove the new folders that are empty."""
-        if self.is_open:
-            shutil.rmtree(self.staging, ignore_errors=True)
-            for folder in reversed(self._new_folders):
-                with suppress(OSError):
-                    folder.rmdir()
-            self._lock.release()
-
-
-def _differing(files: Sequence[Path], records: Sequence[SlideRecord]) -> list[str]:
-    """Return the parameters in which a record differs from that of a file."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        return [
-            change
-            for file in files
-            for record in records
-            for change in changes(
-                SlideRecord.from_json(file.read_bytes()).fingerprint.parameters,
-                record.fingerprint.parameters,
-            )
-        ][:_SHOWN]
-    return []
+        if not self.is_open:
+            return
+        shutil.rmtree(self.staging, ignore_errors=True)
+        if self._begun_here:
+            self._journal.close()
+        else:
+            self._journal.remove()
+        for folder in reversed(self._new_folders):
+            with suppress(OSError):
+                folder.rmdir()
+        self._lock.release()
 
 
 def remove(file: Path) -> None:

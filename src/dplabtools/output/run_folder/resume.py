@@ -2,34 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from dplabtools.errors import ResumeError
-from dplabtools.output.run_folder.fingerprint import changes
-from dplabtools.output.run_folder.slide_record import SlideRecord
+from dplabtools.errors import ResumeError, StoredPatchesError
+from dplabtools.output.run_folder.fingerprint import Difference, deciding, differences
+from dplabtools.output.run_folder.history import Checkpoint, History, read_history
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["match_records", "set_numbers"]
+__all__ = [
+    "check_options",
+    "earlier_options",
+    "match_checkpoints",
+    "read_resumable",
+    "set_numbers",
+]
 
-_SHOWN = 12  # changes in a message
+_SHOWN = 12  # changes, or slides, in a message
 
 
-def match_records(
-    wanted: Sequence[SlideRecord],
-    found: Sequence[SlideRecord],
+def read_resumable(folder: Path) -> tuple[Checkpoint, ...]:
+    """Return the slides that a run in a folder would go on with.
+
+    Raises
+    ------
+    ResumeError
+        If their record is damaged, or versions that kept no journal wrote them.
+    """
+    found = _read(folder).checkpoints
+    if not all(each.resumable for each in found):
+        msg = (
+            f"{folder} holds patches that an earlier version of dplabtools wrote, and kept "
+            f"no journal of; they can be read, and not be gone on with: extract to another "
+            f"folder"
+        )
+        raise ResumeError(msg)
+    return found
+
+
+def _read(folder: Path) -> History:
+    try:
+        return read_history(folder)
+    except StoredPatchesError as error:
+        raise ResumeError(str(error)) from error
+
+
+def earlier_options(folder: Path) -> Mapping[str, Any]:
+    """Return the options of the last command that was run in a folder, by name.
+
+    Raises
+    ------
+    ResumeError
+        If its record is damaged.
+    """
+    commands = (run for run in reversed(_read(folder).runs) if run.command)
+    return next((run.parameters for run in commands), {})
+
+
+def check_options(
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    slides: Sequence[str],
+    resume: bool,
+    shown: Callable[[Difference], str],
+) -> None:
+    """Raise if a command would double or mix patches, or go on otherwise than before.
+
+    It knows before there are masks and patches what `match_checkpoints` would find out.
+
+    Parameters
+    ----------
+    folder : Path
+        Where patches go; need not be there.
+    options : mapping of str to object
+        All that the command was given.
+    slides : sequence of str
+        Paths of the slides.
+    resume : bool
+        Whether it is to go on.
+    shown : callable
+        Says what differs, as people type it.
+
+    Raises
+    ------
+    ResumeError
+        It names the options, or the slides that are missing.
+    """
+    found = read_resumable(folder) if resume else _read(folder).checkpoints
+    if not found:
+        return
+    earlier = earlier_options(folder)
+    changed = ", ".join(
+        map(shown, differences(deciding(earlier), deciding(options)) if earlier else ())
+    )
+    if resume:
+        if changed:
+            msg = f"{folder} was begun with other options: {changed}"
+            raise ResumeError(msg)
+        _check_none_missing(found, given=slides, folder=folder)
+        return
+    begun = min(each.begun for each in found)[:16].replace("T", " ")
+    if changed:
+        why = f"its options were others: {changed}"
+    elif earlier:
+        why = "its options were the same: --resume goes on with it"
+    else:
+        why = "it was made from Python"
+    msg = (
+        f"{folder} holds a run already ({len(found):,} slides, begun {begun} UTC), and a "
+        f"second one would double or mix the patches; {why}"
+    )
+    raise ResumeError(msg)
+
+
+def match_checkpoints(
+    wanted: Sequence[Checkpoint],
+    found: Sequence[Checkpoint],
     *,
     given: Sequence[str],
     folder: Path,
-) -> dict[int, SlideRecord]:
+) -> dict[int, Checkpoint]:
     """Find the records of slides that have been extracted before, in part or in full.
 
     Parameters
     ----------
-    wanted : sequence of SlideRecord
+    wanted : sequence of Checkpoint
         What is to be extracted.
-    found : sequence of SlideRecord
+    found : sequence of Checkpoint
         What there is. Of several that are equal, those of the run begun last count.
     given : sequence of str
         Paths of all slides, also of those that cannot be extracted now.
@@ -38,7 +141,7 @@ def match_records(
 
     Returns
     -------
-    dict of int to SlideRecord
+    dict of int to Checkpoint
         By place of the slide as given; slides that are new are absent.
 
     Raises
@@ -47,20 +150,20 @@ def match_records(
         If a slide file, its patches or the parameters have changed, or slides are missing
         that are there.
     """
-    left: dict[str, list[SlideRecord]] = {}
+    left: dict[str, list[Checkpoint]] = {}
     for record in sorted(found, key=lambda each: each.begun):
         left.setdefault(record.fingerprint.sha256, []).append(record)
-    matched: dict[int, SlideRecord] = {}
-    keys = {record.place: record.fingerprint.sha256 for record in wanted}
+    matched: dict[int, Checkpoint] = {}
+    keys = {record.index: record.fingerprint.sha256 for record in wanted}
     for same_place in (True, False):  # the same patches may be asked for twice
-        for place, key in keys.items():
+        for index, key in keys.items():
             candidates = [
-                each for each in left.get(key, ()) if each.place == place or not same_place
+                each for each in left.get(key, ()) if each.index == index or not same_place
             ]
-            if candidates and place not in matched:
-                matched[place] = candidates[-1]
+            if candidates and index not in matched:
+                matched[index] = candidates[-1]
                 left[key].remove(candidates[-1])
-    new = [record for record in wanted if record.place not in matched]
+    new = [record for record in wanted if record.index not in matched]
     if new and found:
         rest = [record for records in left.values() for record in records]
         _check_new(new, rest=rest, found=found, folder=folder)
@@ -75,12 +178,16 @@ def match_records(
 
 
 def _check_none_missing(
-    found: Sequence[SlideRecord], *, given: Sequence[str], folder: Path
+    found: Sequence[Checkpoint], *, given: Sequence[str], folder: Path
 ) -> None:
     """Raise if there are slides that are not among those given: these may only be more."""
-    named = {Path(each).name for each in given}
-    names = (Path(each.wsi_file).name for each in found)
-    missing = sorted({name for name in names if name not in named})
+    there: dict[str, Counter[str]] = {}
+    for each in found:
+        there.setdefault(each.begun, Counter())[Path(each.wsi_file).name] += 1
+    most: Counter[str] = Counter()
+    for names in there.values():  # a second run may have done the same slides again
+        most |= names
+    missing = sorted(most - Counter(Path(each).name for each in given))
     if missing:
         more = len(missing) - _SHOWN
         rest = f" and {more:,} more" if more > 0 else ""
@@ -93,10 +200,10 @@ def _check_none_missing(
 
 
 def _check_new(
-    new: Sequence[SlideRecord],
+    new: Sequence[Checkpoint],
     *,
-    rest: Sequence[SlideRecord],
-    found: Sequence[SlideRecord],
+    rest: Sequence[Checkpoint],
+    found: Sequence[Checkpoint],
     folder: Path,
 ) -> None:
     """Raise if a new slide is there, but not as it is wanted, or others are, otherwise."""
@@ -108,7 +215,7 @@ def _check_new(
             f"extract to another folder. Changed: {_closest_changes(new[0], found)[1]}"
         )
         raise ResumeError(msg)
-    rivals: dict[str, list[SlideRecord]] = {}
+    rivals: dict[str, list[Checkpoint]] = {}
     for record in rest:
         if record.fingerprint.parameters_sha256 == key:
             rivals.setdefault(record.fingerprint.slide.name, []).append(record)
@@ -125,33 +232,33 @@ def _check_new(
 
 
 def _closest_changes(
-    new: SlideRecord, found: Iterable[SlideRecord]
-) -> tuple[SlideRecord, str]:
+    new: Checkpoint, found: Iterable[Checkpoint]
+) -> tuple[Checkpoint, str]:
     """Return the record that differs least, and in what."""
     closest = min(found, key=lambda each: len(_changes(each, new)))
-    differences = _changes(closest, new)
-    more = len(differences) - _SHOWN
+    changed = [str(each) for each in _changes(closest, new)]
+    more = len(changed) - _SHOWN
     rest = [f"and {more} more"] if more > 0 else []
-    return closest, "; ".join([*differences[:_SHOWN], *rest])
+    return closest, "; ".join([*changed[:_SHOWN], *rest])
 
 
-def _changes(old: SlideRecord, new: SlideRecord) -> list[str]:
+def _changes(old: Checkpoint, new: Checkpoint) -> list[Difference]:
     """Return what differs; parameters alone, if these do."""
     before, after = old.fingerprint, new.fingerprint
-    if parameters := changes(before.parameters, after.parameters):
+    if parameters := differences(before.parameters, after.parameters):
         return parameters
-    differences = changes(asdict(before.slide), asdict(after.slide), prefix="slide ")
+    found = differences(asdict(before.slide), asdict(after.slide), prefix="slide ")
     if before.patches != after.patches:
-        differences += changes(old.patch_params, new.patch_params)
-        differences += changes(before.patches, after.patches, prefix="patches ")
-    return differences
+        found += differences(old.patch_params, new.patch_params)
+        found += differences(before.patches, after.patches, prefix="patches ")
+    return found
 
 
 def set_numbers(
     plans: Iterable[SlidePlan],
-    found: Mapping[int, SlideRecord],
+    found: Mapping[int, Checkpoint],
     *,
-    there: Iterable[SlideRecord],
+    there: Iterable[Checkpoint],
     first: int,
 ) -> dict[int, int]:
     """Give numbers to the sets of all slides, one slide after the other.
@@ -160,9 +267,9 @@ def set_numbers(
     ----------
     plans : iterable of SlidePlan
         In the order of their slides.
-    found : mapping of int to SlideRecord
+    found : mapping of int to Checkpoint
         Slides that have their numbers already, and keep them.
-    there : iterable of SlideRecord
+    there : iterable of Checkpoint
         All slides of the folder: their numbers are not given again.
     first : int
         Number of the first set.

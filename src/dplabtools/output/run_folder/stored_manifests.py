@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +15,7 @@ from dplabtools.errors import StoredPatchesError
 from dplabtools.output.containers.files import FileImages
 from dplabtools.output.containers.formats import format_of_suffix
 from dplabtools.output.patch_columns import OF_VIEWS, recorded_slide, view_column
+from dplabtools.output.run_folder.history import History, read_history
 from dplabtools.output.stored_slide import (
     ImageAddresses,
     Images,
@@ -118,27 +117,34 @@ class Manifest:
         return form.images_of(addresses)
 
 
-def find_manifests(folder: Path) -> list[Manifest]:
+def find_manifests(folder: Path, history: History | None = None) -> list[Manifest]:
     """Find the manifests of an output folder: run by run, slides as they were given.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    history : History, optional
+        What was done there, if it was read already.
 
     Raises
     ------
     StoredPatchesError
-        If the record of a slide cannot be read.
+        If the record of the folder is damaged.
     """
+    tables = list((folder / "manifests").glob("manifest__*.csv"))
+    if history is None:
+        history = read_history(folder)
+    known = {each.file_stem: each for each in history.checkpoints}
     found: list[Manifest] = []
-    for table in (folder / "manifests").glob("manifest__*.csv"):
-        record = table.with_suffix(".json")
-        known: dict[str, Any] = {}
-        with reading(record):
-            if record.exists():
-                known = json.loads(record.read_bytes())
+    for table in tables:
+        begun = known.get(table.stem)
         found.append(
             Manifest(
                 table=table,
-                wsi_file=known.get("wsi_file", table.stem.split("__", 2)[-1]),
-                order=(known.get("begun", ""), known.get("place", 0)),
-                table_crc32=known.get("table_crc32") if known.get("complete") else None,
+                wsi_file=table.stem.split("__", 2)[-1] if begun is None else begun.wsi_file,
+                order=("", 0) if begun is None else (begun.begun, begun.index),
+                table_crc32=None if begun is None else begun.table_crc32,
             )
         )
     return sorted(found, key=lambda each: (each.order, each.wsi_file, each.table))

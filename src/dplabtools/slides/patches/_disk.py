@@ -14,7 +14,7 @@ from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.containers.formats import container_format
 from dplabtools.output.image_files import ImageFileSink
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.folder import RunTerms, Verify
+from dplabtools.output.run_folder.folder import ResumeOptions, Verify
 from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.output.texts import is_unicode
 from dplabtools.settings import Settings
@@ -27,13 +27,6 @@ __all__ = ["ContainerKind", "DiskOptions", "DiskSink", "params_of_sets"]
 
 DiskSink: TypeAlias = "ImageFileSink | ContainerSink"
 ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
-
-_UNDECIDING = {  # where patches go, by whom, and what is only checked
-    *("output_dir", "mp_chunksize", "num_workers", "pool_mode"),
-    *("padding_margin_pixels", "polygons_overlap_threshold"),
-    *("range_min_mpp", "range_max_magnification"),
-    "slide_mpps",  # each slide has its own in its fingerprint
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +176,16 @@ class DiskOptions:
             )
             for each in selections
         ]
-        terms = RunTerms(
-            parameters=self._deciding(params, settings),
+        resuming = ResumeOptions(
+            parameters={
+                **asdict(settings),
+                **params,
+                "extractor_class": extractor_class,
+                "save_options": self.save_options,
+                # in whatever order they are given
+                "included_labels": _sorted(params["included_labels"]),
+                "excluded_labels": _sorted(params["excluded_labels"]),
+            },
             resume=self.resume,
             verify=self.verify,
             shared=self.shared,
@@ -203,7 +204,7 @@ class DiskOptions:
                 heads=heads,
                 sets=sets,
                 first_set=first_set,
-                terms=terms,
+                options=resuming,
             )
         image_type = self.image_type or ""
         return ImageFileSink(
@@ -218,23 +219,9 @@ class DiskOptions:
             ),
             encoder=ImageEncoder(image_type=image_type, options=dict(self.save_options)),
             heads=heads,
-            terms=terms,
+            options=resuming,
             empty_labels=empty_labels,
         )
-
-    def _deciding(
-        self, params: Mapping[str, object], settings: Settings
-    ) -> dict[str, object]:
-        """Return all parameters, and knobs, that decide what is written."""
-        every: dict[str, object] = {**asdict(settings), **params}
-        if not settings.external_mpp_overrides:  # as in runs that did not know of it
-            del every["external_mpp_overrides"]
-        if settings.color is None:
-            del every["color"]
-        every["save_options"] = self.save_options
-        for name in ("included_labels", "excluded_labels"):
-            every[name] = sorted(cast("list[str]", every[name]))
-        return {name: value for name, value in every.items() if name not in _UNDECIDING}
 
 
 def params_of_sets(arguments: Mapping[str, Any]) -> dict[str, object]:
@@ -245,3 +232,7 @@ def params_of_sets(arguments: Mapping[str, Any]) -> dict[str, object]:
         "global_counter": arguments["global_counter"],
         "levels_or_mpps": list(arguments["levels_or_mpps"]),
     }
+
+
+def _sorted(labels: object) -> list[str]:
+    return sorted(cast("list[str]", labels))
