@@ -240,6 +240,49 @@ def test_patches_that_fail_keep_the_others_in_their_batches(made_slide: Path) ->
         list(PatchStreamDataset(patches_pool=mocks, batch_size=10))
 
 
+def test_errors_have_their_rows_where_a_slide_is_given_twice(made_slide: Path) -> None:
+    beside = ((10**6, 0), (64, 64), "even")
+    mocks = [
+        PatchesMock(patch_data=rows, wsi_file=str(made_slide), level_or_mpp=0)
+        for rows in (ROWS[:8], [*ROWS[:7], beside, ROWS[8]])
+    ]
+    dataset = PatchStreamDataset(patches_pool=mocks, batch_size=4, on_error="skip")
+    state = {**dataset.state_dict(), "batches": 3}
+    dataset.load_state_dict(state)  # only rows from 4 on are read of the second
+    assert keys(dataset) == [[(1, 4), (1, 5), (1, 6)], [(1, 8)]]
+    assert [each.row for each in dataset.errors] == [7]
+    dataset.load_state_dict({**state, "batches": 1})
+    assert len(keys(dataset)) == 4
+    assert [each.row for each in dataset.errors] == [7]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torchdata, which is older
+@pytest.mark.parametrize("samples", [False, True])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stateful_loader_goes_on_where_it_was_left(
+    make: Make, workers: int, *, samples: bool
+) -> None:
+    loaders = pytest.importorskip(
+        "torchdata.stateful_dataloader", reason="torchdata is not installed"
+    )
+
+    def loader() -> Any:
+        dataset = make(shuffle_buffer=100, samples=samples)
+        size = 25 if samples else None
+        return loaders.StatefulDataLoader(dataset, batch_size=size, num_workers=workers)
+
+    whole = keys(loader())
+    left = loader()
+    batches = iter(left)
+    begun = keys(next(batches) for _ in range(3))
+    state = left.state_dict()
+    del batches
+    resumed = loader()
+    resumed.load_state_dict(state)
+    assert begun + keys(resumed) == whole
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_leaving_early_leaves_nothing(make: Make, workers: int) -> None:
     here = psutil.Process()

@@ -93,13 +93,13 @@ class Account:
         """Return the plans of the slides that could be planned."""
         return [plan for plan in self.plans if plan is not None]
 
+    def errors_by_slide(self) -> list[list[Failure]]:
+        """Return what was skipped of each slide as given, by row."""
+        return [sorted(each, key=lambda one: one.row or 0) for each in self._failures]
+
     def errors(self) -> list[Failure]:
         """Return what was skipped, by slide as given, then by row."""
-        return [
-            failure
-            for of_slide in self._failures
-            for failure in sorted(of_slide, key=lambda each: each.row or 0)
-        ]
+        return [failure for each in self.errors_by_slide() for failure in each]
 
     def result(self, slide: int) -> SlideResult:
         """Return what became of a slide that nothing is read of any more."""

@@ -97,7 +97,7 @@ class _Pool:
         extraction, clock = run.extraction(), run.clock()
         account = Account(extraction.tables, extraction.options)
         with ExitStack() as stack:
-            stack.callback(self._keep, account, run, wanted)
+            stack.callback(self._keep, account, wanted)
             stack.enter_context(limits_named("patches cannot be streamed"))
             engine = run.engine(ahead=_AHEAD, here=in_worker)
             stack.enter_context(engine)
@@ -108,15 +108,12 @@ class _Pool:
             engine.begin(extraction.work(), segments=stream.segments)
             yield from stream
 
-    def _keep(self, account: Account, run: PoolRun, wanted: Sequence[IntArray]) -> None:
-        files = [table.slide for table in run.tables]
+    def _keep(self, account: Account, wanted: Sequence[IntArray]) -> None:
+        """Keep what was skipped, with rows of the slides and not of what was read."""
         self.errors = [
-            failure
-            if failure.row is None
-            else replace(
-                failure, row=int(wanted[files.index(failure.wsi_file)][failure.row])
-            )
-            for failure in account.errors()
+            failure if failure.row is None else replace(failure, row=int(rows[failure.row]))
+            for rows, errors in zip(wanted, account.errors_by_slide(), strict=True)
+            for failure in errors
         ]
 
 
