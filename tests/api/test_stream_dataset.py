@@ -240,6 +240,18 @@ def test_patches_that_fail_keep_the_others_in_their_batches(made_slide: Path) ->
         list(PatchStreamDataset(patches_pool=mocks, batch_size=10))
 
 
+def test_batches_of_which_all_patches_fail_are_left_out(made_slide: Path) -> None:
+    beside = [((10**6 + x, 0), (64, 64), "even") for x in range(8)]
+    mock = PatchesMock(
+        patch_data=[*beside, *ROWS[:8]], wsi_file=str(made_slide), level_or_mpp=0
+    )
+    dataset = PatchStreamDataset(patches_pool=[mock], batch_size=4, on_error="skip")
+    assert keys(dataset) == [
+        [(0, row) for row in rows] for rows in (range(8, 12), range(12, 16))
+    ]
+    assert [each.row for each in dataset.errors] == list(range(8))
+
+
 def test_errors_have_their_rows_where_a_slide_is_given_twice(made_slide: Path) -> None:
     beside = ((10**6, 0), (64, 64), "even")
     mocks = [

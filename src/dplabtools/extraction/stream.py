@@ -334,7 +334,8 @@ class BatchStream:
         by_slide = by_slide[group.delivered[by_slide]]
         owners = group.slides[by_slide]
         starts = np.flatnonzero(np.diff(owners, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(by_slide)], strict=True):
+        ends = [*starts, len(by_slide)][1:]  # none, where nothing is left of the group
+        for start, end in zip(starts, ends, strict=True):
             slide, places = int(owners[start]), by_slide[start:end]
             first = int(start) * workers // count
             share = -(-len(places) * workers // count)
