@@ -20,6 +20,7 @@ __all__ = [
     "sync_file_system",
     "sync_folder",
     "write_whole",
+    "writing",
     "written_aside",
 ]
 
@@ -61,6 +62,30 @@ def output_error(
     return OutputError(msg, slide=slide)
 
 
+@contextmanager
+def writing(path: str | Path, *, slide: str | None = None) -> Generator[None]:
+    """Say of what cannot be written meanwhile which file it is, and what to do.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    slide : str, optional
+        Name of the slide it belongs to.
+
+    Raises
+    ------
+    OutputError
+        See `output_error`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DplabError):
+            raise
+        raise output_error(error, path, slide=slide) from error
+
+
 def longest_name(folder: Path) -> int:
     """Return how many bytes the name of a file in a folder may have."""
     try:
@@ -84,12 +109,10 @@ def folds_names(folder: Path) -> bool:
     """
     name = "case-\u00e9"
     twins = (name.upper(), unicodedata.normalize("NFD", name))
-    try:
+    with writing(folder / name):
         (folder / name).touch()
         folds = any((folder / twin).exists() for twin in twins)
         (folder / name).unlink()
-    except OSError as error:
-        raise output_error(error, folder / name) from error
     return folds
 
 
@@ -103,15 +126,13 @@ def sync_file_system(folder: Path) -> None:
     OutputError
         If something written there, by whomever, did not get there.
     """
-    try:
+    with writing(folder):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             if not _syncfs(descriptor):
                 os.sync()
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise output_error(error, folder) from error
 
 
 def _syncfs(descriptor: int) -> bool:
@@ -155,17 +176,16 @@ def written_aside(
     """
     if aside is None:
         aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield aside
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            aside.unlink()
-        if isinstance(error, OSError) and not isinstance(error, DplabError):
-            raise output_error(error, path, slide=slide) from error
-        raise
+    with writing(path, slide=slide):
+        try:
+            yield aside
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                aside.unlink()
+            raise
 
 
 def write_whole(
@@ -194,11 +214,9 @@ def sync_folder(folder: Path) -> None:
     OutputError
         If they cannot be written.
     """
-    try:
+    with writing(folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise output_error(error, folder) from error

@@ -304,6 +304,20 @@ def test_the_index_of_a_zarr_shard_is_checked(lossless_slide: Path, tmp_path: Pa
         _ = found[0].array
 
 
+def test_a_byte_that_changed_in_parquet_is_found(
+    lossless_slide: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, "parquet", mock(lossless_slide), image_type="bmp")
+    pictures = [patch.array for patch in open_patches(tmp_path)]
+    (file,) = containers(tmp_path)
+    data = bytearray(file.read_bytes())
+    begin = data.index(pictures[30][-1].tobytes()[::-1][:9])
+    data[begin] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(StoredPatchesError, match=r"CRC|checksum"):
+        _ = [patch.array for patch in open_patches(tmp_path)]
+
+
 # --------------------------------------------------------- programs they are for
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from PIL import Image
 from dplabtools.errors import OutputError
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
+from dplabtools.output.containers.write_back_file import WriteBackFile
 from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock, save_locations
 
 
@@ -147,6 +149,7 @@ def test_a_folder_without_permission(made_slide: Path, tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
+from dplabtools.output.containers.write_back_file import WriteBackFile
 from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
 
 folder, slide = sys.argv[1:]
@@ -215,3 +218,29 @@ def test_a_container_that_does_not_fit(
     with pytest.raises(OutputError, match=pattern):
         extract(small_disk, locations(made_slide, count=200), **changes)
     assert everything(small_disk) == []
+
+
+@pytest.mark.parametrize("call", [1, 2], ids=["layout", "columns"])
+def test_metadata_of_hdf5_that_do_not_fit_name_the_slide(
+    made_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    calls = iter(range(1, 9))
+    apply = WriteBackFile.apply
+
+    def full(file: WriteBackFile) -> None:
+        if next(calls) == call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        apply(file)
+
+    monkeypatch.setattr(WriteBackFile, "apply", full)
+    with pytest.raises(OutputError, match=r"^made\.svs: .*made\.h5 cannot .*make room"):
+        extract(
+            tmp_path,
+            locations(made_slide),
+            container="hdf5",
+            image_type=None,
+            create_subdirs=False,
+            proc_num_workers=1,
+        )
+    assert next(calls) == call + 1
+    assert everything(tmp_path) == []

@@ -44,28 +44,16 @@ def check_texts(plan: SlidePlan, *, holds_nul: bool = True) -> None:
     if not is_unicode(path.name):
         msg = "its name is not UTF-8, as what is written has to be; rename the file"
         raise ParameterError(msg, slide=slide)
-    for code in np.unique(plan.table.codes).tolist():
-        label = plan.table.labels[code]
-        if not _is_writable(label, holds_nul=holds_nul):
-            row = int(np.argmax(plan.table.codes == code))
-            msg = (
-                f"the label {label!a} of the patch in row {row} cannot be written: "
-                f"{_reason(label)}; give it another label"
-            )
+    used, first = np.unique(plan.table.codes, return_index=True)
+    labels = zip(used.tolist(), first.tolist(), strict=True)
+    texts = [
+        (f"the label of the patch in row {row}", plan.table.labels[code])
+        for code, row in labels
+    ]
+    texts += [("the name of a column", name) for name, _ in plan.slide_columns]
+    texts += [(f"the column {name!a}", text) for name, text in plan.slide_columns]
+    for where, text in texts:
+        if not is_unicode(text) or (not holds_nul and "\0" in text):
+            why = "HDF5 holds no NUL" if is_unicode(text) else "it is no Unicode text"
+            msg = f"{where}, {text!a}, cannot be written: {why}; change it"
             raise ParameterError(msg, slide=slide)
-    for name, text in plan.slide_columns:
-        for each in (name, text):
-            if not _is_writable(each, holds_nul=holds_nul):
-                msg = (
-                    f"{each!a} in the column {name!a} cannot be written: {_reason(each)}; "
-                    f"change it"
-                )
-                raise ParameterError(msg, slide=slide)
-
-
-def _is_writable(text: str, *, holds_nul: bool) -> bool:
-    return is_unicode(text) and (holds_nul or "\0" not in text)
-
-
-def _reason(text: str) -> str:
-    return "HDF5 holds no NUL" if is_unicode(text) else "it is no Unicode text"

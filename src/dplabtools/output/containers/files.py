@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.atomic import output_error
+from dplabtools.atomic import writing
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.stages import stage
@@ -66,14 +66,10 @@ class ImagePlace:
         with stage("encode"):
             files = encode_views(self.encoders, pictures)
         names = self.paths[item]
-        with stage("write"):
-            try:
-                written = [self._aside(number, data) for number, data in enumerate(files)]
-                for aside, name in zip(written, names, strict=True):
-                    self._rename(aside, name)
-            except OSError as error:
-                path = f"{self.root}/{names[0]}"
-                raise output_error(error, path, slide=self.slide) from error
+        with stage("write"), writing(f"{self.root}/{names[0]}", slide=self.slide):
+            written = [self._aside(number, data) for number, data in enumerate(files)]
+            for aside, name in zip(written, names, strict=True):
+                self._rename(aside, name)
 
     def flush(self) -> None:
         """Do nothing: each file is written at once."""

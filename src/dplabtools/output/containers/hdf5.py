@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
-from dplabtools.atomic import output_error
-from dplabtools.errors import OutputError
+from dplabtools.atomic import writing
 from dplabtools.geometry.resolution import Level
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
@@ -88,8 +87,12 @@ class Hdf5File:
         """Settle where in the file each patch goes; it is replaced as a whole."""
         check_texts(self.slide.plan, holds_nul=False)
         shape = patch_shape(self.slide.plan, container="hdf5")
-        self._offsets = _lay_out(self._aside, (len(self.slide.plan), *shape))
+        with self._writing():
+            self._offsets = _lay_out(self._aside, (len(self.slide.plan), *shape))
         self._length = math.prod(shape)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.reserved, slide=self.slide.plan.table.slide_name)
 
     def place(self, rows: IntArray) -> Hdf5Rows:
         """Return where rows go."""
@@ -108,21 +111,14 @@ class Hdf5File:
             If it cannot be written.
         """
         rows = np.flatnonzero(delivered)
-        slide = self.slide.plan.table.slide_name
         if not len(rows):
             remove(self._aside)
             return {}
-        try:
+        with self._writing():
             _close_ranks(self._aside, self._offsets, rows, length=self._length)
             with _changed(self._aside) as file:
                 self._complete(file, rows)
             self._aside.replace(self.reserved)
-        except OutputError as error:
-            if error.slide is not None:
-                raise
-            raise OutputError(str(error), slide=slide) from error
-        except OSError as error:
-            raise output_error(error, self.reserved, slide=slide) from error
         views = len(self.slide.plan.views)
         return array_items(self.reserved.name, rows, views=views)
 
@@ -212,19 +208,16 @@ class Hdf5Rows:
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Write a patch."""
-        with stage("write"):
+        with stage("write"), writing(self.path, slide=self.slide):
             offset = int(self.offsets[item])
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
-                try:
-                    for picture in pictures:
-                        data = np.asarray(picture).reshape(-1)
-                        _write_at(descriptor, data.data, offset)
-                        offset += len(data)
-                finally:
-                    os.close(descriptor)
-            except OSError as error:
-                raise output_error(error, self.path, slide=self.slide) from error
+                for picture in pictures:
+                    data = np.asarray(picture).reshape(-1)
+                    _write_at(descriptor, data.data, offset)
+                    offset += len(data)
+            finally:
+                os.close(descriptor)
 
     def flush(self) -> None:
         """Do nothing: each patch is written at once."""
@@ -247,11 +240,6 @@ def _lay_out(path: Path, shape: tuple[int, ...]) -> IntArray:
     -------
     ndarray of int64, shape (rows,)
         Where each row begins in the file, in bytes.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
     """
     h5py = _h5py()
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -279,19 +267,12 @@ def _changed(path: Path) -> Generator[Any]:
     h5py.File
         Whose changes stay in memory until then: of a full disk HDF5 would die.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
     """
-    try:
-        mode = "r+" if path.exists() else "w"
-        with closing(WriteBackFile(path)) as held:
-            with _h5py().File(held, mode) as file:
-                yield file
-            held.apply()
-    except OSError as error:
-        raise output_error(error, path) from error
+    mode = "r+" if path.exists() else "w"
+    with closing(WriteBackFile(path)) as held:
+        with _h5py().File(held, mode) as file:
+            yield file
+        held.apply()
 
 
 def _close_ranks(path: Path, offsets: IntArray, rows: IntArray, *, length: int) -> None:
@@ -307,20 +288,12 @@ def _close_ranks(path: Path, offsets: IntArray, rows: IntArray, *, length: int) 
         Rows that are kept, in order.
     length : int
         Bytes of each.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
     """
-    try:
-        with path.open("r+b", buffering=0) as file:
-            for index, row in enumerate(rows.tolist()):
-                if index != row:
-                    data = os.pread(file.fileno(), length, int(offsets[row]))
-                    _write_at(file.fileno(), data, int(offsets[index]))
-    except OSError as error:
-        raise output_error(error, path) from error
+    with path.open("r+b", buffering=0) as file:
+        for index, row in enumerate(rows.tolist()):
+            if index != row:
+                data = os.pread(file.fileno(), length, int(offsets[row]))
+                _write_at(file.fileno(), data, int(offsets[index]))
 
 
 def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:

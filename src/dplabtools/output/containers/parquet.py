@@ -72,6 +72,7 @@ class ParquetFormat:
                 compression=dict.fromkeys(plain, "zstd"),
                 use_dictionary=plain,
                 write_statistics=plain,
+                write_page_checksum=True,
             )
         self._writer.write_table(_pyarrow("pyarrow").Table.from_pylist(rows, schema=schema))
         return self._drain()
@@ -166,21 +167,16 @@ class ParquetImages:
         key = (path, group, view)
         if self._last is None or self._last[0] != key:
             column = _column(view, self.addresses.views)
-            with _parquet().ParquetFile(path, memory_map=True) as file:
+            with _parquet().ParquetFile(
+                path, memory_map=True, page_checksum_verification=True
+            ) as file:
                 table = file.read_row_group(group, columns=[f"{column}.bytes"])
             self._last = key, table.column(0).combine_chunks().field("bytes")
         return self._last[1]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Leave out what was read."""
-        return {
-            name: None if name == "_last" else getattr(self, name)
-            for name in self.__slots__
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        return ParquetImages, (self.addresses,)
 
 
 def _group_starts(path: Path) -> IntArray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dplabtools._typing import BoolArray, IntArray, Picture
-from dplabtools.atomic import output_error
+from dplabtools.atomic import writing
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.containers.base import (
     Contained,
@@ -127,7 +127,7 @@ class Shard:
                 self._append(self.format.trailer(), last=True)
 
     def _append(self, data: bytes, *, last: bool = False) -> None:
-        try:
+        with writing(self.path, slide=self.slide):
             with Path(self.aside).open("ab" if self._begun else "wb") as file:
                 self._begun = True
                 file.write(data)
@@ -136,8 +136,6 @@ class Shard:
                     os.fsync(file.fileno())
             if last:
                 Path(self.aside).replace(self.path)
-        except OSError as error:
-            raise output_error(error, self.path, slide=self.slide) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
-from dplabtools.atomic import output_error
-from dplabtools.errors import OutputError
+from dplabtools.atomic import writing
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
     array_items,
@@ -97,7 +97,7 @@ class ZarrGroup:
         were, unless it was written again without gaps: then its parts are there still.
         """
         self._shape = patch_shape(self.slide.plan, container="zarr")
-        try:
+        with self._writing():
             if found is None or found.missing:
                 self.discard()
             elif self.reserved.exists():
@@ -109,8 +109,9 @@ class ZarrGroup:
             for other in self._parts.iterdir():
                 if other.name != "imgs":
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
-        except OSError as error:
-            raise self._failed(error) from error
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.reserved, slide=self.slide.plan.table.slide_name)
 
     def _is_without_gaps(self) -> bool:
         """Tell whether the group has all rows: each shard has those of its number."""
@@ -156,13 +157,11 @@ class ZarrGroup:
         if not len(rows):
             self.discard()
             return {}
-        try:
+        with self._writing():
             gaps = any(len(part) < self.slide.chunk_rows for part in kept[:-1])
             whole = self._without_gaps(kept) if gaps else self._parts
             self._describe(rows, whole)
             whole.rename(self.reserved)
-        except OSError as error:
-            raise self._failed(error) from error
         views = len(self.slide.plan.views)
         return array_items(self.reserved.name, rows, views=views)
 
@@ -185,13 +184,10 @@ class ZarrGroup:
 
     def _stored(self, kept: list[IntArray]) -> Iterator[bytes]:
         """Yield what is stored of each patch that was delivered."""
-        for number, rows in enumerate(kept):
-            if len(rows):
-                path = self._path(number)
-                with path.open("rb") as file:
-                    for offset, length in _chunks_of(path, self.slide.chunk_rows).tolist():
-                        file.seek(offset)
-                        yield file.read(length)
+        for number in (number for number, rows in enumerate(kept) if len(rows)):
+            path = self._path(number)
+            for offset, length in _chunks_of(path, self.slide.chunk_rows).tolist():
+                yield read_at(path, offset, length)
 
     def _describe(self, rows: IntArray, whole: Path) -> None:
         """Write all but the pixels; what says that it is a group comes last."""
@@ -229,9 +225,6 @@ class ZarrGroup:
             (aside / name).rename(whole / name)
         for last in ("imgs/zarr.json", "zarr.json"):
             (aside / last).replace(whole / last)
-
-    def _failed(self, error: OSError) -> OutputError:
-        return output_error(error, self.reserved, slide=self.slide.plan.table.slide_name)
 
     def tidy(self) -> None:
         """Remove the parts, which were written again without gaps."""
