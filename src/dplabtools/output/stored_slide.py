@@ -48,7 +48,7 @@ class ImageAddresses:
     files : tuple of str
         The containers, from there.
     codes : ndarray of int, shape (n,)
-        Index into `files` of each image.
+        Index into the files of each image.
     items : ndarray of bytes, shape (n,)
         Where each image is in its container: a key, or the number of a row.
     views : int
@@ -63,13 +63,18 @@ class ImageAddresses:
 
     @classmethod
     def of_rows(cls, path: Path, count: int, *, views: int) -> ImageAddresses:
-        """Return those of a container with so many rows, one for each patch."""
+        """Return those of one container with so many rows, one for each patch."""
         rows = np.arange(count).repeat(views)
+        return cls.of_keys(path, rows.astype(str).tolist(), views=views)
+
+    @classmethod
+    def of_keys(cls, path: Path, keys: Sequence[str], *, views: int) -> ImageAddresses:
+        """Return those of one container, by the key of each image."""
         return cls(
             folder=path.parent,
             files=(path.name,),
-            codes=np.zeros_like(rows),
-            items=rows.astype(np.bytes_),
+            codes=np.zeros(len(keys), dtype=np.int64),
+            items=names_array(keys),
             views=views,
         )
 
@@ -114,7 +119,7 @@ class StoredSlide:
     labels : tuple of str
         Labels that occur.
     codes : ndarray of int, shape (n,)
-        Index into `labels` of each patch.
+        Index into the labels of each patch.
     origins : ndarray of int64, shape (n, views, 2)
         (x, y) in level 0 pixels.
     sizes : ndarray of int64, shape (n, 2)

@@ -162,7 +162,7 @@ class Container:
     encoder : ImageEncoder, optional
         Makes the images. None where pixels are stored as they are.
     options : mapping of str to int
-        Those of `ContainerFormat.options` that were given.
+        Those of the options of its kind that were given.
     """
 
     form: ContainerFormat

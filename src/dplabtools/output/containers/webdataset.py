@@ -19,7 +19,7 @@ from dplabtools.output.containers.arrays import read_at
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
 from dplabtools.output.patch_columns import recorded_slide
-from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, names_array
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 
 __all__ = ["WEBDATASET", "tar_header"]
 
@@ -170,13 +170,7 @@ def _open(path: Path) -> StoredSlide:
     if len(names) != len(records) * views:
         msg = f"it has {len(names)} images, and {len(records)} descriptions of patches"
         raise ValueError(msg)
-    addresses = ImageAddresses(
-        folder=path.parent,
-        files=(path.name,),
-        codes=np.zeros(len(names), dtype=np.int64),
-        items=names_array(names),
-        views=views,
-    )
+    addresses = ImageAddresses.of_keys(path, names, views=views)
     return recorded_slide(
         {name: [each[name] for each in records] for name in next(iter(records), ())},
         wsi_file=path.name,
