@@ -22,7 +22,17 @@ from dplabtools.testing.make_slide import make_slide
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("--patch-size", "128", "--foreground-ratio", "0.5", "--workers", "1")
-COMMANDS = ("info", "mask", "locate", "extract", "export", "report", "doctor", "demo")
+COMMANDS = (
+    "info",
+    "mask",
+    "locate",
+    "extract",
+    "features",
+    "export",
+    "report",
+    "doctor",
+    "demo",
+)
 SQUARE = [[100.0, 100.0], [700.0, 100.0], [700.0, 600.0], [100.0, 600.0], [100.0, 100.0]]
 
 

@@ -11,6 +11,7 @@ from dplabtools.cli.demo import demo
 from dplabtools.cli.doctor import doctor
 from dplabtools.cli.export import export
 from dplabtools.cli.extract import extract
+from dplabtools.cli.features import features
 from dplabtools.cli.info import info
 from dplabtools.cli.locate import locate
 from dplabtools.cli.mask import mask
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (info, mask, locate, extract, export, report):
+for each in (info, mask, locate, extract, features, export, report):
     app.command(no_args_is_help=True)(each)
 app.command()(doctor)
 app.command()(demo)

@@ -86,11 +86,13 @@ def _common_first(
 def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
     """Yield the options of a group, under its title."""
     hints = get_type_hints(group, include_extras=True)
+    annotated: Any = Annotated
     for field in fields(group):
-        annotation = hints[field.name]
-        option = get_args(annotation)[1]
+        kind, option, *rest = get_args(hints[field.name])
+        option = copy.copy(option)  # other groups may have it, too
         option.rich_help_panel = group.panel
-        option.metavar = option.metavar or _metavar(get_args(annotation)[0])
+        option.metavar = option.metavar or _metavar(kind)
+        annotation = annotated[kind, option, *rest]
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,

@@ -77,7 +77,7 @@ def _last_lines(words: Sequence[str]) -> str:
     """Return how to go on; the same at any moment, for no file need be there for it."""
     import shlex
 
-    if words[:1] != ["extract"] or "--dry-run" in words:
+    if words[:1] not in (["extract"], ["features"]) or "--dry-run" in words:
         return _INTERRUPTED
-    resume = [] if "--resume" in words else ["--resume"]
+    resume = [] if "--resume" in words or words[0] == "features" else ["--resume"]
     return f"{_INTERRUPTED}To go on: {shlex.join(['dplabtools', *words, *resume])}\n"

@@ -24,6 +24,7 @@ __all__ = [
     "EncoderLike",
     "Pooling",
     "Precision",
+    "make_encoder",
     "weights_sha256",
 ]
 
@@ -111,7 +112,7 @@ class Encoder:
         ParameterError, ParameterTypeError
             If one of them makes no sense, or the factory fails.
         """
-        model = _made(encoder, arguments)
+        model = make_encoder(encoder, arguments)
         if not callable(model):
             msg = (
                 f"encoder must be a function of tensors, a torch.nn.Module, or the name "
@@ -167,7 +168,7 @@ class Encoder:
         encoder: Self = pickle.loads(data)  # noqa: S301 - from the process that began this
         if encoder.factory is None:
             return encoder
-        model = _made(*encoder.factory)
+        model = make_encoder(*encoder.factory)
         if weights_sha256(model) != encoder.sha256:
             msg = (
                 f"the encoder {encoder.factory[0]} is another each time it is made; load "
@@ -211,8 +212,15 @@ def _absent(_: torch.Tensor) -> None:
     """Stand for a model that is still to be made."""
 
 
-def _made(encoder: EncoderLike, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+def make_encoder(encoder: EncoderLike, arguments: Mapping[str, Any]) -> Callable[..., Any]:
     """Return an encoder, made by its factory if that is named.
+
+    Parameters
+    ----------
+    encoder : callable or str
+        The encoder, or ``"package.module:factory"``.
+    arguments : mapping of str to object
+        Given to the factory, by keyword.
 
     Raises
     ------

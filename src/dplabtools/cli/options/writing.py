@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import typer
 
@@ -15,6 +15,9 @@ __all__ = [
     "FileOptions",
     "OutputOptions",
     "ResamplingMode",
+    "ResamplingModeOption",
+    "TransformOption",
+    "parse_key_value",
 ]
 
 
@@ -51,6 +54,25 @@ def _known_container(name: str | None) -> str | None:
         return name and container_format(name).name
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+ResamplingModeOption: TypeAlias = Annotated[
+    ResamplingMode | None,
+    typer.Option(
+        metavar="NAME",
+        help="tile: resample each patch; wsi: as if the whole slide were resampled.",
+        show_default="tile where an mpp is asked for",
+    ),
+]
+TransformOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="What each patch goes through before it is written, such as stain "
+        "normalisation: a function from an array of uint8, shape (height, width, 3), "
+        "to another. Modules of the working folder are found, too.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,23 +147,8 @@ class FileOptions:
             show_default="1",
         ),
     ] = None
-    resampling_mode: Annotated[
-        ResamplingMode | None,
-        typer.Option(
-            metavar="NAME",
-            help="tile: resample each patch; wsi: as if the whole slide were resampled.",
-            show_default="tile where an mpp is asked for",
-        ),
-    ] = None
-    transform: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:FUNCTION",
-            help="What each patch goes through before it is written, such as stain "
-            "normalisation: a function from an array of uint8, shape (height, width, 3), "
-            "to another. Modules of the working folder are found, too.",
-        ),
-    ] = None
+    resampling_mode: ResamplingModeOption = None
+    transform: TransformOption = None
     resume: Annotated[
         bool,
         typer.Option(
@@ -184,7 +191,9 @@ class FileOptions:
         typer.BadParameter
             If an option is no ``KEY=VALUE``.
         """
-        given = dict(map(_parse_option, self.save_option))
+        given = dict(
+            parse_key_value(each, option="--save-option") for each in self.save_option
+        )
         jpeg = (self.encoding or "").lower() in _JPEG
         quality = self.quality or (_QUALITY if jpeg else None)
         return given if quality is None else {"quality": quality, **given}
@@ -209,10 +218,24 @@ class FileOptions:
         return int(text)
 
 
-def _parse_option(text: str) -> tuple[str, Any]:
+def parse_key_value(text: str, *, option: str) -> tuple[str, Any]:
+    """Return a name, and the number, truth value, None or text that it is given.
+
+    Parameters
+    ----------
+    text : str
+        Like ``KEY=VALUE``.
+    option : str
+        For messages.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is not.
+    """
     key, equals, value = text.partition("=")
     if not equals:
-        msg = f"--save-option takes KEY=VALUE, not {text!r}"
+        msg = f"{option} takes KEY=VALUE, not {text!r}"
         raise typer.BadParameter(msg)
     words: dict[str, Any] = {"true": True, "false": False, "none": None}
     if value.lower() in words:

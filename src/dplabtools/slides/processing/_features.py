@@ -120,6 +120,7 @@ def extract_features(
     transform: TransformLike | None = None,
     on_error: OnError = "raise",
     progress: ProgressArgument = False,
+    chunk_timeout_s: float = 900.0,
 ) -> list[SlideFeatures]:
     """Let an encoder make features of the patches of slides, and write a file for each.
 
@@ -190,6 +191,8 @@ def extract_features(
         what is returned. Errors of the folder, and an encoder that fails, always do.
     progress : bool or callable, default False
         Who is told how far it has come, and which share of the time the model waited.
+    chunk_timeout_s : float, default 900.0
+        A worker that takes longer over a chunk of patches is replaced.
 
     Returns
     -------
@@ -242,6 +245,7 @@ def extract_features(
         "resampling_mode": resampling_mode,
         "transform": transform,
         "on_error": on_error,
+        "chunk_timeout_s": chunk_timeout_s,
     }
     return _Run(
         patches=_patches_of(patches_pool, labels, reading),

@@ -1,0 +1,247 @@
+"""What ``dplabtools features`` does: masks, locations, features."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dplabtools import config
+from dplabtools.cli.config_file import read_config, save_config
+from dplabtools.cli.console import steps
+from dplabtools.cli.enlarging import refuse_enlarging
+from dplabtools.cli.locating import annotation_args, location_pool, patches_args
+from dplabtools.cli.options.encoding import EncodingOptions
+from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
+from dplabtools.cli.options.reading import ReadingOptions
+from dplabtools.cli.options.running import WorkOptions
+from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.cli.preflight import check_libraries
+from dplabtools.errors import OutputError
+from dplabtools.optional import optional
+from dplabtools.output.run_folder.lock import check_unused
+from dplabtools.pipeline.states import SlideStates
+from dplabtools.pipeline.steps import OnProgress, Pipeline
+from dplabtools.records.run_record import CONFIG_FILE
+from dplabtools.records.slide_input import SlideInput
+from dplabtools.slides.patches import open_patches
+
+if TYPE_CHECKING:
+    from dplabtools.slides.processing import SlideFeatures
+
+__all__ = ["FeaturesRequest", "carry_out", "earlier_options"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesRequest:
+    """What to encode, and how.
+
+    Attributes
+    ----------
+    inputs : tuple of SlideInput
+        The slides; none if stored patches are to be encoded.
+    out : Path
+        Folder to write to.
+    level_or_mpp : int or float or None
+        Resolution of the patches.
+    locations_args : mapping of str to object, or None
+        How to read patches that another tool has placed.
+    encoding, placing, tissue, work : option groups
+        The rest.
+    parameters : mapping of str to object
+        All options in effect, for the record.
+    """
+
+    inputs: tuple[SlideInput, ...]
+    out: Path
+    level_or_mpp: int | float | None
+    locations_args: Mapping[str, Any] | None
+    encoding: EncodingOptions
+    placing: PlacingOptions
+    tissue: TissueOptions
+    work: WorkOptions
+    parameters: Mapping[str, Any]
+
+    def pipeline(self, on_progress: OnProgress) -> Pipeline:
+        """Return the way from slides to places of patches."""
+        self.tissue.check()
+        placing = self.placing
+        threshold = placing.polygons_overlap_threshold
+        config.set_slide_setting(polygons_overlap_threshold=threshold)
+        return Pipeline(
+            options=self.work.run_options,
+            tissue_args=self.tissue.arguments,
+            location_pool=location_pool(placing),
+            patches_args=patches_args(placing, self.level_or_mpp),
+            annotation_args=annotation_args(placing),
+            locations_args=self.locations_args,
+            on_progress=on_progress,
+            accept=None if placing.allow_enlarging else refuse_enlarging,
+        )
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Labels to choose among patches; the pipeline chooses among polygons."""
+        placed = self.locations_args is None and self.encoding.patches is None
+        if placed and self.placing.region is not Region.WHOLE_IMAGE:
+            return {}
+        return {
+            "included_labels": self.placing.included_labels,
+            "excluded_labels": self.placing.excluded_labels,
+        }
+
+    @property
+    def resampling_mode(self) -> str | None:
+        """How to resample; as is said, else only where there may be something to."""
+        mode = self.encoding.resampling_mode
+        if mode is not None or self.encoding.patches is not None:
+            return mode
+        mpp = isinstance(self.level_or_mpp, float) or self.locations_args is not None
+        return "tile" if mpp else None
+
+
+def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
+    """Write features, print what became of each slide, and tell whether anything failed.
+
+    Raises
+    ------
+    DplabError
+        The first error, unless errors are to be skipped; those of the folder and of the
+        encoder always.
+    OSError
+        If the folder cannot be made.
+    """
+    optional("torch", what="features", extra="torch")
+    from dplabtools.slides.processing import extract_features
+
+    arguments = _feature_args(request, _encoder(request.encoding))
+    check_libraries((request.locations_args or {}).get("file_format"))
+    kept = _same_masks(request)
+    request.out.mkdir(parents=True, exist_ok=True)
+    check_unused(request.out)
+    save_config(
+        request.out / CONFIG_FILE, request.parameters, heading="dplabtools features"
+    )
+    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    with steps() as on_progress:
+        if request.encoding.patches is None:
+            pipeline = request.pipeline(on_progress)
+            if request.locations_args is None:
+                pipeline.make_masks(states, request.out / "masks", keep=kept)
+            pipeline.place(states)
+        stored = request.encoding.patches
+        found = extract_features(
+            patches_pool=(
+                list(states.patches.values()) if stored is None else open_patches(stored)
+            ),
+            progress=partial(on_progress, "features"),
+            **arguments,
+        )
+    outcomes = [_outcome(each) for each in found]
+    told = {each.wsi_file for each in found}
+    outcomes += [
+        Outcome(
+            wsi_file=each.wsi_file,
+            file=None,
+            words="",
+            failures=tuple(states.of_slide(each.wsi_file)),
+        )
+        for each in request.inputs
+        if each.wsi_file not in told
+    ]
+    print_outcomes(outcomes, title="Features", json_output=json_output)
+    return bool(states.failures) or any(each.errors for each in found)
+
+
+def earlier_options(folder: Path) -> dict[str, Any]:
+    """Return the options of the command that has begun a folder; empty if none has.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be read.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        return read_config(file) if file.exists() else {}
+    except (OSError, ValueError) as error:
+        msg = f"{file} cannot be read: {error}; name another --out"
+        raise OutputError(msg) from error
+
+
+def _encoder(options: EncodingOptions) -> Any:  # noqa: ANN401 - whatever a factory makes
+    """Return the encoder; for several devices, which make their own, its name.
+
+    Before tissue is looked for: what is in the way of the encoder shows at once.
+    """
+    from dplabtools.inference.encoder import make_encoder
+    from dplabtools.inference.encoding import parse_devices
+    from dplabtools.inference.feature_files import LAYOUTS
+
+    LAYOUTS[options.layout].library()
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    devices = parse_devices(options.device)
+    made = make_encoder(options.encoder, options.arguments)
+    return made if len(devices) == 1 else options.encoder
+
+
+def _same_masks(request: FeaturesRequest) -> bool:
+    """Tell whether masks of an earlier run would be the same again."""
+    earlier = earlier_options(request.out)
+    names = [
+        each.name.replace("_", "-")
+        for group in (TissueOptions, ReadingOptions)
+        for each in fields(group)
+    ]
+    same = [earlier.get(name) == request.parameters.get(name) for name in names]
+    return bool(earlier) and all(same)
+
+
+def _feature_args(
+    request: FeaturesRequest,
+    encoder: Any,  # noqa: ANN401 - whatever a factory makes
+) -> dict[str, Any]:
+    """Return what `extract_features` takes, but for the patches."""
+    encoding, work = request.encoding, request.work.run_options
+    return {
+        "encoder": encoder,
+        "encoder_args": encoding.arguments if isinstance(encoder, str) else None,
+        "output_dir": request.out,
+        "layout": encoding.layout.value,
+        "device": encoding.device,
+        "batch_size": encoding.batch_size,
+        "proc_num_workers": work.workers,
+        "thread_num_workers": work.threads,
+        "resampling_mode": request.resampling_mode,
+        "transform": encoding.transform,
+        "on_error": "skip" if work.skip_errors else "raise",
+        "chunk_timeout_s": work.timeout_s,
+        **request.labels,
+        **encoding.knowledge,
+    }
+
+
+def _outcome(found: SlideFeatures) -> Outcome:
+    """Return what there is to say of a slide."""
+    words = {
+        "empty": "no patches",
+        "kept": f"{found.patches:,} patches, kept",
+        "written": f"{found.patches:,} patches",
+        "failed": "",
+    }[found.status]
+    if found.missing:
+        words += f"; {found.missing:,} could not be read"
+    failed = found.errors if found.status == "failed" else ()
+    if found.status != "failed" and found.errors:
+        words += f": {found.errors[0]}"
+    return Outcome(
+        wsi_file=found.wsi_file,
+        file=None if found.file is None else str(found.file),
+        words=words,
+        failures=failed[:1],
+    )
