@@ -59,16 +59,17 @@ The tree of them, with the built-in error each one also is::
     ├── EnlargedPatchesWarning
     └── PluginWarning
 
-An error about a slide begins with the slide's name, and keeps it as ``slide``. All of them
-pickle: they cross process borders.
+An error about a slide begins with the slide's name, and keeps it as ``slide``; what to do
+about it is its ``remedy``. All of them pickle: they cross process borders.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "AmbiguousSlideError",
@@ -136,15 +137,55 @@ class DplabError(Exception):
 
     Parameters
     ----------
-    message : str
-        What is wrong, and what to do about it.
+    reason : str
+        What is wrong.
     slide : str, optional
-        Name of the slide, put in front of the message.
+        Name of the slide, put in front of it.
+    details : str, optional
+        What is so in this one case only, put behind it in parentheses.
+    remedy : str, optional
+        What to do about it, put at the end.
+
+    Attributes
+    ----------
+    slide : str or None
+        As given.
+    reason : str
+        As given: the same for all that fails in the same way.
+    details : str
+        As given.
+    message : str
+        All that it says, but for the name of the slide.
+    remedy : str
+        What to do about it: as given, else what helps with most errors of its class; empty
+        where the reason says it.
     """
 
-    def __init__(self, message: str, *, slide: str | None = None) -> None:
-        super().__init__(message if slide is None else f"{slide}: {message}")
+    advice: ClassVar[str] = ""
+    """What helps with most errors of the class."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        slide: str | None = None,
+        details: str = "",
+        remedy: str = "",
+    ) -> None:
         self.slide = slide
+        self.reason = reason
+        self.details = details
+        self.remedy = remedy or self.advice
+        within = f" ({details})" if details else ""
+        self.message = f"{reason}{within}" + (f"; {remedy}" if remedy else "")
+        super().__init__(self.message if slide is None else f"{slide}: {self.message}")
+
+    def of_slide(self, slide: str) -> Self:
+        """Return the same error, of a slide."""
+        named = copy.copy(self)
+        named.slide = slide
+        named.args = (f"{slide}: {self.message}",)
+        return named
 
     def __str__(self) -> str:
         # OSError, KeyError and others would format their arguments in ways of their own.
@@ -178,6 +219,8 @@ class UnknownColorError(ParameterError, KeyError):
 class MissingLibraryError(DplabError, ImportError):
     """A library is needed that is not installed."""
 
+    advice = "install it"
+
 
 class PluginError(DplabError, ImportError):
     """What another distribution adds to this one cannot be loaded."""
@@ -190,9 +233,13 @@ class SlideError(DplabError):
 class MissingSlideError(SlideError, FileNotFoundError):
     """There is no such slide file."""
 
+    advice = "check the path"
+
 
 class UnsupportedSlideError(SlideError, ValueError):
     """A library cannot open this file, or none can."""
+
+    advice = "get a whole copy of the file; dplabtools doctor looks closer"
 
 
 class AmbiguousSlideError(UnsupportedSlideError):
@@ -202,6 +249,8 @@ class AmbiguousSlideError(UnsupportedSlideError):
     black and white. No other library is asked: it would choose without saying so.
     """
 
+    advice = "save what is wanted of it as a file of 8-bit RGB or grey"
+
 
 class DamagedSlideError(UnsupportedSlideError):
     """A file contradicts itself, or ends too early.
@@ -209,9 +258,15 @@ class DamagedSlideError(UnsupportedSlideError):
     No other library is asked: it might show other pixels than those that were scanned.
     """
 
+    advice = (
+        'get a whole copy of the file; config.slide_library = "openslide" reads it as it is'
+    )
+
 
 class SlideReadError(SlideError, OSError):
     """A slide that was opened cannot be read where it was asked to."""
+
+    advice = 'get a whole copy of the file, or skip what fails with on_error="skip"'
 
 
 class ChangedSlideError(SlideReadError):
@@ -221,21 +276,31 @@ class ChangedSlideError(SlideReadError):
 class ClosedSlideError(SlideError, ValueError):
     """The slide has been closed."""
 
+    advice = "open it again"
+
 
 class MissingMppError(SlideError, ValueError):
     """The slide states no microns per pixel and none were supplied."""
+
+    advice = "supply it with GenericSlide.set_external_mpp, or ask for a level (an int)"
 
 
 class ResolutionError(SlideError, ValueError):
     """The slide cannot be read at the resolution asked for."""
 
+    advice = "ask for another resolution"
+
 
 class LevelOutOfRangeError(ResolutionError, IndexError):
     """The slide has no such level."""
 
+    advice = "ask for another level"
+
 
 class RegionOutOfBoundsError(SlideError, ValueError):
     """The requested region shares no pixel with the slide, or spans all of it."""
+
+    advice = "move or drop the patch"
 
 
 class LocationError(DplabError):
@@ -249,29 +314,43 @@ class InvalidLocationError(LocationError, ValueError):
 class MaskError(LocationError, ValueError):
     """A mask has the wrong shape or the wrong content."""
 
+    advice = "make the mask of this slide, in its shape"
+
 
 class MaskTypeError(LocationError, TypeError):
     """What was given is no mask."""
+
+    advice = "make the mask an array or an image of one channel"
 
 
 class MissingMaskError(LocationError, FileNotFoundError):
     """There is no such mask file."""
 
+    advice = "check the path"
+
 
 class MissingAnnotationError(LocationError, FileNotFoundError):
     """There is no such file of polygons."""
+
+    advice = "check the path"
 
 
 class MissingLocationsError(LocationError, FileNotFoundError):
     """There is no such file of patches."""
 
+    advice = "check the path"
+
 
 class InvalidPolygonError(LocationError, ValueError):
     """A polygon has no usable area."""
 
+    advice = "mend the outlines"
+
 
 class NoAnnotationsError(InvalidPolygonError):
     """An annotation file has objects, but none of those that were asked for."""
+
+    advice = "choose other classes, or leave the slide out"
 
 
 class DegeneratePolygonError(InvalidPolygonError, TypeError):
@@ -299,9 +378,9 @@ class NotEnoughPatchesError(LocationError, ValueError):
         self, *, wanted: int, found: int, region: str, slide: str | None = None
     ) -> None:
         super().__init__(
-            f"region {region!r}: only {found} of {wanted} patches fit; ask for fewer, "
-            f"or lower foreground_ratio or overlap_ratio",
+            f"region {region!r}: only {found} of {wanted} patches fit",
             slide=slide,
+            remedy="ask for fewer, or lower foreground_ratio or overlap_ratio",
         )
         self.wanted = wanted
         self.found = found
@@ -321,6 +400,8 @@ class NotEnoughPatchesError(LocationError, ValueError):
 class StoredPatchesError(DplabError, OSError):
     """Patches on disk cannot be read back."""
 
+    advice = "extract the slide again"
+
 
 class ExtractionError(DplabError):
     """Pixels could not be delivered."""
@@ -329,13 +410,19 @@ class ExtractionError(DplabError):
 class ClosedPoolError(ExtractionError, ValueError):
     """The pool has been closed, and its pixels are gone."""
 
+    advice = "extract again"
+
 
 class OutputError(ExtractionError, OSError):
     """A folder or file cannot be written."""
 
+    advice = "name another folder"
+
 
 class FolderInUseError(OutputError):
     """Another run is writing to the output folder."""
+
+    advice = "wait for the other run, or name another folder"
 
 
 class OutputFormatError(ExtractionError, ValueError):
@@ -344,6 +431,8 @@ class OutputFormatError(ExtractionError, ValueError):
 
 class ResumeError(ExtractionError, ValueError):
     """What is in the folder was made of another slide file, or with other parameters."""
+
+    advice = "extract to another folder"
 
 
 class TransformError(ExtractionError, ValueError):
@@ -357,6 +446,8 @@ class ModelOutputError(ExtractionError, ValueError):
 class NotEnoughMemoryError(ExtractionError, MemoryError):
     """Pixels do not fit memory, nor the folder for temporary files where that would do."""
 
+    advice = "use fewer workers, or smaller patches"
+
 
 class SystemLimitError(ExtractionError, OSError):
     """The system allows too few open files, or too small ones."""
@@ -364,6 +455,8 @@ class SystemLimitError(ExtractionError, OSError):
 
 class WorkerError(ExtractionError, RuntimeError):
     """A worker process died: twice on the same piece of work, or with a batch of it."""
+
+    advice = "use fewer workers if memory is short"
 
 
 class DplabWarning(UserWarning):
@@ -439,5 +532,5 @@ def memory_named(remedy: str, *, slide: str) -> Generator[None]:
         )
         if not (opencv or isinstance(error, MemoryError)):
             raise
-        msg = f"there is not enough memory for it; {remedy}"
-        raise NotEnoughMemoryError(msg, slide=slide) from error
+        msg = "there is not enough memory for it"
+        raise NotEnoughMemoryError(msg, slide=slide, remedy=remedy) from error

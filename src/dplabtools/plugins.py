@@ -152,6 +152,8 @@ class Registry(Generic[_T]):
     def _broken(self, point: EntryPoint, what: str) -> PluginError:
         package = "an unknown distribution" if point.dist is None else point.dist.name
         return PluginError(
-            f"the {self._noun} {point.name!r} ({point.value}) of {package} {what}; "
-            f"mend it: pip install --upgrade {package}; or pip uninstall {package}"
+            f"the {self._noun} {point.name!r} ({point.value}) of {package} {what}",
+            remedy=(
+                f"mend it: pip install --upgrade {package}; or pip uninstall {package}"
+            ),
         )

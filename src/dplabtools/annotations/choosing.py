@@ -125,8 +125,8 @@ def checked_classes(classes: object) -> dict[str, str]:
         )
         raise ParameterTypeError(msg)
     if not classes:
-        msg = "classes is empty; leave it out to take all of them"
-        raise ParameterError(msg)
+        msg = "classes is empty"
+        raise ParameterError(msg, remedy="leave it out to take all of them")
     return {name: str(label) for name, label in classes.items()}
 
 

@@ -99,8 +99,8 @@ def _corners(ring: Ring, label: str) -> _Corners:
         msg = f"polygon {label!r}: points must be pairs of finite numbers ({error})"
         raise InvalidPolygonError(msg) from error
     if len(corners) < 3:
-        msg = f"polygon {label!r}: {len(corners)} points enclose nothing; give 3 or more"
-        raise InvalidPolygonError(msg)
+        msg = f"polygon {label!r}: {len(corners)} points enclose nothing"
+        raise InvalidPolygonError(msg, remedy="give 3 or more")
     return corners
 
 

@@ -59,12 +59,14 @@ def read_qupath_project(
             QuPathProject,
         )
     except ImportError as error:
-        msg = (
-            f"paquo, which reads QuPath projects, cannot be used ({error}); install it "
-            f"with: pip install 'dplabtools-next[qupath]', or export GeoJSON from QuPath "
-            f"and use GeoJsonReader"
-        )
-        raise MissingLibraryError(msg) from error
+        msg = f"paquo, which reads QuPath projects, cannot be used ({error})"
+        raise MissingLibraryError(
+            msg,
+            remedy=(
+                "install it with: pip install 'dplabtools-next[qupath]', or "
+                "export GeoJSON from QuPath and use GeoJsonReader"
+            ),
+        ) from error
     with QuPathProject(Path(qupath_project_dir), mode="r") as project:
         for image in project.images:
             objects = list(image.hierarchy.annotations)

@@ -86,11 +86,10 @@ def shape_of(
         return shape
     area = _area_within(outline)
     if area.is_empty:
-        msg = (
-            f"polygon {number} ({polygon.label!r}) is only a line or a point; give "
-            f"outlines that enclose an area"
+        msg = f"polygon {number} ({polygon.label!r}) is only a line or a point"
+        raise DegeneratePolygonError(
+            msg, slide=slide, remedy="give outlines that enclose an area"
         )
-        raise DegeneratePolygonError(msg, slide=slide)
     rest = areal(area.difference(shapely.union_all([_area_within(hole) for hole in holes])))
     if rest.is_empty:
         msg = f"polygon {number} ({polygon.label!r}): its holes leave nothing of it"

@@ -205,9 +205,9 @@ def _slides(done: int, total: int, begun: float) -> str:
 
 def with_remedy(error: Exception) -> str:
     """Return an error in one line, with what to do about it."""
-    from dplabtools.cli.remedies import remedy_of
+    from dplabtools.cli.remedies import command_remedy
 
-    remedy = remedy_of(error)
+    remedy = command_remedy(error)
     return f"{error} → {remedy}" if remedy else str(error)
 
 

@@ -81,8 +81,8 @@ def carry_out(folder: Path) -> None:
         If it cannot be made.
     """
     if folder.exists() and any(folder.iterdir()):
-        msg = f"{folder} is not empty; name another folder, or remove it"
-        raise OutputError(msg)
+        msg = f"{folder} is not empty"
+        raise OutputError(msg, remedy="name another folder, or remove it")
     for name in ("slides", "masks", "previews", "patches", "sets"):
         (folder / name).mkdir(parents=True)
     console = Console()

@@ -44,7 +44,7 @@ def _look_at(slide: str) -> Finding:
         return Finding(
             topic="Slides",
             name=name,
-            found=str(error).removeprefix(f"{name}: "),
+            found=error.message,
             state="wrong",
             remedy=remedy_of(error),
         )

@@ -47,8 +47,8 @@ def carry_out(
     """
     records = [each for each in read_history(run_dir).checkpoints if each.complete]
     if not records:
-        msg = f"{run_dir} has no complete slides; name the folder that 'extract' wrote"
-        raise MissingLocationsError(msg)
+        msg = f"{run_dir} has no complete slides"
+        raise MissingLocationsError(msg, remedy="name the folder that 'extract' wrote")
     out.mkdir(parents=True, exist_ok=True)
     inputs = tuple(SlideInput(wsi_file=each.wsi_file) for each in records)
     states = SlideStates(inputs=inputs, skip_errors=True)

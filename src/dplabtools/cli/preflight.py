@@ -185,10 +185,10 @@ def _check_labels(request: Request) -> None:
     if without:
         more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
         msg = (
-            f"--create-subdirs needs a label for each slide, and there is none for "
-            f"{', '.join(without[:5])}{more}; give --weak-label, or a column label"
+            "--create-subdirs needs a label for each slide, and there is none for "
+            f"{', '.join(without[:5])}{more}"
         )
-        raise ParameterError(msg)
+        raise ParameterError(msg, remedy="give --weak-label, or a column label")
 
 
 def _check_transform(request: Request) -> None:
@@ -220,8 +220,8 @@ def _check_writable(out: Path) -> None:
     """
     nearest = _nearest(out)
     if not nearest.is_dir():
-        msg = f"{nearest} is a file, and no folder to write to; name another --out"
-        raise OutputError(msg)
+        msg = f"{nearest} is a file, and no folder to write to"
+        raise OutputError(msg, remedy="name another --out")
     try:
         if nearest == out.absolute():
             with tempfile.TemporaryFile(dir=nearest) as file:
@@ -230,12 +230,12 @@ def _check_writable(out: Path) -> None:
             msg = "it may not be written to"
             raise PermissionError(msg)
     except OSError as error:
-        msg = f"nothing can be written to {nearest}: {error}; name another --out"
-        raise OutputError(msg) from error
+        msg = f"nothing can be written to {nearest}: {error}"
+        raise OutputError(msg, remedy="name another --out") from error
     free = shutil.disk_usage(nearest).free
     if free < _LEAST_ROOM:
-        msg = f"there are only {free >> 20} MB free in {nearest}; name another --out"
-        raise OutputError(msg)
+        msg = f"there are only {free >> 20} MB free in {nearest}"
+        raise OutputError(msg, remedy="name another --out")
 
 
 def _check_earlier(request: Request) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
 from dplabtools import errors
+from dplabtools.errors import DplabError
 from dplabtools.records.failure import Failure
 from dplabtools.records.run_record import ErrorRecord
 
-__all__ = ["error_record", "in_brief", "remedy_of"]
+__all__ = ["command_remedy", "error_record", "in_brief", "remedy_of"]
 
 # The first kind that fits counts.
 _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -76,25 +76,25 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def remedy_of(error: BaseException) -> str:
-    """Return what to do about an error; empty where it says so itself."""
+def command_remedy(error: BaseException) -> str:
+    """Return what to do about an error, by options; empty where it says so itself."""
     return next((words for kind, words in _REMEDIES if isinstance(error, kind)), "")
 
 
+def remedy_of(error: DplabError) -> str:
+    """Return what to do about an error: by options, where that can be said."""
+    return command_remedy(error) or error.remedy
+
+
 def in_brief(record: ErrorRecord) -> str:
-    """Return an error as a table shows it, with the remedy of the command line.
+    """Return an error as a table shows it, with what to do about it.
 
     The details, and what a caller of the classes would do, are left out.
     """
-    if not record.remedy:
-        return record.error
-    return f"{re.split(r'; | [(]', record.error, maxsplit=1)[0]} → {record.remedy}"
+    return f"{record.reason} → {record.remedy}" if record.remedy else record.error
 
 
 def error_record(failure: Failure) -> ErrorRecord:
     """Return what failed, for the record of a run."""
-    return ErrorRecord(
-        row=failure.row,
-        error=str(failure.error).removeprefix(f"{Path(failure.wsi_file).name}: "),
-        remedy=remedy_of(failure.error),
-    )
+    remedy = command_remedy(failure.error) or failure.remedy
+    return replace(ErrorRecord.of(failure), remedy=remedy)

@@ -53,8 +53,12 @@ def check_room(request: Request, states: SlideStates, pipeline: Pipeline) -> Non
         needed -= bytes_of_patches(request.out)
     if free < needed * _CLEARLY:
         msg = (
-            f"{count:,} patches take about {size_in_words(needed)}, and there are only "
-            f"{size_in_words(free)} free in {request.out}; name another --out, or see "
-            f"--image-type jpg, --mpp, --foreground-ratio"
+            f"{count:,} patches take about {size_in_words(needed)}, and there are "
+            f"only {size_in_words(free)} free in {request.out}"
         )
-        raise OutputError(msg)
+        raise OutputError(
+            msg,
+            remedy=(
+                "name another --out, or see --image-type jpg, --mpp, --foreground-ratio"
+            ),
+        )

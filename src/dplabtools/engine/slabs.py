@@ -194,11 +194,16 @@ def _folder_with_room(size: int, *, memory: int, asked_for: str | None) -> Path:
             return folder
         found.append(where)
     msg = (
-        f"{size:,} bytes of pixels fit neither the free memory ({memory:,} bytes) nor a "
-        f"file in {' or '.join(found)}; extract fewer at once, write them to disk "
-        f"instead, or set DPLABTOOLS_SHM_DIR to a folder with more room, on a disk"
+        f"{size:,} bytes of pixels fit neither the free memory ({memory:,} "
+        f"bytes) nor a file in {' or '.join(found)}"
     )
-    raise NotEnoughMemoryError(msg)
+    raise NotEnoughMemoryError(
+        msg,
+        remedy=(
+            "extract fewer at once, write them to disk instead, or set "
+            "DPLABTOOLS_SHM_DIR to a folder with more room, on a disk"
+        ),
+    )
 
 
 def _named(error: OSError, size: int) -> DplabError:
@@ -207,4 +212,6 @@ def _named(error: OSError, size: int) -> DplabError:
     reached = limit_reached(error, what)
     if reached is not None:
         return reached
-    return NotEnoughMemoryError(f"{what} ({error.strerror}); extract fewer at once")
+    return NotEnoughMemoryError(
+        f"{what} ({error.strerror})", remedy="extract fewer at once"
+    )

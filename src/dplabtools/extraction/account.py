@@ -200,5 +200,5 @@ class Account:
     def named(self, error: Exception, slide: int) -> Exception:
         """Return an error whose message begins with the name of the slide."""
         if isinstance(error, (SlideError, WorkerError)) and error.slide is None:
-            return type(error)(str(error), slide=self._tables[slide].slide_name)
+            return error.of_slide(self._tables[slide].slide_name)
         return error

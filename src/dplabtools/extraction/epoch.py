@@ -49,11 +49,8 @@ class RankShare:
             msg = f"rank must be from 0 to world_size - 1, not {self.rank}"
             raise ParameterError(msg)
         if 0 < self.patches < self.world_size:
-            msg = (
-                f"{self.patches} patches cannot be shared by {self.world_size} ranks; give "
-                f"more patches, or start fewer ranks"
-            )
-            raise ParameterError(msg)
+            msg = f"{self.patches} patches cannot be shared by {self.world_size} ranks"
+            raise ParameterError(msg, remedy="give more patches, or start fewer ranks")
 
     @property
     def batches(self) -> int:

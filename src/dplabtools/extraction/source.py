@@ -500,6 +500,8 @@ def named(error: Exception, slide: Slide) -> Exception:
     if isinstance(error, DplabError):
         return error
     if isinstance(error, MemoryError):
-        msg = "there is not enough memory to read it; use fewer workers, or smaller patches"
-        return NotEnoughMemoryError(msg, slide=slide.name)
+        msg = "there is not enough memory to read it"
+        return NotEnoughMemoryError(
+            msg, slide=slide.name, remedy="use fewer workers, or smaller patches"
+        )
     return SlideReadError(f"{type(error).__name__}: {error}", slide=slide.name)

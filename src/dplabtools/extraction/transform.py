@@ -70,20 +70,16 @@ class Transform:
             of = type(of)
         name = f"{of.__module__}:{of.__qualname__}"
         if of.__module__ == "__main__":
-            msg = (
-                f"workers cannot import the transform {name!r} from a script or notebook; "
-                f"put it into a module of its own, beside it"
-            )
-            raise ParameterError(msg)
+            msg = f"workers cannot import the transform {name!r} from a script or notebook"
+            raise ParameterError(msg, remedy="put it into a module of its own, beside it")
         try:
             # Of a function, where it is and what it is called.
             state = pickle.dumps(called)
         except Exception as error:
-            msg = (
-                f"workers cannot be sent the transform {name!r} ({error}); make it a "
-                f"function of a module, or an object that pickles"
-            )
-            raise ParameterError(msg) from error
+            msg = f"workers cannot be sent the transform {name!r} ({error})"
+            raise ParameterError(
+                msg, remedy="make it a function of a module, or an object that pickles"
+            ) from error
         return cls(function=called, name=name, sha256=_digest(of, state))
 
     def __str__(self) -> str:

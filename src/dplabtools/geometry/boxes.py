@@ -79,7 +79,7 @@ def region_error(
     width, height = (round(length * downsample) for length in size)
     slide_width, slide_height = pyramid.size
     msg = (
-        f"the region at {tuple(origin)} of {width} x {height} level 0 pixels lies outside "
-        f"the slide of {slide_width} x {slide_height}, or spans it; move or drop the patch"
+        f"the region at {tuple(origin)} of {width} x {height} level 0 pixels "
+        f"lies outside the slide of {slide_width} x {slide_height}, or spans it"
     )
-    return RegionOutOfBoundsError(msg, slide=pyramid.slide)
+    return RegionOutOfBoundsError(msg, slide=pyramid.slide, remedy="move or drop the patch")

@@ -101,17 +101,26 @@ class Pyramid:
             x, y = self.unequal_mpps
             msg = (
                 f"the file states {x:g} microns per pixel horizontally and {y:g} "
-                f"vertically ({self.mpp_source}), more than 2 % apart; ask for a level (an "
-                f"int), or supply one value with GenericSlide.set_external_mpp(..., "
-                f"override=True)"
+                f"vertically ({self.mpp_source}), more than 2 % apart"
             )
-            raise ResolutionError(msg, slide=self.slide)
+            raise ResolutionError(
+                msg,
+                slide=self.slide,
+                remedy=(
+                    "ask for a level (an int), or supply one value with "
+                    "GenericSlide.set_external_mpp(..., override=True)"
+                ),
+            )
         but = f" (it has a {self.ignored_mpp}, which cannot be)" if self.ignored_mpp else ""
-        msg = (
-            f"the file states no microns per pixel{but}; ask for a level (an int), or "
-            f"supply the value with GenericSlide.set_external_mpp"
+        msg = f"the file states no microns per pixel{but}"
+        raise MissingMppError(
+            msg,
+            slide=self.slide,
+            remedy=(
+                "ask for a level (an int), or supply the value with "
+                "GenericSlide.set_external_mpp"
+            ),
         )
-        raise MissingMppError(msg, slide=self.slide)
 
     def level_mpps(self) -> tuple[float, ...]:
         """Return the microns per pixel of each level."""
@@ -231,10 +240,16 @@ class Pyramid:
         if not low <= mpp <= high:
             msg = (
                 f"{mpp} microns per pixel is out of the range {low} to {high:g} of this "
-                f"slide; see GenericSlide.set_range_min_mpp and "
-                f"GenericSlide.set_range_max_magnification"
+                "slide"
             )
-            raise ResolutionError(msg, slide=self.slide)
+            raise ResolutionError(
+                msg,
+                slide=self.slide,
+                remedy=(
+                    "see GenericSlide.set_range_min_mpp and "
+                    "GenericSlide.set_range_max_magnification"
+                ),
+            )
 
     def source(
         self, resolution: Resolution, *, mode: str | None, settings: Settings
@@ -273,11 +288,12 @@ class Pyramid:
         self.check_mpp(mpp, settings)
         if mode is None:
             levels = ", ".join(f"{value:g}" for value in self.level_mpps())
-            msg = (
-                f"no level has {mpp} microns per pixel (the levels have {levels}); "
-                f'set resampling_mode="tile" (or "wsi") to resample'
+            msg = f"no level has {mpp} microns per pixel (the levels have {levels})"
+            raise ResolutionError(
+                msg,
+                slide=self.slide,
+                remedy='set resampling_mode="tile" (or "wsi") to resample',
             )
-            raise ResolutionError(msg, slide=self.slide)
         base = self._base_level(mpp, settings)
         factor = mpp / self.level_mpps()[base]
         width, height = self.sizes[base]

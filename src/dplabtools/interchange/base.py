@@ -209,11 +209,10 @@ class Writing:
         """
         sizes = np.unique(self.table.sizes)
         if len(sizes) != 1:
-            msg = (
-                f"this format holds squares of one size, not {sizes[:5].tolist()}; save as "
-                f"geojson, csv or parquet"
+            msg = f"this format holds squares of one size, not {sizes[:5].tolist()}"
+            raise InvalidLocationError(
+                msg, slide=self.pyramid.slide, remedy="save as geojson, csv or parquet"
             )
-            raise InvalidLocationError(msg, slide=self.pyramid.slide)
         return int(sizes[0])
 
     def footprint(self) -> float:

@@ -250,10 +250,14 @@ def _true_level(writing: Writing) -> int:
             return level
     levels = ", ".join(f"{mpp:g}" for mpp in mpps)
     msg = (
-        f"CLAM reads levels as they are, and none has {value} microns per pixel (they have "
-        f"{levels}); place the patches at a level, or save them for TRIDENT"
+        f"CLAM reads levels as they are, and none has {value} microns per pixel "
+        f"(they have {levels})"
     )
-    raise ResolutionError(msg, slide=writing.pyramid.slide)
+    raise ResolutionError(
+        msg,
+        slide=writing.pyramid.slide,
+        remedy="place the patches at a level, or save them for TRIDENT",
+    )
 
 
 def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:

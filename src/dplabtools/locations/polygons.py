@@ -116,9 +116,13 @@ class PolygonRegions:
             if shape.is_empty:
                 msg = (
                     f"polygon {number} ({polygon.label!r}): the polygons inside it leave "
-                    f"nothing of it; leave it out by its label, or set check_polygons=False"
+                    "nothing of it"
                 )
-                raise InvalidPolygonError(msg, slide=slide)
+                raise InvalidPolygonError(
+                    msg,
+                    slide=slide,
+                    remedy="leave it out by its label, or set check_polygons=False",
+                )
         return tuple(
             Region(shape, polygon.label)
             for polygon, shape in zip(self.polygons, shapes, strict=True)

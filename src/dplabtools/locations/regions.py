@@ -167,8 +167,8 @@ def grow(region: Region, margin: float, *, slide: str) -> Region:
     shape = region.shape.buffer(margin)
     if shape.is_empty:
         msg = (
-            f"region {region.label!r}: nothing is left of it with polygon_buffer="
-            f"{margin:g} (mask pixels); shrink it less"
+            f"region {region.label!r}: nothing is left of it with "
+            f"polygon_buffer={margin:g} (mask pixels)"
         )
-        raise InvalidPolygonError(msg, slide=slide)
+        raise InvalidPolygonError(msg, slide=slide, remedy="shrink it less")
     return replace(region, shape=shape)

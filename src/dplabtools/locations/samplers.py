@@ -104,11 +104,10 @@ class Grid:
         step = self.stride * frame.patch_size / frame.scale
         x0, y0, x1, y1 = bounds
         if (count := (x1 - x0) / step * (y1 - y0) / step) > _MOST_CANDIDATES:
-            msg = (
-                f"a grid of {count:.1e} points is too large; are the polygons in level 0 "
-                f"pixels, and is patch_size right?"
+            msg = f"a grid of {count:.1e} points is too large"
+            raise ParameterError(
+                msg, remedy="are the polygons in level 0 pixels, and is patch_size right?"
             )
-            raise ParameterError(msg)
         columns, rows = _ticks(x0, x1, step), _ticks(y0, y1, step)
         height = max(1, _BLOCK // len(columns))
         for row in range(0, len(rows), height):

@@ -68,5 +68,5 @@ def parse_color(name: str) -> Rgb:
     try:
         return ImageColor.getrgb(_EXTRA.get(name, name))[:3]
     except (ValueError, AttributeError, TypeError) as error:
-        msg = f"there is no colour {name!r}; use a CSS name or #rrggbb"
-        raise UnknownColorError(msg) from error
+        msg = f"there is no colour {name!r}"
+        raise UnknownColorError(msg, remedy="use a CSS name or #rrggbb") from error

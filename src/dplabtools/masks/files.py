@@ -155,14 +155,13 @@ def _load_file(path: Path, slide: str | None, npz_key: str) -> npt.NDArray[Any]:
         msg = f"the mask file {path} has no array under the key {npz_key!r}"
         raise MaskTypeError(msg, slide=slide) from error
     except Image.DecompressionBombError as error:
-        msg = f"the mask image {path} is too large; save it as an .npz file"
-        raise MaskError(msg, slide=slide) from error
+        msg = f"the mask image {path} is too large"
+        raise MaskError(msg, slide=slide, remedy="save it as an .npz file") from error
     except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
-        msg = (
-            f"the mask file {path} cannot be read ({error}); give a .npy file, an .npz "
-            f"file or an image"
-        )
-        raise MaskTypeError(msg, slide=slide) from error
+        msg = f"the mask file {path} cannot be read ({error})"
+        raise MaskTypeError(
+            msg, slide=slide, remedy="give a .npy file, an .npz file or an image"
+        ) from error
 
 
 def _load_image(path: Path) -> npt.NDArray[Any]:

@@ -51,11 +51,14 @@ def load_segmenter(name: str) -> Segmenter:
     module, separator, function = offered.get(name, name).partition(":")
     if not (separator and module and function):
         known = ", ".join(sorted(offered)) or "none are installed"
-        msg = (
-            f"{name!r} is no segmenter of tissue; name package.module:function, or an "
-            f"entry point of the group {ENTRY_POINTS} ({known})"
+        msg = f"{name!r} is no segmenter of tissue"
+        raise ParameterError(
+            msg,
+            remedy=(
+                "name package.module:function, or an entry point of the group "
+                f"{ENTRY_POINTS} ({known})"
+            ),
         )
-        raise ParameterError(msg)
     try:
         segmenter: Any = _module_of(module)
         for attribute in function.split("."):

@@ -297,17 +297,21 @@ def slide_file(path: StrPath) -> str:
         with Path(file).open("rb"):
             return file
     except FileNotFoundError as error:
-        msg = f"there is no slide file {file!r}; check the path"
-        raise MissingSlideError(msg, slide=name) from error
+        msg = f"there is no slide file {file!r}"
+        raise MissingSlideError(msg, slide=name, remedy="check the path") from error
     except IsADirectoryError as error:
-        msg = f"{file!r} is a directory; name a slide file in it"
-        raise UnsupportedSlideError(msg, slide=name) from error
+        msg = f"{file!r} is a directory"
+        raise UnsupportedSlideError(
+            msg, slide=name, remedy="name a slide file in it"
+        ) from error
     except OSError as error:
         reached = limit_reached(error, "the file cannot be read", slide=name)
         if reached is not None:
             raise reached from error
-        msg = f"the file cannot be read ({error.strerror}); check its permissions"
-        raise UnsupportedSlideError(msg, slide=name) from error
+        msg = "the file cannot be read"
+        raise UnsupportedSlideError(
+            msg, slide=name, details=error.strerror or "", remedy="check its permissions"
+        ) from error
 
 
 def check_level(level: int, *, count: int, slide: str) -> None:

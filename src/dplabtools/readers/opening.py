@@ -126,12 +126,11 @@ def open_explained(
         except (AmbiguousSlideError, DamagedSlideError):
             raise
         except UnsupportedSlideError as error:
-            reason = str(error).removeprefix(f"{name}: ")
-            refusals.append(Refusal(library=entry.name, reason=reason))
+            refusals.append(Refusal(library=entry.name, reason=error.message))
             cause = error
     reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
-    msg = f"no reader can open it ({reasons})"
-    raise UnsupportedSlideError(msg, slide=name) from cause
+    msg = "no reader can open it"
+    raise UnsupportedSlideError(msg, slide=name, details=reasons) from cause
 
 
 def _opened(
@@ -151,5 +150,5 @@ def _opened(
     try:
         return entry.open(file, settings)
     except ImportError as error:
-        msg = f"not installed; {entry.install}"
-        raise UnsupportedSlideError(msg) from error
+        msg = "not installed"
+        raise UnsupportedSlideError(msg, remedy=entry.install) from error

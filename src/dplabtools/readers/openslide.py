@@ -57,17 +57,14 @@ def _profile(handle: openslide.OpenSlide) -> bytes | None:
         return None
 
 
-def _failure(error: openslide.OpenSlideError) -> str:
+def _failure(error: openslide.OpenSlideError, *, slide: str) -> SlideReadError:
     """Say why a region cannot be read: a file is not damaged for being of a rare kind."""
+    reason = "the file is damaged there"
+    remedy = 'get a whole copy of it, or skip what fails with on_error="skip"'
     if _RARE.search(str(error)):
-        return (
-            f"OpenSlide does not decode files of this kind ({error}); convert it to 8-bit "
-            f"RGB, or try another config.slide_library"
-        )
-    return (
-        f"the file is damaged there ({error}); get a whole copy of it, or skip what fails "
-        f'with on_error="skip"'
-    )
+        reason = "OpenSlide does not decode files of this kind"
+        remedy = "convert it to 8-bit RGB, or try another config.slide_library"
+    return SlideReadError(reason, slide=slide, details=str(error), remedy=remedy)
 
 
 def _rgb(text: str) -> Colour:
@@ -118,11 +115,16 @@ class OpenSlideReader:
             self.properties: Mapping[str, str] = dict(handle.properties)
             self.icc_profile: bytes | None = _profile(handle)
         except openslide.OpenSlideError as error:
-            msg = (
-                f"OpenSlide cannot open it ({error}); check that the file is whole, or "
-                f'try another config.slide_library, such as "auto"'
-            )
-            raise UnsupportedSlideError(msg, slide=self._name) from error
+            msg = "OpenSlide cannot open it"
+            raise UnsupportedSlideError(
+                msg,
+                slide=self._name,
+                details=str(error),
+                remedy=(
+                    "check that the file is whole, or try another "
+                    'config.slide_library, such as "auto"'
+                ),
+            ) from error
         self.scan: ScanInfo = scan_info(
             self.properties, library="openslide", size=self.sizes[0]
         )
@@ -237,8 +239,8 @@ class OpenSlideReader:
         """Do something with the shared handle, and again with a fresh one if it fails."""
         handle = self._handle
         if handle is None:
-            msg = "the slide has been closed; open it again"
-            raise ClosedSlideError(msg, slide=self._name)
+            msg = "the slide has been closed"
+            raise ClosedSlideError(msg, slide=self._name, remedy="open it again")
         try:
             return task(handle)
         except openslide.OpenSlideError:
@@ -247,7 +249,7 @@ class OpenSlideReader:
             self._replace(handle)
             return task(_open(self._path))
         except openslide.OpenSlideError as error:
-            raise SlideReadError(_failure(error), slide=self._name) from error
+            raise _failure(error, slide=self._name) from error
 
     def _replace(self, broken: openslide.OpenSlide) -> None:
         """Open the file again, unless another thread has done so or closed it."""

@@ -139,17 +139,18 @@ class PillowReader:
         """Raise if there are several pictures, or Pillow would drop bits of each sample."""
         what = None
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
-            what = "it holds several pictures; save the one that is wanted"
+            what = "it holds several pictures", "save the one that is wanted"
         elif any(";16" in str(tile) for tile in getattr(image, "tile", ())):
-            what = "its samples have 16 bits; convert them to 8, as it should be done"
+            what = "its samples have 16 bits", "convert them to 8, as it should be done"
         if what is not None:
             image.close()
-            raise AmbiguousSlideError(what, slide=self._name)
+            reason, remedy = what
+            raise AmbiguousSlideError(reason, slide=self._name, remedy=remedy)
 
     def _opened(self) -> Image.Image:
         if self._image is None:
-            msg = "the slide has been closed; open it again"
-            raise ClosedSlideError(msg, slide=self._name)
+            msg = "the slide has been closed"
+            raise ClosedSlideError(msg, slide=self._name, remedy="open it again")
         return self._image
 
     def _decoded(self) -> Pixels:
@@ -162,16 +163,23 @@ class PillowReader:
                     with Image.open(self._path) as image:
                         self._pixels = np.array(opaque(image, self._background))
                 except MemoryError as error:
-                    msg = "there is not enough memory for it; make a tiled TIFF of it"
-                    raise NotEnoughMemoryError(msg, slide=self._name) from error
+                    msg = "there is not enough memory for it"
+                    raise NotEnoughMemoryError(
+                        msg, slide=self._name, remedy="make a tiled TIFF of it"
+                    ) from error
                 except (OSError, ValueError, SyntaxError) as error:
-                    msg = f"the file is damaged ({error}); get a whole copy of it"
-                    raise SlideReadError(msg, slide=self._name) from error
+                    msg = "the file is damaged"
+                    raise SlideReadError(
+                        msg,
+                        slide=self._name,
+                        details=str(error),
+                        remedy="get a whole copy of it",
+                    ) from error
             return self._pixels
 
     def _unsupported(self, reason: str) -> UnsupportedSlideError:
-        msg = f'{reason}; try another config.slide_library, such as "auto"'
-        return UnsupportedSlideError(msg, slide=self._name)
+        remedy = 'try another config.slide_library, such as "auto"'
+        return UnsupportedSlideError(reason, slide=self._name, remedy=remedy)
 
 
 def _tags(image: TiffImageFile) -> dict[str, str]:

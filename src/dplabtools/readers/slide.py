@@ -177,9 +177,9 @@ class Slide:
         ):
             msg = (
                 f"{resolution.value} microns per pixel is not among extra_mpps "
-                f'{list(self.extra_mpps)}, which resampling_mode="wsi" goes by; add it'
+                f'{list(self.extra_mpps)}, which resampling_mode="wsi" goes by'
             )
-            raise ResolutionError(msg, slide=self.name)
+            raise ResolutionError(msg, slide=self.name, remedy="add it")
         return source
 
     def read(self, origin: Point, resolution: Resolution, size: Size) -> Pixels:
@@ -417,6 +417,6 @@ def _checked_mpps(
         raise ParameterError(msg, slide=slide)
     values = tuple(float(mpp) for mpp in mpps)
     if len(set(values)) < len(values):
-        msg = f"extra_mpps {list(mpps)} holds a value twice; leave one out"
-        raise ParameterError(msg, slide=slide)
+        msg = f"extra_mpps {list(mpps)} holds a value twice"
+        raise ParameterError(msg, slide=slide, remedy="leave one out")
     return values

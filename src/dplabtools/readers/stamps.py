@@ -90,17 +90,21 @@ class SlideStamp:
             try:
                 now = _FileStamp.of(before.path)
             except (FileNotFoundError, NotADirectoryError) as error:
-                msg = f"{name} has gone since the run began; run again when it is back"
-                raise ChangedSlideError(msg, slide=slide) from error
+                msg = f"{name} has gone since the run began"
+                raise ChangedSlideError(
+                    msg, slide=slide, remedy="run again when it is back"
+                ) from error
             except OSError as error:
                 msg = f"{name} cannot be looked at any more ({error.strerror})"
                 raise SlideReadError(msg, slide=slide) from error
             if now != before and (here or now.elsewhere() != before.elsewhere()):
                 msg = (
                     f"{name} has changed since the run began ({before.size:,} -> "
-                    f"{now.size:,} bytes); run again when nobody writes to it"
+                    f"{now.size:,} bytes)"
                 )
-                raise ChangedSlideError(msg, slide=slide)
+                raise ChangedSlideError(
+                    msg, slide=slide, remedy="run again when nobody writes to it"
+                )
 
 
 @cache

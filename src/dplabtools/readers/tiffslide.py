@@ -138,8 +138,8 @@ class TiffSlideReader:
             with Path(self._path).open("rb") as stream:
                 find_directories(stream, ndpi=self._path.lower().endswith(".ndpi"))
         except (AmbiguousSlideError, DamagedSlideError) as error:
-            msg = f"{error}; get a whole copy of it, or of what is wanted of it"
-            raise type(error)(msg, slide=self._name) from error
+            remedy = "get a whole copy of it, or of what is wanted of it"
+            raise type(error)(error.message, slide=self._name, remedy=remedy) from error
         except UnsupportedSlideError:
             return  # tiffslide reads some files that are no TIFF
 
@@ -169,8 +169,8 @@ class TiffSlideReader:
 
     def _opened(self) -> TiffSlide:
         if self._handle is None:
-            msg = "the slide has been closed; open it again"
-            raise ClosedSlideError(msg, slide=self._name)
+            msg = "the slide has been closed"
+            raise ClosedSlideError(msg, slide=self._name, remedy="open it again")
         return self._handle
 
     def _fetch(self, corner: Point, level: int, size: Size) -> Pixels:
@@ -191,18 +191,19 @@ class TiffSlideReader:
         return np.array(pixels, np.uint8, order="C")
 
     def _unsupported(self, reason: str) -> UnsupportedSlideError:
-        msg = f'{reason}; try another config.slide_library, such as "openslide"'
-        return UnsupportedSlideError(msg, slide=self._name)
+        remedy = 'try another config.slide_library, such as "openslide"'
+        return UnsupportedSlideError(reason, slide=self._name, remedy=remedy)
 
     def _damage(self, error: Exception) -> SlideReadError:
         reason = "the file is damaged there"
         if self._old_jpeg:
             reason = "tiffslide does not decode JPEG of the old kind in every variant"
-        msg = (
-            f"{reason} ({error}); get another copy of it, or skip what fails with "
-            f'on_error="skip"'
+        return SlideReadError(
+            reason,
+            slide=self._name,
+            details=str(error),
+            remedy='get another copy of it, or skip what fails with on_error="skip"',
         )
-        return SlideReadError(msg, slide=self._name)
 
 
 def _inside(pixel: int, downsample: float) -> int:

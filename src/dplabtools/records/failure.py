@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dplabtools.errors import DplabError
+
 __all__ = ["Failure"]
 
 
@@ -28,6 +30,21 @@ class Failure:
     row: int | None
     error: Exception
     attempts: int = 1
+
+    @property
+    def reason(self) -> str:
+        """What went wrong: the same for all that fails in the same way."""
+        return self.error.reason if isinstance(self.error, DplabError) else str(self.error)
+
+    @property
+    def message(self) -> str:
+        """All that the error says, but for the name of the slide."""
+        return self.error.message if isinstance(self.error, DplabError) else str(self.error)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; may be empty."""
+        return self.error.remedy if isinstance(self.error, DplabError) else ""
 
     def __str__(self) -> str:
         where = "" if self.row is None else f" (patch {self.row})"

@@ -44,11 +44,24 @@ class ErrorRecord:
         What was wrong, without the name of the slide.
     remedy : str
         What to do about it; may be empty.
+    reason : str
+        What of the error is the same for all that fails in the same way.
     """
 
     row: int | None
     error: str
     remedy: str = ""
+    reason: str = ""
+
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """Return what failed."""
+        return cls(
+            row=failure.row,
+            error=failure.message,
+            remedy=failure.remedy,
+            reason=failure.reason,
+        )
 
     @classmethod
     def of(cls, failure: Failure) -> Self:

@@ -48,7 +48,7 @@ def slide_columns(values: Mapping[str, str]) -> SlideColumns:
         if not name.strip() or name in _OURS or _OF_VIEWS.fullmatch(name):
             msg = (
                 f"a column of slides cannot be called {name!r}: patches have one of that "
-                f"name; rename it"
+                "name"
             )
-            raise ParameterError(msg)
+            raise ParameterError(msg, remedy="rename it")
     return tuple((str(name), str(value)) for name, value in values.items())

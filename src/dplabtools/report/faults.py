@@ -30,12 +30,12 @@ class Fault:
 def joined(errors: Iterable[ErrorRecord]) -> list[Fault]:
     """Join what failed for the same reason, in the order of the first of each.
 
-    Where the run has a remedy, in the words of the command, the advice to callers
-    of the classes is left out, which stands behind a semicolon.
+    Where the run has a remedy, the details are left out, and the advice to callers of the
+    classes.
     """
     rows: dict[tuple[str, str], list[int]] = {}
     for each in errors:
-        error = each.error.split("; ", 1)[0] if each.remedy else each.error
+        error = each.reason if each.remedy and each.reason else each.error
         mine = rows.setdefault((error, each.remedy), [])
         if each.row is not None:
             mine.append(each.row)

@@ -141,11 +141,10 @@ def check_mpp_pair(mpp: Iterable[float | None], *, slide: str) -> None:
         msg = f"mpp must be a pair (horizontal, vertical), not {mpp!r}"
         raise ParameterTypeError(msg, slide=slide) from error
     if across is None or along is None:
-        msg = (
-            "the microns per pixel are not known; supply them with "
-            "GenericSlide.set_external_mpp"
+        msg = "the microns per pixel are not known"
+        raise MissingMppError(
+            msg, slide=slide, remedy="supply them with GenericSlide.set_external_mpp"
         )
-        raise MissingMppError(msg, slide=slide)
     checked_mpp(across, slide=slide)
     checked_mpp(along, slide=slide)
 

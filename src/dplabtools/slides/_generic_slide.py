@@ -144,8 +144,10 @@ class GenericSlide(SlideSettings):
         """
         properties = self.all_properties
         if name not in properties:
-            msg = f"there is no property {name!r}; see all_properties for those there are"
-            raise ParameterError(msg, slide=self.slide_name)
+            msg = f"there is no property {name!r}"
+            raise ParameterError(
+                msg, slide=self.slide_name, remedy="see all_properties for those there are"
+            )
         return properties[name]
 
     @property
@@ -479,8 +481,10 @@ class GenericSlide(SlideSettings):
         with self._lock:
             if self._slide is None:
                 if self._closed:
-                    msg = "the slide has been closed; open it again"
-                    raise ClosedSlideError(msg, slide=self.slide_name)
+                    msg = "the slide has been closed"
+                    raise ClosedSlideError(
+                        msg, slide=self.slide_name, remedy="open it again"
+                    )
                 self._slide = self._open(self._file)
             return self._slide
 

@@ -28,8 +28,8 @@ def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:
     """
     suffix = Path(image_file).suffix
     if suffix.lower() not in Image.registered_extensions():
-        msg = f"{image_file}: no image format has the extension {suffix!r}; use .png"
-        raise OutputFormatError(msg)
+        msg = f"{image_file}: no image format has the extension {suffix!r}"
+        raise OutputFormatError(msg, remedy="use .png")
     try:
         image.save(Path(image_file), **options)
     except OSError as error:

@@ -314,7 +314,10 @@ def test_what_a_run_says_of_tissue_warnings_and_empty_slides_is_shown(
     out = tmp_path / "run"
     out.mkdir()
     error = ErrorRecord(
-        row=None, error="it states no mpp; call set_external_mpp", remedy="see --slide-mpp"
+        row=None,
+        error="it states no mpp; call set_external_mpp",
+        remedy="see --slide-mpp",
+        reason="it states no mpp",
     )
     RunRecord(
         version="1",

@@ -190,14 +190,14 @@ def read_index(path: StrPath) -> TiffIndex:
         with tifffile.TiffFile(file) as tiff:
             return _index(tiff, directories, file_bytes=Path(file).stat().st_size)
     except UnsupportedSlideError as error:
-        cause, kind, reason = error, type(error), str(error)
+        cause, kind, reason, details = error, type(error), error.message, ""
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a parser makes of a broken file
         cause, kind = error, DamagedSlideError
-        reason = f"its directories cannot be made out ({error})"
-    msg = f"{reason}; {_REMEDIES[kind]}"
-    raise kind(msg, slide=Path(file).name) from cause
+        reason, details = "its directories cannot be made out", str(error)
+    remedy = _REMEDIES[kind]
+    raise kind(reason, slide=Path(file).name, details=details, remedy=remedy) from cause
 
 
 def _index(

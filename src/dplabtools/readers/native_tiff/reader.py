@@ -79,8 +79,8 @@ class NativeTiffReader:
         self._index = read_index(self._path) if index is None else index
         file = _File(self._path)
         if file.nbytes != self._index.file_bytes:
-            msg = "the file has changed since it was looked at; open it again"
-            raise UnsupportedSlideError(msg, slide=self._name)
+            msg = "the file has changed since it was looked at"
+            raise UnsupportedSlideError(msg, slide=self._name, remedy="open it again")
         self.sizes: tuple[Size, ...] = tuple(level.size for level in self._index.levels)
         self.downsamples: tuple[float, ...] = mean_downsamples(self.sizes)
         self.properties: Mapping[str, str] = self._index.properties
@@ -210,8 +210,8 @@ class NativeTiffReader:
     def _opened(self) -> _File:
         file = self._file
         if file is None:
-            msg = "the slide has been closed; open it again"
-            raise ClosedSlideError(msg, slide=self._name)
+            msg = "the slide has been closed"
+            raise ClosedSlideError(msg, slide=self._name, remedy="open it again")
         return file
 
     def _damage(self, error: Exception) -> SlideReadError:
@@ -312,8 +312,10 @@ def _shares(tiles: int, threads: ThreadPoolExecutor | None) -> list[tuple[int, i
 
 
 def _damage(error: Exception, *, slide: str) -> SlideReadError:
-    msg = (
-        f"the file is damaged there ({error}); get a whole copy of it, or skip what "
-        f'fails with on_error="skip"'
+    msg = "the file is damaged there"
+    return SlideReadError(
+        msg,
+        slide=slide,
+        details=str(error),
+        remedy='get a whole copy of it, or skip what fails with on_error="skip"',
     )
-    return SlideReadError(msg, slide=slide)

@@ -99,7 +99,7 @@ def errors_html(errors: Sequence[Failure]) -> str:
         (
             Path(each.wsi_file).name,
             "all" if each.row is None else each.row,
-            str(each.error).removeprefix(f"{Path(each.wsi_file).name}: "),
+            each.message,
         )
         for each in errors[:_ROWS]
     ]

@@ -301,7 +301,7 @@ def _locate(
     except ParameterError as error:
         if error.slide is not None:
             raise
-        raise type(error)(str(error), slide=Path(request.slide).name) from error
+        raise error.of_slide(Path(request.slide).name) from error
 
 
 def _generator(seed: Seed) -> np.random.Generator:
