@@ -94,10 +94,11 @@ class Choice:
         )
         if not kept and (left or others):
             what = ", ".join([*left, *filter(None, [others])])
-            msg = f"{source}: nothing remains, left out are {what}; see classes (--classes)"
+            msg = f"{source}: nothing remains, left out are {what}"
+            remedy = "see classes (--classes)"
             if left:
-                msg += " and all_objects (--all-objects)"
-            raise NoAnnotationsError(msg)
+                remedy += " and all_objects (--all-objects)"
+            raise NoAnnotationsError(msg, remedy=remedy)
         if left:
             msg = (
                 f"{source}: left out are objects {', '.join(left)}; all_objects "
