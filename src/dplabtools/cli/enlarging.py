@@ -36,9 +36,15 @@ def refuse_enlarging(info: SlideInfo, resolutions: Sequence[Number]) -> None:
     if mpp is None or info.mpp is None or info.mpp <= _MOST * mpp:
         return
     msg = (
-        f"patches of {mpp:g} um/px would be its finest level of {info.mpp:g} um/px, "
-        f"enlarged {info.mpp / mpp:.3g} times (mpp from {info.mpp_source}); leave the "
-        f"slide out, correct its mpp (--override-mpp, or the mpp column of --slides-csv), "
-        f"or allow it with --allow-enlarging"
+        f"patches of {mpp:g} um/px would be its finest level of {info.mpp:g} "
+        f"um/px, enlarged {info.mpp / mpp:.3g} times (mpp from {info.mpp_source})"
     )
-    raise ResolutionError(msg, slide=Path(info.wsi_file).name)
+    raise ResolutionError(
+        msg,
+        slide=Path(info.wsi_file).name,
+        remedy=(
+            "leave the slide out, correct its mpp (--override-mpp, or the "
+            "mpp column of --slides-csv), or allow it with "
+            "--allow-enlarging"
+        ),
+    )

@@ -307,7 +307,7 @@ class Pipeline:
         try:
             return list(read_annotations(each.annotation, **self.annotation_args))
         except DplabError as error:
-            raise type(error)(str(error), slide=name) from error
+            raise error.of_slide(name) from error
 
 
 def _columns(

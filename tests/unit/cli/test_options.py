@@ -136,6 +136,7 @@ def same(one: object, other: object) -> bool:
 OTHERWISE_NAMED = {
     "external_mpp_overrides": "override_mpp",
     "slide_mpps": None,  # a column of --slides-csv
+    "engine": None,  # for debuggers, and engines of other distributions: from Python
 }
 
 
