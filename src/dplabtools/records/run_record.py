@@ -63,12 +63,6 @@ class ErrorRecord:
             reason=failure.reason,
         )
 
-    @classmethod
-    def of(cls, failure: Failure) -> Self:
-        """Return what failed; what to do about it is what the error says last."""
-        error = str(failure.error).removeprefix(f"{Path(failure.wsi_file).name}: ")
-        return cls(row=failure.row, error=error, remedy=error.partition("; ")[2])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideResult:
