@@ -13,12 +13,12 @@ from PIL import Image
 
 from dplabtools import config
 from dplabtools.errors import DplabError, MissingMaskError
+from dplabtools.locations.inputs import has_outlines, read_mask
 from dplabtools.masks.files import foreground_of, load_mask
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.slide import Slide
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides._images import save_image
-from dplabtools.slides.patches._given import has_outlines, read_mask
 from dplabtools.slides.processing import WSITissueMask
 
 __all__ = ["files_named_after", "for_each_slide", "mask_file", "measure_tissue"]

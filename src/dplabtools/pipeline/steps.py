@@ -31,6 +31,7 @@ from dplabtools.pipeline.masking import (
 )
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.info import SlideInfo, slide_info
+from dplabtools.records.labels import LabelFilter
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
@@ -126,13 +127,13 @@ class Pipeline:
         self.make_masks(states, masks, keep=keep_masks)
         self.place(states)
         measure_tissue(states, workers=self.options.workers)
-        included, excluded = self._filter
+        given = self.extractor_args
+        labels = LabelFilter(
+            given.get("included_labels", ()), given.get("excluded_labels", ())
+        )
         for slide, patches in states.patches.items():
-            states.labels[slide] = {
-                label: count
-                for label, count in patches.patch_info.items()
-                if (label in included or not included) and label not in excluded
-            }
+            counts = patches.patch_info.items()
+            states.labels[slide] = {name: n for name, n in counts if labels.wants(name)}
 
     def make_masks(self, states: SlideStates, folder: Path, *, keep: bool) -> None:
         """Find the tissue of each slide, and enter what the slide says about itself."""
@@ -241,12 +242,6 @@ class Pipeline:
     @property
     def _on_error(self) -> str:
         return "skip" if self.options.skip_errors else "raise"
-
-    @property
-    def _filter(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Labels that are extracted, and that are not."""
-        given = self.extractor_args
-        return given.get("included_labels", ()), given.get("excluded_labels", ())
 
     def _place(self, states: SlideStates) -> None:
         parameters = inspect.signature(self.location_pool).parameters

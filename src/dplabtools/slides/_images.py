@@ -8,12 +8,13 @@ from typing import Any
 
 from PIL import Image
 
-from dplabtools._typing import StrPath
+from dplabtools._typing import Size, StrPath
 from dplabtools.errors import OutputError, OutputFormatError
 from dplabtools.geometry.pyramid import Source
+from dplabtools.geometry.resolution import Level
 from dplabtools.readers.slide import Slide
 
-__all__ = ["ExtraImages", "save_image"]
+__all__ = ["ExtraImages", "save_image", "whole_image"]
 
 
 def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:  # noqa: ANN401 - Pillow's
@@ -35,6 +36,20 @@ def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:
     except OSError as error:
         msg = f"{image_file} cannot be written: {error}"
         raise OutputError(msg) from error
+
+
+def whole_image(slide: Slide, size: Size, downsample: float) -> Image.Image:
+    """Return the whole slide at the size of a level, or of a mask."""
+    pyramid = slide.pyramid
+    if size in pyramid.sizes:
+        level = pyramid.sizes.index(size)
+        return Image.fromarray(slide.read((0, 0), Level(level), size))
+    finer = [i for i, value in enumerate(pyramid.downsamples) if value <= downsample]
+    level = max(finer, default=0)
+    factor = downsample / pyramid.downsamples[level]
+    return slide.image(
+        Source(level=level, factor=factor, downsample=downsample, whole=size)
+    )
 
 
 class ExtraImages(Mapping[float, Image.Image]):

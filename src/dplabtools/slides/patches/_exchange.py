@@ -13,9 +13,9 @@ from dplabtools.errors import OutputError, ParameterError
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Number, Resolution, parse_level_or_mpp
 from dplabtools.readers.slide import Slide
+from dplabtools.records.labels import LabelFilter
 from dplabtools.slides.patches._mock import PatchesMock, check_locations
 from dplabtools.slides.patches._request import (
-    LabelFilter,
     LocationLike,
     Selection,
     check_choice,

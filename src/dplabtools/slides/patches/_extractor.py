@@ -7,11 +7,11 @@ from dataclasses import InitVar
 from typing import Any
 
 from dplabtools.notebook import never_raises
+from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchRow
 from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import location_html
 from dplabtools.slides.patches._request import (
-    LabelFilter,
     LocationLike,
     Selection,
     declared_views,

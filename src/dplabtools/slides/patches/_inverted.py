@@ -7,12 +7,12 @@ from dataclasses import InitVar
 from typing import Any
 
 from dplabtools.annotations.json import PolygonsGiven
+from dplabtools.locations.inputs import Points, chosen_polygons
 from dplabtools.locations.locate import PerRegion
 from dplabtools.locations.polygons import InvertedImage
 from dplabtools.locations.samplers import CustomPoints, Grid, PoissonDisk, Random
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._given import Points, chosen_polygons
 from dplabtools.slides.patches._located import Located, Seed
 
 __all__ = [

@@ -16,6 +16,13 @@ from dplabtools._typing import Size, StrPath
 from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
+from dplabtools.locations.inputs import (
+    MaskGiven,
+    describe_mask_input,
+    describe_points,
+    describe_polygons,
+    read_mask,
+)
 from dplabtools.locations.locate import (
     LocationRequest,
     PerRegion,
@@ -23,8 +30,10 @@ from dplabtools.locations.locate import (
     Samplers,
     locate,
 )
+from dplabtools.locations.preview import Ink, draw_preview
 from dplabtools.locations.regions import RegionSource
 from dplabtools.locations.samplers import CustomPoints, Sampler
+from dplabtools.masks.colors import Rgb, parse_color
 from dplabtools.masks.files import foreground_of
 from dplabtools.notebook import never_raises
 from dplabtools.readers.scale_warnings import warn_of_scale
@@ -33,15 +42,9 @@ from dplabtools.records.patch_table import PatchRow, PatchTable, Shares
 from dplabtools.settings import Settings
 from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides._generic_slide import GenericSlide
-from dplabtools.slides.patches._given import (
-    MaskGiven,
-    describe_given_mask,
-    describe_points,
-    describe_polygons,
-    read_mask,
-)
+from dplabtools.slides._images import save_image, whole_image
 from dplabtools.slides.patches._html import location_html
-from dplabtools.slides.patches._preview import Ink, draw_preview
+from dplabtools.slides.utils import MaskData
 
 if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
@@ -97,7 +100,9 @@ class Located(LocationParameters):
         )
         rng = _generator(arguments.get("seed"))
         pyramid = _pyramid(request, config.snapshot())
-        mask_array = read_mask(arguments["mask_data"], pyramid)
+        mask_array = read_mask(
+            arguments["mask_data"], pyramid, npz_key=MaskData.npz_data_key
+        )
         self._mask_shape: Size = (mask_array.shape[0], mask_array.shape[1])
         self._placed = _locate(request, pyramid, mask=mask_array, rng=rng)
         self._patch_size = int(request.patch_size)
@@ -255,26 +260,31 @@ class Located(LocationParameters):
         OutputError
             If the file cannot be written.
         """
-        ink = Ink.of_names(
-            patches=patch_color,
-            bounds=bbox_color,
-            outlines=polygon_color,
-            holes=holes_color,
-            buffers=buffer_color,
+        ink = Ink(
+            patches=_color(patch_color),
+            bounds=_color(bbox_color),
+            outlines=_color(polygon_color),
+            holes=_color(holes_color),
+            buffers=_color(buffer_color),
             thickness=thickness,
             markers=patch_markers,
             labels=tuple(drawn_labels),
             patch_labels=tuple(drawn_labels) or tuple(drawn_patches_labels),
         )
+        size, downsample = self._mask_shape, self._placed.downsample
         with Slide(self.wsi_file, settings=config.snapshot()) as slide:
-            draw_preview(
-                image_file,
-                placed=self._placed,
-                slide=slide,
-                ink=ink,
-                size=self._mask_shape,
-                level_or_minsize=level_or_minsize,
-            )
+            if level_or_minsize is not None:
+                level = slide.pyramid.level_for(level_or_minsize)
+                size = slide.pyramid.sizes[level]
+                downsample = slide.pyramid.downsamples[level]
+            image = whole_image(slide, size, downsample)
+        save_image(
+            draw_preview(image, self._placed, ink, downsample=downsample), image_file
+        )
+
+
+def _color(name: str | None) -> Rgb | None:
+    return None if name is None else parse_color(name)
 
 
 def _pyramid(request: LocationRequest, settings: Settings) -> Pyramid:
@@ -334,7 +344,7 @@ def _as_is(value: Any) -> Any:  # noqa: ANN401 - an argument
 
 _AS_TEXT: Final[Mapping[str, Callable[[Any], Any]]] = {
     "wsi_file": os.fspath,
-    "mask_data": describe_given_mask,
+    "mask_data": describe_mask_input,
     "polygon_data": describe_polygons,
     "points": describe_points,
     "included_labels": list,

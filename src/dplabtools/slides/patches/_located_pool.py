@@ -21,12 +21,12 @@ from dplabtools.engine.base import Outcome, run
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.extraction.progress import Progress, ProgressArgument, reporter
+from dplabtools.locations.inputs import MaskGiven
 from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 from dplabtools.slides._declared import Declared, declared
-from dplabtools.slides.patches._given import MaskGiven
 from dplabtools.slides.patches._html import pool_html
 from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._mock import PatchesMock

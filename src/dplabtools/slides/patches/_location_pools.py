@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import InitVar
 
 from dplabtools.annotations.json import PolygonsGiven
+from dplabtools.locations.inputs import Points
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._given import Points
 from dplabtools.slides.patches._inverted import (
     WholeImageInvertedCustomPatches,
     WholeImageInvertedGridPatches,

@@ -8,13 +8,13 @@ from typing import Any
 
 from dplabtools import config
 from dplabtools.annotations.json import PolygonsGiven
+from dplabtools.locations.inputs import Points, chosen_polygons
 from dplabtools.locations.locate import PerRegion
 from dplabtools.locations.polygons import PolygonRegions
 from dplabtools.locations.samplers import CustomPoints, Grid, PoissonDisk, Random
 from dplabtools.slides._arguments import checked_number
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._given import Points, chosen_polygons
 from dplabtools.slides.patches._located import Located, Seed
 
 __all__ = [

@@ -21,11 +21,11 @@ from dplabtools.output.sink import Sink
 from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.failure import Failure
+from dplabtools.records.labels import LabelFilter
 from dplabtools.records.profile import Profile
 from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import result_html
 from dplabtools.slides.patches._request import (
-    LabelFilter,
     LocationLike,
     Selection,
     check_choice,

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import InitVar
 from typing import Any
 
+from dplabtools.locations.inputs import Points
 from dplabtools.locations.locate import PerRegion
 from dplabtools.locations.regions import WholeImage
 from dplabtools.locations.samplers import CustomPoints, Grid, PoissonDisk, Random
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._given import Points
 from dplabtools.slides.patches._located import Located, Seed
 
 __all__ = [

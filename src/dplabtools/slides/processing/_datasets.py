@@ -18,9 +18,9 @@ from dplabtools.inference.datasets import (
     ReadPatches,
     ReadStored,
 )
+from dplabtools.records.labels import LabelFilter
 from dplabtools.slides.patches import StoredPatches
 from dplabtools.slides.patches._request import (
-    LabelFilter,
     LocationLike,
     Selection,
     parse_views,

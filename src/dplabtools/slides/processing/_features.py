@@ -44,12 +44,12 @@ from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.output.stored_slide import coded
 from dplabtools.readers.slide import Slide
 from dplabtools.records.failure import Failure
+from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 from dplabtools.slides.patches import PatchesMock, StoredPatches, StreamPatchExtractorPool
 from dplabtools.slides.patches._pool_run import OnError
 from dplabtools.slides.patches._request import (
-    LabelFilter,
     LocationLike,
     Selection,
     check_choice,

@@ -1,4 +1,4 @@
-"""What location classes are given, in whatever form: masks, polygons, points."""
+"""Masks, polygons and points, in whatever form they are given."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from dplabtools.annotations.json import PolygonsGiven, parse_polygons
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.errors import ParameterError
 from dplabtools.geometry.pyramid import Pyramid
-from dplabtools.masks.files import AnyMask, describe_mask, load_mask
+from dplabtools.masks.files import NPZ_KEY, AnyMask, describe_mask, load_mask
 from dplabtools.masks.raster import fill_polygons
-from dplabtools.slides.patches._request import LabelFilter
-from dplabtools.slides.utils import MaskData
+from dplabtools.records.labels import LabelFilter
 
 __all__ = [
     "MaskGiven",
     "Points",
     "chosen_polygons",
-    "describe_given_mask",
+    "describe_mask_input",
     "describe_points",
     "describe_polygons",
     "has_outlines",
@@ -41,11 +40,13 @@ Points: TypeAlias = Sequence[Sequence[float]] | npt.NDArray[Any]
 _LONGEST: Final = 4096  # pixels of a mask made of polygons
 
 
-def read_mask(mask_data: MaskGiven, pyramid: Pyramid) -> npt.NDArray[Any]:
+def read_mask(
+    mask_data: MaskGiven, pyramid: Pyramid, *, npz_key: str = NPZ_KEY
+) -> npt.NDArray[Any]:
     """Return a mask as an array, shape (width, height).
 
     Polygons, and those of a ``.geojson`` file, become a mask of 4096 pixels at most in
-    width and height.
+    width and height. `npz_key` names the array of an ``.npz`` file.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def read_mask(mask_data: MaskGiven, pyramid: Pyramid) -> npt.NDArray[Any]:
         # What is drawn to mend a mask needs no class.
         polygons = read_geojson(mask_data, choice=Choice(unclassified=True))
     else:
-        return load_mask(mask_data, slide=pyramid.slide, npz_key=MaskData.npz_data_key)
+        return load_mask(mask_data, slide=pyramid.slide, npz_key=npz_key)
     downsample = max(1.0, max(pyramid.size) / _LONGEST)
     width, height = (max(1, round(each / downsample)) for each in pyramid.size)
     scale = np.array([width / pyramid.size[0], height / pyramid.size[1]])
@@ -83,7 +84,7 @@ def has_outlines(mask_file: StrPath) -> bool:
     return os.fspath(mask_file).lower().endswith((".geojson", ".geojson.gz"))
 
 
-def describe_given_mask(mask_data: MaskGiven) -> str:
+def describe_mask_input(mask_data: MaskGiven) -> str:
     """Return a mask as one line of text."""
     if isinstance(mask_data, list):
         return describe_polygons(mask_data)
@@ -108,12 +109,7 @@ def chosen_polygons(arguments: Mapping[str, Any]) -> tuple[AnnotationPolygon, ..
     except ParameterError as error:
         raise ParameterError(str(error), slide=slide) from error
     polygons = parse_polygons(arguments["polygon_data"], slide=slide)
-    return tuple(
-        polygon
-        for polygon in polygons
-        if (not labels.included or polygon.label in labels.included)
-        and polygon.label not in labels.excluded
-    )
+    return tuple(polygon for polygon in polygons if labels.wants(polygon.label))
 
 
 def describe_polygons(polygon_data: PolygonsGiven) -> str:

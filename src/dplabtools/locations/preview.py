@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
-from typing import Self
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dplabtools._typing import FloatArray, Pixels, Size, StrPath
+from dplabtools._typing import FloatArray, Pixels
 from dplabtools.errors import ParameterError
-from dplabtools.geometry.pyramid import Source
-from dplabtools.geometry.resolution import Level
 from dplabtools.locations.locate import Placed
 from dplabtools.locations.regions import Region
-from dplabtools.masks.colors import Rgb, parse_color
-from dplabtools.readers.slide import Slide
-from dplabtools.slides._images import save_image
+from dplabtools.masks.colors import Rgb
 
 __all__ = ["Ink", "draw_preview"]
 
@@ -56,105 +51,34 @@ class Ink:
             msg = f"thickness must be >= 1, not {self.thickness}"
             raise ParameterError(msg)
 
-    @classmethod
-    def of_names(
-        cls,
-        *,
-        patches: str | None,
-        bounds: str | None,
-        outlines: str | None,
-        holes: str | None,
-        buffers: str | None,
-        thickness: int,
-        markers: bool,
-        labels: tuple[str, ...],
-        patch_labels: tuple[str, ...],
-    ) -> Self:
-        """Look up the colours.
-
-        Raises
-        ------
-        UnknownColorError
-            If there is no such colour.
-        """
-        return cls(
-            patches=_color(patches),
-            bounds=_color(bounds),
-            outlines=_color(outlines),
-            holes=_color(holes),
-            buffers=_color(buffers),
-            thickness=thickness,
-            markers=markers,
-            labels=labels,
-            patch_labels=patch_labels,
-        )
-
 
 def draw_preview(
-    image_file: StrPath,
-    *,
-    placed: Placed,
-    slide: Slide,
-    ink: Ink,
-    size: Size,
-    level_or_minsize: int | None,
-) -> None:
-    """Save an image of a slide with patches and regions drawn on it.
+    image: Image.Image, placed: Placed, ink: Ink, *, downsample: float
+) -> Image.Image:
+    """Draw patches and regions on an image of their slide.
 
     Parameters
     ----------
-    image_file : path
-        Where to save; the extension says in which format.
+    image : PIL.Image
+        The whole slide; RGB. Patches are drawn into it.
     placed : Placed
         What to draw.
-    slide : Slide
-        What to draw on.
     ink : Ink
         How to draw.
-    size : (int, int)
-        Width and height of the mask, and of the image if there is no `level_or_minsize`.
-    level_or_minsize : int or None
-        Level to draw on.
+    downsample : float
+        Level 0 pixels for each pixel of the image.
 
-    Raises
-    ------
-    LevelOutOfRangeError
-        If there is no such level.
-    OutputFormatError
-        If the extension is of no known image format.
-    OutputError
-        If the file cannot be written.
+    Returns
+    -------
+    PIL.Image
+        With all of it.
     """
-    pyramid = slide.pyramid
-    downsample = placed.downsample
-    if level_or_minsize is not None:
-        level = pyramid.level_for(level_or_minsize)
-        size, downsample = pyramid.sizes[level], pyramid.downsamples[level]
-    image = _whole(slide, size, downsample)
     scale = placed.downsample / downsample
     if ink.patches:
         _draw_patches(ImageDraw.Draw(image), placed, ink, scale=scale)
     pixels = np.array(image)
     _draw_regions(pixels, placed, ink, scale=scale)
-    save_image(Image.fromarray(pixels), image_file)
-
-
-def _color(name: str | None) -> Rgb | None:
-    return None if name is None else parse_color(name)
-
-
-def _whole(slide: Slide, size: Size, downsample: float) -> Image.Image:
-    """Return the whole slide at the size of a level, or of a mask."""
-    pyramid = slide.pyramid
-    if size in pyramid.sizes:
-        level = pyramid.sizes.index(size)
-        return Image.fromarray(slide.read((0, 0), Level(level), size))
-    finer = [i for i, value in enumerate(pyramid.downsamples) if value <= downsample]
-    level = max(finer, default=0)
-    factor = downsample / pyramid.downsamples[level]
-    return slide.image(
-        Source(level=level, factor=factor, downsample=downsample, whole=size)
-    )
+    return Image.fromarray(pixels)
 
 
 def _draw_regions(pixels: Pixels, placed: Placed, ink: Ink, *, scale: float) -> None:
