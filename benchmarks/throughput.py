@@ -110,7 +110,7 @@ def engine_alone(count: int) -> int:
     )
     account = Account([table], skip_errors=False)
     options = StreamOptions(
-        batch_size=256, ordered=True, shuffle_buffer=0, seed=0, max_memory=1 << 30
+        batch_size=256, order="table", shuffle_buffer=0, seed=0, max_memory=1 << 30
     )
     clock = ProgressClock(None, total=count, slides=1)
     with ProcessEngine(workers=2, ahead=2) as engine:

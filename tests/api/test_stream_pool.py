@@ -22,6 +22,7 @@ from dplabtools.slides.patches import (
     PatchesMock,
     StreamPatchExtractorPool,
 )
+from dplabtools.testing.make_slide import make_slide
 
 ROWS = [
     ((x, y), (64, 64), "even" if x % 128 == 0 else "odd")
@@ -29,6 +30,12 @@ ROWS = [
     for x in range(0, 960, 64)
 ]
 COUNT = 2 * len(ROWS)
+
+
+@pytest.fixture(scope="module")
+def large_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("slides") / "large.svs"
+    return make_slide(file, size=(1024, 1024), tile=64, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +109,8 @@ def test_batches_come_in_the_order_of_the_tables(make: Make, expected: Pixels) -
     [
         {"order": "ready"},
         {"order": "ready", "batch_size": 7},
+        {"order": "near"},
+        {"order": "near", "batch_size": 7, "max_memory": 3 * 7 * 64 * 64 * 3},
         {"shuffle_buffer": 100, "seed": 5},
         {"shuffle_buffer": 1000, "batch_size": 64},
         {"thread_num_workers": 2, "proc_num_workers": 1},
@@ -298,6 +307,69 @@ def test_the_profile_says_where_the_time_went(make: Make) -> None:
     assert set(profile.stages()) >= {"read", "wait"}
     assert all(seconds >= 0 for seconds in profile.stages().values())
     assert profile.advice.startswith("The workers wait for whoever takes the batches")
+
+
+@pytest.fixture(scope="module")
+def anywhere(large_slide: Path) -> list[PatchesMock]:
+    """Patches of 64 pixels, four times as many as the slide has tiles of that size."""
+    corners = np.random.default_rng(3).integers(0, 1024 - 64, (1024, 2)).tolist()
+    rows = [((x, y), (64, 64), "") for x, y in corners]
+    return [
+        PatchesMock(patch_data=rows, wsi_file=str(large_slide), level_or_mpp=0)
+        for _ in range(3)
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("order", ["table", "near", "ready"])
+def test_tiles_of_patches_that_lie_anywhere_are_decoded_once(
+    anywhere: list[PatchesMock], order: str, workers: int
+) -> None:
+    stream = StreamPatchExtractorPool(
+        patches_pool=anywhere,
+        proc_num_workers=workers,
+        thread_num_workers=1,
+        batch_size=128,
+        order=order,  # type: ignore[arg-type]
+    )
+    assert sum(len(batch) for batch in stream) == 3 * 1024
+    profile = stream.profile
+    assert profile.tiles_distinct == 3 * 16 * 16
+    assert profile.excess <= (0.0 if workers == 1 else 0.3)
+
+
+def test_the_profile_tells_of_tiles_that_are_decoded_again(
+    anywhere: list[PatchesMock],
+) -> None:
+    stream = StreamPatchExtractorPool(
+        patches_pool=anywhere,
+        proc_num_workers=2,
+        thread_num_workers=1,
+        batch_size=64,
+        max_memory=4 * 64 * 64 * 64 * 3,
+    )
+    rows = [row for batch in stream for row in batch.rows.tolist()]
+    assert rows == list(range(1024)) * 3
+    assert stream.profile.excess > 0.5
+
+
+def test_near_is_from_top_to_bottom_whatever_the_workers(
+    anywhere: list[PatchesMock],
+) -> None:
+    orders = []
+    for workers in (1, 2):
+        stream = StreamPatchExtractorPool(
+            patches_pool=anywhere,
+            proc_num_workers=workers,
+            thread_num_workers=1,
+            order="near",
+        )
+        batches = [(batch.slides, batch.rows, batch.locations) for batch in stream]
+        slides, rows, places = map(np.concatenate, zip(*batches, strict=True))
+        assert (np.diff(slides) >= 0).all()
+        assert (np.diff(places[slides == 1, 1]) >= 0).all()
+        orders.append((slides.tolist(), rows.tolist()))
+    assert orders[0] == orders[1]
 
 
 @pytest.mark.parametrize("progress", [False, True])

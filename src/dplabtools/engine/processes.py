@@ -216,23 +216,21 @@ class ProcessEngine:
                 worker.jobs for worker in self._workers
             ):
                 self._start()
-            for worker in sorted(self._workers, key=lambda each: len(each.jobs)):
-                job = self._job_for(worker)
-                if job is not None:
-                    self._give(worker, job)
-                    break
-            else:
-                return
+            free = [each for each in self._workers if len(each.jobs) < self._ahead]
+            free.sort(key=lambda each: len(each.jobs))
+            if not any(map(self._give_own, free)):
+                if not free or free[0].jobs:
+                    return
+                self._give(free[0], self._backlog.popleft())
 
-    def _job_for(self, worker: _Worker) -> _Job | None:
-        """Take from the backlog what a worker may do now."""
-        if len(worker.jobs) >= self._ahead:
-            return None
+    def _give_own(self, worker: _Worker) -> bool:
+        """Give a worker a job of its lane, or of none; False if there is none."""
         for place, job in enumerate(self._backlog):
             if job.lane is None or job.lane % self._count == worker.lane:
                 del self._backlog[place]
-                return job
-        return None if worker.jobs else self._backlog.popleft()
+                self._give(worker, job)
+                return True
+        return False
 
     def _give(self, worker: _Worker, job: _Job) -> None:
         if not worker.jobs and worker.ready:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -19,11 +21,22 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
 
-__all__ = ["Reading", "blocks", "groups", "plan_slide", "rows_outside", "runs", "shares"]
+__all__ = [
+    "Reading",
+    "blocks",
+    "groups",
+    "is_scattered",
+    "pieces",
+    "plan_slide",
+    "rows_outside",
+    "runs",
+]
 
 _CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
 _CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
 _CHUNKS_PER_WORKER = 4  # at least, so that none idles long at the end
+_LEAST_SHARE = 64  # patches: with fewer the tiles at their border are too many
+_FAR = 3.0  # times as long as the steps of a grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,34 +186,62 @@ def blocks(
         Neighbouring chunks follow each other.
     """
     most = chunk_rows(table, rows, views=views, total=total, workers=workers)
-    yield from _squares(table, rows, most=most, exactly=False)
+    for places in _squares(table.origins[rows], most=most, exactly=False):
+        yield rows[places]
 
 
-def shares(
-    table: PatchTable, rows: IntArray, *, views: int, count: int
-) -> Iterator[IntArray]:
-    """Cut rows of a slide into as many chunks of neighbours as there are workers.
+def pieces(
+    table: PatchTable, rows: IntArray, *, views: int, workers: int
+) -> list[tuple[int, IntArray]]:
+    """Cut rows of a slide into pieces of neighbours, a share for each worker.
 
     Parameters
     ----------
     table : PatchTable
         The patches of the slide.
     rows : ndarray of int, shape (m,)
-        Rows of the table to cut up.
+        Rows of the table to cut up, in any order.
     views : int
         Resolutions of each patch.
-    count : int
-        Number of workers.
+    workers : int
+        How many share them, if there are enough.
 
-    Yields
-    ------
-    ndarray of int
-        Rows that lie together. Of one strip of a slide and of the next, the first chunks
-        are neighbours, and so are the second, ...
+    Returns
+    -------
+    list of (int, ndarray of int)
+        Number of the share, and places in `rows`, ascending: the first piece of each share,
+        then the second, ... Pieces of a share follow each other. Of one strip of a slide
+        and of the next, the first shares are neighbours, and so are the second, ...
     """
-    most = -(-len(rows) // count)
-    held = _held(table.sizes[rows], views=views)
-    yield from _squares(table, rows, most=max(1, min(most, held)), exactly=False)
+    corners, held = table.origins[rows], _held(table.sizes[rows], views=views)
+    most = max(_LEAST_SHARE, -(-len(rows) // workers))
+    found = [
+        (nth, share, part[places])
+        for share, part in enumerate(_squares(corners, most=most, exactly=False))
+        for nth, places in enumerate(_squares(corners[part], most=held, exactly=False))
+    ]
+    return [(share, places) for _, share, places in sorted(found, key=itemgetter(0))]
+
+
+def is_scattered(corners: IntArray) -> bool:
+    """Tell whether patches that follow each other lie far apart.
+
+    Parameters
+    ----------
+    corners : ndarray of int, shape (n, 2)
+        (x, y) of each, in the order in which they are asked for.
+
+    Returns
+    -------
+    bool
+        Whether most steps are longer than those of a grid with as many points would be.
+    """
+    if len(corners) < 2:
+        return False
+    steps = np.abs(np.diff(corners, axis=0)).max(axis=1)
+    extent = np.ptp(corners, axis=0).astype(np.float64)
+    spacing = max(math.sqrt(extent.prod() / len(corners)), extent.max() / len(corners))
+    return bool(np.median(steps) > _FAR * spacing)
 
 
 def runs(
@@ -224,47 +265,47 @@ def runs(
     ndarray of int
         Rows that lie together, and those of each `groups` closer still.
     """
-    held = _held(table.sizes[rows], views=views)
-    for run in _squares(table, rows, most=count, exactly=True):
-        yield np.concatenate(list(_squares(table, run, most=held, exactly=True)))
+    corners, held = table.origins[rows], _held(table.sizes[rows], views=views)
+    for run in _squares(corners, most=count, exactly=True):
+        closer = _squares(corners[run], most=held, exactly=True)
+        yield rows[run[np.concatenate(list(closer))]]
 
 
-def _squares(
-    table: PatchTable, rows: IntArray, *, most: int, exactly: bool
-) -> Iterator[IntArray]:
-    """Cut rows in halves, and these again, until none has more than so many rows.
+def _squares(corners: IntArray, *, most: int, exactly: bool) -> Iterator[IntArray]:
+    """Cut points in halves, and these again, until none has more than so many points.
 
-    With `exactly`, all but the last have as many as that.
+    With `exactly`, all but the last have as many as that. Yields their numbers, ascending.
     """
-    waiting = [rows] if len(rows) else []
+    waiting: list[IntArray] = [np.arange(len(corners))] if len(corners) else []
     while waiting:
         part = waiting.pop()
         if len(part) <= most:
             yield np.sort(part)
         else:
-            corners = table.origins[part]
-            waiting += reversed(_halves(part, corners, most=most, exactly=exactly))
+            waiting += reversed(_halves(part, corners[part], most=most, exactly=exactly))
 
 
 def _halves(
-    rows: IntArray, corners: IntArray, *, most: int, exactly: bool
+    numbers: IntArray, corners: IntArray, *, most: int, exactly: bool
 ) -> tuple[IntArray, IntArray]:
-    """Cut rows in two across their longer side, between columns of a grid if it is one.
+    """Cut points in two across their longer side, between columns of a grid if it is one.
 
-    Together the halves make no more chunks of at most `most` rows than need be.
+    Together the halves make no more chunks of at most `most` points than need be.
     """
     across = int(np.ptp(corners[:, 1]) >= np.ptp(corners[:, 0]))
-    order = np.lexsort((rows, corners[:, 1 - across], corners[:, across]))
-    chunks = -(-len(rows) // most)
+    order = np.lexsort((numbers, corners[:, 1 - across], corners[:, across]))
+    chunks = -(-len(numbers) // most)
     first = chunks // 2
-    place = round(len(rows) * first / chunks)
+    place = round(len(numbers) * first / chunks)
     steps = np.flatnonzero(np.diff(corners[order, across])) + 1
-    steps = steps[(steps <= first * most) & (len(rows) - steps <= (chunks - first) * most)]
+    steps = steps[
+        (steps <= first * most) & (len(numbers) - steps <= (chunks - first) * most)
+    ]
     if exactly:
         place = first * most
     elif len(steps):
         place = int(steps[np.abs(steps - place).argmin()])
-    return rows[order[:place]], rows[order[place:]]
+    return numbers[order[:place]], numbers[order[place:]]
 
 
 def chunk_rows(

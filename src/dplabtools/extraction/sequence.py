@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 
 __all__ = ["PatchSequence"]
+
+_Cut: TypeAlias = Callable[[int, IntArray], Iterable[IntArray]]
 
 _LOOK_AHEAD = 64  # slides that are looked at before their turn: a bad one is found early
 
@@ -40,17 +42,26 @@ class PatchSequence:
         self._ahead = 0  # slides asked for, none of whose parts has come
         self._inside: dict[int, BoolArray] = {}
         self._begun: set[int] = set()
-        self._pending: deque[tuple[int, IntArray]] = deque()
+        self._pending: list[tuple[int, IntArray]] = []
         self._held = 0
 
     @classmethod
-    def of(cls, slides: IntArray, rows: IntArray) -> PatchSequence:
-        """Make a sequence of the slide and the row of each patch."""
+    def of(cls, slides: IntArray, rows: IntArray, *, cut: _Cut) -> PatchSequence:
+        """Make a sequence of the slide and the row of each patch.
+
+        Parameters
+        ----------
+        slides, rows : ndarray of int, shape (n,)
+            In the order of reading.
+        cut : callable
+            Makes parts of a slide, and rows of it that follow each other.
+        """
         ends = [*(np.flatnonzero(np.diff(slides)) + 1).tolist(), len(slides)]
         starts = [0, *ends[:-1]] if len(slides) else []
         parts = (
-            (int(slides[start]), rows[start:end])
+            (int(slides[start]), part)
             for start, end in zip(starts, ends, strict=False)
+            for part in cut(int(slides[start]), rows[start:end])
         )
         return cls(parts, dict.fromkeys(slides[starts].tolist()))
 
@@ -62,25 +73,31 @@ class PatchSequence:
         self._ahead += slide is not None
         return slide
 
+    @property
+    def left(self) -> bool:
+        """Whether there may be patches that have not been taken."""
+        return self._next is not None or bool(self._pending)
+
     def known(self, slide: int, inside: BoolArray) -> None:
         """Note which rows of a slide there are to read; none, if it cannot be read."""
         self._inside[slide] = inside
 
-    def ready(self, count: int) -> int | None:
-        """Return how many patches can be taken.
+    def take(self, least: int) -> list[tuple[int, IntArray]] | None:
+        """Take parts from the front, of those rows that there are.
 
         Parameters
         ----------
-        count : int
-            How many are wanted.
+        least : int
+            How many patches are wanted.
 
         Returns
         -------
-        int or None
-            At most `count`; fewer at the end, and then 0. None if slides have to be looked
-            at before that is known.
+        list of (int, ndarray of int), or None
+            Slides and rows: whole parts, with at least as many patches together; with fewer
+            at the end, and then none. None if slides have to be looked at before that is
+            known.
         """
-        while self._held < count and self._next is not None:
+        while self._held < least and self._next is not None:
             slide, rows = self._next
             if slide not in self._inside:
                 return None
@@ -92,28 +109,5 @@ class PatchSequence:
                 self._pending.append((slide, rows))
                 self._held += len(rows)
             self._next = next(self._parts, None)
-        return min(count, self._held)
-
-    def take(self, count: int) -> tuple[IntArray, IntArray]:
-        """Take patches that are `ready`.
-
-        Returns
-        -------
-        slides, rows : ndarray of int64, shape (count,)
-            Of each patch.
-        """
-        taken = list(self._cut(count))
-        lengths = [len(rows) for _, rows in taken]
-        slides = np.array([slide for slide, _ in taken], dtype=np.int64)
-        none = np.zeros(0, dtype=np.int64)
-        rows = np.concatenate([none, *(rows for _, rows in taken)])
-        return np.repeat(slides, lengths), rows
-
-    def _cut(self, count: int) -> Iterator[tuple[int, IntArray]]:
-        self._held -= count
-        while count:
-            slide, rows = self._pending.popleft()
-            if len(rows) > count:
-                self._pending.appendleft((slide, rows[count:]))
-            yield slide, rows[:count]
-            count -= min(count, len(rows))
+        taken, self._pending, self._held = self._pending, [], 0
+        return taken

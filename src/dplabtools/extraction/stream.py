@@ -1,36 +1,40 @@
-"""All patches, one after the other, through a ring of recycled memory."""
+"""All patches, batch by batch, through a ring of recycled memory."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Pixels
+from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Engine, Outcome
 from dplabtools.engine.limits import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.account import Account
-from dplabtools.extraction.plan import blocks, shares
+from dplabtools.extraction.plan import blocks, is_scattered, pieces
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.ring import Ring
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.sequence import PatchSequence
 from dplabtools.extraction.source import Chunk, SlideSpec
-from dplabtools.output.memory import SegmentRows
+from dplabtools.extraction.window import OpenBatch, Piece, Window
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.pixel_batch import PixelBatch
 
-__all__ = ["BatchStream", "StreamOptions"]
+__all__ = ["BatchOrder", "BatchStream", "StreamOptions"]
+
+BatchOrder: TypeAlias = Literal["table", "near", "ready"]
 
 _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
-_LEAST_GROUP = 256  # patches that are cut into chunks together, so that neighbours meet
-_STRIP = 512  # the same in the order of the table: wider strips share fewer tiles
+_STRIP = 256  # patches of a grid that are read together, at least
+_STRIP_OF_WORKER = 64  # the same, of each worker
+_HELD_STRIPS = 4  # for which there is memory, at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +45,11 @@ class StreamOptions:
     ----------
     batch_size : int
         Patches of a batch.
-    ordered : bool
-        Batches come in the order of the tables, or as they are ready.
+    order : {"table", "near", "ready"}
+        Batches come in the order of the tables, slide by slide from top to bottom, or like
+        that but as they are ready.
     shuffle_buffer : int
-        Patches that change places with each other; 0 keeps them in place.
+        Patches that change places with each other, at least; 0 keeps them in place.
     seed : int or None
         Decides how they do.
     max_memory : int
@@ -55,25 +60,11 @@ class StreamOptions:
     """
 
     batch_size: int
-    ordered: bool
+    order: BatchOrder
     shuffle_buffer: int
     seed: int | None
     max_memory: int
     sequence: tuple[IntArray, IntArray] | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    """Batches whose patches are read together."""
-
-    slides: IntArray  # of each patch, in the order of their places
-    rows: IntArray
-    slots: list[int]
-    waiting: int = 0  # chunks
-    delivered: BoolArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.delivered = np.ones(len(self.rows), dtype=np.bool_)
 
 
 class BatchStream:
@@ -124,15 +115,12 @@ class BatchStream:
         self._begun = time.monotonic()
         self._rng = np.random.default_rng(options.seed)
         self._count = sum(map(len, self._tables))
-        shape = self._batch_shape()
-        self._batches = self._batches_of_group(shape)
-        self._ring = self._make_ring(shape)
+        self._ring = self._make_ring(self._batch_shape())
         self.segments = (self._ring.segment,) if engine.shares_memory else ()
         self._sequence = self._make_sequence()
-        self._next_batches = 1 if self._in_strips() else self._batches
-        self._live: deque[_Group] = deque()
+        self._window = Window(self._ring)
         self._looks: dict[int, int] = {}  # slides, by job
-        self._jobs: dict[int, tuple[_Group, Chunk, IntArray]] = {}
+        self._jobs: dict[int, tuple[Piece, Chunk]] = {}
         self._next_job = 0
         self._unread: dict[int, int] = {}  # patches of each slide that was planned
         self._unasked: dict[int, int] = {}  # of those, patches that are in no chunk yet
@@ -143,28 +131,61 @@ class BatchStream:
         """Let go of the memory; batches that the caller holds stay valid."""
         self._ring.segment.close()
 
-    # ------------------------------------------------------------------ plan
+    # ----------------------------------------------------------------- order
 
     def _make_sequence(self) -> PatchSequence:
-        """Put all patches into the order in which groups are made of them."""
+        """Put all patches into the order of delivery, in parts that are read together."""
         if self._options.sequence is not None:
-            return PatchSequence.of(*self._options.sequence)
+            return PatchSequence.of(*self._options.sequence, cut=self._cut)
         if not self._options.shuffle_buffer:
-            return PatchSequence(self._parts(), range(len(self._tables)))
-        parts = list(self._parts())
-        parts = [parts[index] for index in self._rng.permutation(len(parts))]
-        return PatchSequence(parts, dict.fromkeys(slide for slide, _ in parts))
+            parts = (
+                (slide, part)
+                for slide, table in enumerate(self._tables)
+                for part in self._cut(slide, self._ordered(table))
+            )
+            return PatchSequence(parts, range(len(self._tables)))
+        around = [
+            (slide, part)
+            for slide, table in enumerate(self._tables)
+            for part in self._neighbourhoods(table)
+        ]
+        around = [around[index] for index in self._rng.permutation(len(around))]
+        return PatchSequence(around, dict.fromkeys(slide for slide, _ in around))
 
-    def _parts(self) -> Iterator[tuple[int, IntArray]]:
-        """Yield slides with rows that lie together."""
-        for slide, table in enumerate(self._tables):
-            rows = np.arange(len(table))
-            if self._in_strips() or not len(rows):
-                yield slide, rows
-                continue
-            views = self._views(table)  # of a size that no number of workers has a say in
-            for part in blocks(table, rows, views=views, total=_ENDLESS, workers=1):
-                yield slide, part
+    def _ordered(self, table: PatchTable) -> IntArray:
+        """Return the rows of a slide in the order of delivery."""
+        if self._options.order == "table":
+            return np.arange(len(table))
+        x, y = table.origins.T
+        return np.lexsort((x, y))
+
+    def _neighbourhoods(self, table: PatchTable) -> Iterator[IntArray]:
+        """Yield rows that lie together; a slide without any is to be looked at, too."""
+        rows, views = np.arange(len(table)), self._views(table)
+        if not len(rows):
+            yield rows
+        # Of a size that no number of workers has a say in.
+        yield from blocks(table, rows, views=views, total=_ENDLESS, workers=1)
+
+    def _cut(self, slide: int, rows: IntArray) -> Iterator[IntArray]:
+        """Cut up rows of a slide, in the order of delivery, into what is read together.
+
+        Of a grid, and near each other, these are strips. Patches that lie anywhere share
+        their tiles with any other of the slide.
+        """
+        strip, corners = self._strip, self._tables[slide].origins
+        anywhere = self._options.order == "table" and len(rows) > strip
+        if anywhere and is_scattered(corners[rows]):
+            strip = len(rows)
+        for start in range(0, max(1, len(rows)), strip):
+            yield rows[start : start + strip]
+
+    @property
+    def _strip(self) -> int:
+        """Patches of a grid that are read together."""
+        held = self._options.max_memory // self._ring.patch_bytes // _HELD_STRIPS
+        wanted = max(_STRIP, self._extraction.options.workers * _STRIP_OF_WORKER)
+        return max(1, min(wanted, held))
 
     def _views(self, table: PatchTable) -> int:
         return len(self._extraction.reading.views_of(table))
@@ -185,23 +206,10 @@ class BatchStream:
         width, height = high.tolist()
         return (self._options.batch_size, self._views(tables[0]), height, width, 3)
 
-    def _batches_of_group(self, shape: tuple[int, ...]) -> int:
-        """Return how many batches are read together."""
-        options = self._options
-        size = max(options.batch_size, options.shuffle_buffer, _LEAST_GROUP)
-        roomy = 4 * _STRIP * math.prod(shape[1:]) <= options.max_memory
-        if self._in_strips() and roomy:
-            size = max(size, _STRIP)
-        return -(-size // options.batch_size)
-
-    def _in_strips(self) -> bool:
-        """Whether groups are runs of the table: of a grid, strips of the slide."""
-        return self._options.ordered and not self._options.shuffle_buffer
-
     def _make_ring(self, shape: tuple[int, ...]) -> Ring:
         """Reserve the memory; pages that no batch reaches are never taken."""
         batch = math.prod(shape)
-        least = self._batches + 1
+        least = 1 + -(-max(1, self._options.shuffle_buffer) // self._options.batch_size)
         slots = self._options.max_memory // batch
         if slots >= least:  # leave half of what is free to everybody else
             slots = max(least, min(slots, available_memory() // 2 // batch))
@@ -234,52 +242,33 @@ class BatchStream:
         """
         while True:
             self._dispatch()
-            group = self._deliverable()
-            if group is not None:
-                for batch in self._deliver(group):
-                    self._dispatch()
-                    yield batch
-                    del batch
-                    self._engine.poll()
+            batch = self._window.complete(in_turn=self._in_turn())
+            if batch is not None:
+                found = self._delivered(batch)
+                self._dispatch()
+                if len(found):
+                    yield found
+                del found
+                self._engine.poll()
             elif self._engine.pending:
                 self._take()
-            elif not self._sequence.ready(self._group_rows):
+            elif not self._sequence.left and not self._window.waiting:
                 return
             else:
                 self._wait_for_slots()
 
-    def _deliverable(self) -> _Group | None:
-        """Return a group that is complete, and whose turn it is."""
-        candidates = list(self._live)[:1] if self._in_sequence() else list(self._live)
-        for group in candidates:
-            if not group.waiting:
-                self._live.remove(group)
-                return group
-        return None
-
-    def _in_sequence(self) -> bool:
-        return self._options.ordered or bool(self._options.shuffle_buffer)
-
-    @property
-    def _group_rows(self) -> int:
-        """Patches of the next group, if there are as many."""
-        return self._next_batches * self._options.batch_size
+    def _in_turn(self) -> bool:
+        return self._options.order != "ready" or bool(self._options.shuffle_buffer)
 
     def _dispatch(self) -> None:
-        """Hand out groups as long as there is memory, and somebody could use them."""
-        while True:
+        """Hand out what can be read as long as somebody could use it."""
+        self._look_ahead()
+        while len(self._jobs) < self._engine.capacity:
+            piece = self._next_piece()
+            if piece is None:
+                return
+            self._submit(piece)
             self._look_ahead()
-            count = self._sequence.ready(self._group_rows)
-            if not count:
-                return
-            slots = -(-count // self._options.batch_size)
-            busy = self._engine.capacity
-            enough = len(self._jobs) >= busy or len(self._live) >= busy
-            if slots > len(self._ring.free) or (enough and len(self._live) > 1):
-                return
-            # The first batch is wanted soon; wider strips, which share fewer tiles, later.
-            self._next_batches = min(2 * self._next_batches, self._batches)
-            self._submit(count, [self._ring.free.pop() for _ in range(slots)])
 
     def _look_ahead(self) -> None:
         """Have slides looked at whose turn comes soon."""
@@ -291,65 +280,110 @@ class BatchStream:
             self._engine.submit(self._next_job, self._specs[slide])
             self._next_job += 1
 
-    def _submit(self, count: int, slots: list[int]) -> None:
-        """Cut a group into chunks of neighbours, and hand them out."""
-        slides, rows = self._sequence.take(count)
-        if self._options.shuffle_buffer and self._options.sequence is None:
-            order = self._rng.permutation(count)
-            slides, rows = slides[order], rows[order]
-        group = _Group(slides, rows, slots)
-        for slide in np.unique(slides).tolist():
-            group.delivered[slides == slide] = self._inside[slide][rows[slides == slide]]
-        size = self._options.batch_size
-        numbers = np.arange(count)
-        offsets = (
-            np.array(slots)[numbers // size] * self._ring.slot_bytes
-            + numbers % size * self._ring.patch_bytes
-        )
-        self._live.append(group)
-        for slide, lane, places in self._chunks(group):
-            plan = self._account.plans[slide]
-            if plan is None:
-                continue  # it was planned, or it would have no patches here
-            place = SegmentRows(self._ring.segment, offsets[places])
-            spec = self._spec(slide, lane)
-            chunk = Chunk.of(plan, rows[places], place=place, spec=spec)
-            self._jobs[self._next_job] = (group, chunk, places)
-            sent = chunk if self._engine.shares_memory else chunk.returning()
-            self._engine.submit(self._next_job, sent, lane=lane)
-            self._next_job += 1
-            group.waiting += 1
-        for slide, asked in zip(*np.unique(slides, return_counts=True), strict=True):
-            self._forget_if_last(int(slide), int(asked))
+    def _next_piece(self) -> Piece | None:
+        """Return what to read next; None if nothing is ready, or nobody could use it."""
+        while True:
+            whole = self._window.whole()
+            piece = self._choice(whole)
+            if piece is not None:
+                self._window.pieces.remove(piece)
+                return piece
+            if not self._open():
+                break
+        # A part of a piece is for a worker that had nothing to do otherwise.
+        if whole or len(self._jobs) >= self._extraction.options.workers:
+            return None
+        return self._window.wanted_first()
 
-    def _chunks(self, group: _Group) -> Iterator[tuple[int, int, IntArray]]:
-        """Yield slide, lane and places of a group's patches, chunk by chunk.
+    def _choice(self, whole: Sequence[Piece]) -> Piece | None:
+        """Choose one of the pieces of which all patches have memory.
 
-        In the order of the table a group often is a thin strip, and the next one lies
-        beside it. Each worker gets its part of every strip, so that it already has the
-        tiles that two of them share. Small slides, many to a group, are not cut up.
+        A worker gets those of its lane, whose tiles it has in part. One that has nothing to
+        do helps another, from the end, if that has much to do.
         """
-        workers, count = self._extraction.options.workers, len(group.rows)
-        by_slide = np.lexsort((group.rows, group.slides))
-        by_slide = by_slide[group.delivered[by_slide]]
-        owners = group.slides[by_slide]
-        starts = np.flatnonzero(np.diff(owners, prepend=-1))
-        ends = [*starts, len(by_slide)][1:]  # none, where nothing is left of the group
-        for start, end in zip(starts, ends, strict=True):
-            slide, places = int(owners[start]), by_slide[start:end]
-            first = int(start) * workers // count
-            share = -(-len(places) * workers // count)
-            parts = self._cut(self._tables[slide], group.rows[places], share=share)
-            for lane, part in enumerate(parts, first):
-                yield slide, lane, places[np.searchsorted(group.rows[places], part)]
-
-    def _cut(self, table: PatchTable, rows: IntArray, *, share: int) -> Iterator[IntArray]:
-        """Cut up rows of a slide that are in order."""
-        views = self._views(table)
-        if self._in_strips():
-            return shares(table, rows, views=views, count=share)
         workers = self._extraction.options.workers
-        return blocks(table, rows, views=views, total=self._count, workers=workers)
+        busy = Counter(piece.lane for piece, _ in self._jobs.values())
+        own = [each for each in whole if busy[each.lane] * workers < self._engine.capacity]
+        if own:
+            return min(own, key=lambda each: busy[each.lane])
+        return whole[-1] if len(whole) > 1 and len(busy) < workers else None
+
+    def _open(self) -> bool:
+        """Give another batch memory, if there is some, and it is known what is in it."""
+        window, size = self._window, self._options.batch_size
+        if not window.may_open():
+            return False
+        while window.waiting < size and self._plan_more():
+            pass
+        ready = window.waiting >= size or (window.waiting and not self._sequence.left)
+        if ready:
+            window.open()
+        return bool(ready)
+
+    def _plan_more(self) -> bool:
+        """Take patches from the sequence, and cut them into pieces; False if that fails."""
+        options = self._options
+        parts = self._sequence.take(options.shuffle_buffer or options.batch_size)
+        if not parts:
+            return False
+        slides = np.repeat([slide for slide, _ in parts], [len(rows) for _, rows in parts])
+        rows = np.concatenate([rows for _, rows in parts])
+        if options.shuffle_buffer and options.sequence is None:
+            order = self._rng.permutation(len(rows))
+            slides, rows = slides[order], rows[order]
+        there = np.zeros(len(rows), dtype=np.bool_)
+        self._window.pieces += self._pieces(slides, rows, there=there)
+        self._window.plan(slides, rows, there=there)
+        return True
+
+    def _pieces(
+        self, slides: IntArray, rows: IntArray, *, there: BoolArray
+    ) -> Iterator[Piece]:
+        """Yield what lies together, of patches that follow each other in the stream.
+
+        In the order of a grid these often are a thin strip, and the next ones lie beside
+        it. Each worker gets its part of every strip, so that it already has the tiles that
+        two of them share. Small slides are not cut up.
+
+        Parameters
+        ----------
+        slides, rows : ndarray of int, shape (n,)
+            The patches.
+        there : ndarray of bool, shape (n,)
+            Set to True for those that there are to read.
+        """
+        workers, begin = self._extraction.options.workers, self._window.planned
+        for slide in dict.fromkeys(slides.tolist()):
+            here = np.flatnonzero(slides == slide)
+            places = here[self._inside[slide][rows[here]]]
+            there[places] = True
+            self._note_asked(slide, len(here) - len(places))
+            table, first = self._tables[slide], int(here[0]) * workers // len(rows)
+            for share, part in pieces(
+                table, rows[places], views=self._views(table), workers=workers
+            ):
+                yield Piece(
+                    slide=slide,
+                    lane=(first + share) % workers,
+                    rows=rows[places[part]],
+                    places=places[part] + begin,
+                )
+
+    def _submit(self, piece: Piece) -> None:
+        """Hand out what lies together."""
+        plan = self._account.plans[piece.slide]
+        assert plan is not None  # noqa: S101 - or it would have no patches here
+        chunk = Chunk.of(
+            plan,
+            piece.rows,
+            place=self._window.place(piece),
+            spec=self._spec(piece.slide, piece.lane),
+        )
+        self._jobs[self._next_job] = (piece, chunk)
+        sent = chunk if self._engine.shares_memory else chunk.returning()
+        self._engine.submit(self._next_job, sent, lane=piece.lane)
+        self._next_job += 1
+        self._note_asked(piece.slide, len(piece.rows))
 
     def _spec(self, slide: int, lane: int) -> SlideSpec:
         """Say how to open a slide; its index goes to each lane once."""
@@ -359,9 +393,9 @@ class BatchStream:
         stamp = self._account.stamps.get(slide)
         return replace(self._specs[slide], index=index, stamp=stamp)
 
-    def _forget_if_last(self, slide: int, asked: int) -> None:
+    def _note_asked(self, slide: int, count: int) -> None:
         """Let go of the plan of a slide with the last of its patches."""
-        self._unasked[slide] -= asked
+        self._unasked[slide] -= count
         if not self._unasked[slide]:
             del self._unasked[slide], self._inside[slide]
             self._told.pop(slide, None)
@@ -373,12 +407,11 @@ class BatchStream:
         if outcome.index in self._looks:
             self._plan(self._looks.pop(outcome.index), outcome)
             return
-        group, chunk, places = self._jobs.pop(outcome.index)
-        failed = self._account.note(chunk, outcome)
+        piece, chunk = self._jobs.pop(outcome.index)
+        failed = np.isin(piece.rows, self._account.note(chunk, outcome))
         if outcome.error is None:
             chunk.take_in(outcome.result)
-        group.waiting -= 1
-        group.delivered[places[np.isin(chunk.rows, failed)]] = False
+        self._window.note_read(piece, failed=failed)
         self._advance(chunk.slide, len(chunk.rows))
 
     def _plan(self, slide: int, outcome: Outcome) -> None:
@@ -409,22 +442,14 @@ class BatchStream:
             del self._unread[slide]
         self._clock.advance(patches=patches, slides=int(finished))
 
-    def _deliver(self, group: _Group) -> Iterator[PixelBatch]:
-        """Yield the batches of a complete group."""
-        size = self._options.batch_size
-        for number, slot in enumerate(group.slots):
-            part = slice(number * size, (number + 1) * size)
-            kept = group.delivered[part]
-            slides, rows = group.slides[part][kept], group.rows[part][kept]
-            pixels = self._ring.lend(slot)[: len(kept)]
-            if not kept.all():
-                pixels[: len(rows)] = pixels[kept]
-                pixels = pixels[: len(rows)]
-            if len(rows):
-                yield self._batch(slides, rows, pixels)
-            del pixels
-
-    def _batch(self, slides: IntArray, rows: IntArray, pixels: Pixels) -> PixelBatch:
+    def _delivered(self, batch: OpenBatch) -> PixelBatch:
+        """Return what is delivered of a complete batch."""
+        kept = batch.delivered
+        slides, rows = batch.slides[kept], batch.rows[kept]
+        pixels = self._ring.lend(batch.slot)[: len(kept)]
+        if not kept.all():
+            pixels[: len(rows)] = pixels[kept]
+            pixels = pixels[: len(rows)]
         labels = np.empty(len(rows), dtype=np.object_)
         locations = np.empty((len(rows), 2), dtype=np.int64)
         for slide in np.unique(slides).tolist():
@@ -444,9 +469,7 @@ class BatchStream:
             If it holds all of them for a minute.
         """
         deadline = time.monotonic() + _HELD_TIMEOUT_S
-        count = self._sequence.ready(self._group_rows) or 0
-        needed = -(-count // self._options.batch_size)
-        while len(self._ring.free) < needed:
+        while not self._ring.free:
             if time.monotonic() > deadline:
                 msg = (
                     f"all {self._options.max_memory:,} bytes of max_memory are in batches "

@@ -107,10 +107,19 @@ class Profile:
                 f"The workers wait {stages['wait'] / spent:.0%} of their time: the run is "
                 f"too small for so many, or batches are too small."
             )
-        longest = next(iter(stages))
+        return self._advice_for_busy_workers(stages)
+
+    def _advice_for_busy_workers(self, stages: Mapping[str, float]) -> str:
+        if self.excess > _MUCH:
+            return (
+                f"Each tile was decoded {1 + self.excess:.1f} times, as neighbours do not "
+                f'follow each other: order="near" of a stream takes each tile once, and '
+                f"more max_memory helps."
+            )
+        longest, share = next(iter(stages)), max(stages.values()) / sum(stages.values())
         return (
-            f"All {cores} cores are busy; most of it is {longest} "
-            f"({stages[longest] / spent:.0%}). {_REMEDIES.get(longest, '')}".rstrip()
+            f"All {os.cpu_count() or 1} cores are busy; most of it is {longest} "
+            f"({share:.0%}). {_REMEDIES.get(longest, '')}".rstrip()
         )
 
     @never_raises

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Size
-from dplabtools.extraction.plan import Reading, blocks, rows_outside, runs, shares
+from dplabtools.extraction.plan import (
+    Reading,
+    blocks,
+    is_scattered,
+    pieces,
+    rows_outside,
+    runs,
+)
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.patch_table import PatchTable
@@ -94,9 +104,44 @@ def test_each_patch_outside_is_told_of_by_its_place() -> None:
 
 
 def test_a_strip_has_a_share_for_every_worker() -> None:
-    plan = plan_at([(64 * x, 64 * y) for y in range(6) for x in range(15)])
-    parts = list(shares(plan.table, np.arange(90), views=1, count=3))
-    assert [len(part) for part in parts] == [30, 30, 30]
+    plan = plan_at([(64 * x, 64 * y) for y in range(20) for x in range(15)])
+    parts = pieces(plan.table, np.arange(300), views=1, workers=3)
+    assert [(share, len(places)) for share, places in parts] == [
+        (0, 100),
+        (1, 100),
+        (2, 100),
+    ]
+
+
+def test_few_patches_are_not_shared() -> None:
+    plan = plan_at([(64 * x, 0) for x in range(50)])
+    assert len(pieces(plan.table, np.arange(50), views=1, workers=8)) == 1
+
+
+@given(st.lists(st.tuples(corner, corner), max_size=900), st.integers(1, 5), st.randoms())
+def test_each_place_is_in_one_piece(
+    origins: list[tuple[int, int]], workers: int, random: Random
+) -> None:
+    rows = np.array(random.sample(range(len(origins)), len(origins)), dtype=np.int64)
+    parts = pieces(plan_at(origins).table, rows, views=1, workers=workers)
+    places = [place for _, part in parts for place in part.tolist()]
+    assert sorted(places) == list(range(len(origins)))
+    assert all(share < workers and 1 <= len(part) <= 256 for share, part in parts)
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (1, 900), (900, 1), (2, 2)])
+def test_grids_are_not_scattered_in_whatever_direction(shape: tuple[int, int]) -> None:
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) * 77
+    assert not is_scattered(grid.reshape(-1, 2))
+    assert not is_scattered(grid.transpose(1, 0, 2).reshape(-1, 2))
+
+
+def test_what_lies_anywhere_is_scattered_until_it_is_put_in_order() -> None:
+    anywhere = np.random.default_rng(1).integers(0, 50_000, (1000, 2))
+    assert is_scattered(anywhere)
+    assert is_scattered(anywhere * np.array([1, 0]))
+    assert not is_scattered(np.sort(anywhere * np.array([1, 0]), axis=0))
+    assert not is_scattered(anywhere[:1])
 
 
 def test_runs_have_the_length_asked_for() -> None:

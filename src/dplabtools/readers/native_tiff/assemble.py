@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from dplabtools.readers.native_tiff.index import TiledLevel
 
 __all__ = ["TilePlan", "plan_tiles"]
 
+_APART = 2  # tiles: a patch of their size that begins in one reaches into the next
 _FROM_FIRST_PIXEL = (1, 0, 0, 1, 1, 1, 1)
 
 
@@ -29,8 +31,8 @@ class TilePlan:
         in the tile; row and column in the rectangle; rows and columns. Columns are
         counted in bytes: a row of pixels is one piece.
     around : ndarray of int64, shape (t,)
-        Which neighbours of each tile are in the plan too, or beyond the border of the
-        level: a bit for each.
+        Which of the tiles at a distance of two from each, in eight directions, are in the
+        plan too, or beyond the border of the level: a bit for each.
     blanks : ndarray of int64, shape (b, 7)
         Where rectangles show background: they stick out, or tiles are not stored. As
         `copies`, from a tile whose rows are all the same.
@@ -83,7 +85,7 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
         tiles=tiles,
         starts=np.append(starts, len(number)),
         copies=copies[order],
-        around=_neighbours(tiles, level),
+        around=_around(tiles, level),
         blanks=np.concatenate(blanks),
     )
 
@@ -118,22 +120,24 @@ def _margins(low: IntArray, high: IntArray, sizes: IntArray) -> IntArray:
     return _table(some % len(sizes), np.zeros_like(target), target, extent=extent)
 
 
-def _neighbours(tiles: IntArray, level: TiledLevel) -> IntArray:
-    """Return which neighbours of each tile are there too, a bit for each of the eight."""
+def _around(tiles: IntArray, level: TiledLevel) -> IntArray:
+    """Return which tiles at a distance of two are there too, a bit for each direction."""
     if not len(tiles):
         return np.zeros(0, dtype=np.int64)
     row, column = np.divmod(tiles, level.columns)
-    first_row, first_column = row.min() - 1, column.min() - 1
-    here = np.zeros((row.max() - first_row + 2, column.max() - first_column + 2), bool)
-    here[:, 0] |= first_column < 0
-    here[:, -1] |= first_column + here.shape[1] > level.columns
-    here[0] |= first_row < 0
-    here[-1] |= first_row + here.shape[0] > len(level.counts) // level.columns
-    row -= first_row
-    column -= first_column
+    first = np.array([row.min(), column.min()]) - _APART
+    last = np.array([row.max(), column.max()]) + _APART
+    here = np.zeros(last - first + 1, dtype=np.bool_)
+    rows, columns = (
+        np.arange(low, high + 1) for low, high in zip(first, last, strict=True)
+    )
+    here[(rows < 0) | (rows >= len(level.counts) // level.columns)] = True
+    here[:, (columns < 0) | (columns >= level.columns)] = True
+    row -= first[0]
+    column -= first[1]
     here[row, column] = True
     around = np.zeros(len(tiles), dtype=np.int64)
-    steps = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
-    for bit, (down, right) in enumerate(steps):
+    steps = itertools.product((-_APART, 0, _APART), repeat=2)
+    for bit, (down, right) in enumerate(step for step in steps if any(step)):
         around |= here[row + down, column + right].astype(np.int64) << bit
     return around

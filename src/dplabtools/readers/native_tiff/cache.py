@@ -17,17 +17,19 @@ TileKey: TypeAlias = tuple[int, int, int]
 """Number of the reader, level, and number of the tile in the level."""
 
 _VECTOR = 64  # bytes, at most
+_LEAST_BYTES = 32 << 20
 ALL_AROUND: Final = 0xFF
-"""One bit for each of the eight neighbours of a tile."""
+"""One bit for each of the eight directions from a tile."""
 
 
 class TileCache:
     """Keeps tiles until their neighbours have been read.
 
-    A patch takes a tile and some of its neighbours. Once all of them have been read along
-    with it, the tile is hardly needed again. Of the others, those unused for longest make
-    room. Memory is used again and again: new memory takes the system a third of the time
-    of decoding.
+    A patch takes a tile and some of its neighbours. Once all around them have been read
+    along with it, the tile is hardly needed again. Of the others, those unused for longest
+    make room: as much is kept as was read at once, which is enough for what lies beside it.
+    Memory is used again and again: new memory takes the system a third of the time of
+    decoding.
 
     Threads may share a cache. A tile belongs to the cache or to whoever has taken it,
     never to both, so nobody overwrites what another one reads.
@@ -35,11 +37,12 @@ class TileCache:
     Parameters
     ----------
     max_bytes : int
-        Bytes of all that is kept.
+        Bytes of all that is kept, at most.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self._limit = max_bytes
         self.nbytes = 0
         self._tiles: OrderedDict[TileKey, tuple[Pixels, int]] = OrderedDict()
         self._spare: defaultdict[Size, list[Pixels]] = defaultdict(list)
@@ -51,8 +54,14 @@ class TileCache:
         """Return a number for a reader to keep its tiles under."""
         return next(self._owners)
 
+    def expect(self, nbytes: int) -> None:
+        """Note how many bytes of tiles are about to be read at once: keep no more."""
+        with self._lock:
+            self._limit = min(max(nbytes, _LEAST_BYTES), self.max_bytes)
+            self._make_room()
+
     def take(self, key: TileKey) -> tuple[Pixels, int] | None:
-        """Return a tile and the neighbours it has met; None if it is not there.
+        """Return a tile and what it has met around it; None if it is not there.
 
         It is the caller's from now on, to be given back by `keep`.
         """
@@ -63,7 +72,7 @@ class TileCache:
             return found
 
     def keep(self, key: TileKey, pixels: Pixels, around: int) -> None:
-        """Keep a tile, unless it has met all of its neighbours.
+        """Keep a tile, unless it has met all that is around it.
 
         Parameters
         ----------
@@ -72,18 +81,15 @@ class TileCache:
         pixels : ndarray of uint8, shape (height, width, 3)
             Its pixels; the cache's from now on.
         around : int
-            Bits of the neighbours that were read along with it.
+            Bits of the tiles around it that were read along with it; see `TilePlan`.
         """
         with self._lock:
-            if around == ALL_AROUND or key in self._tiles or pixels.nbytes > self.max_bytes:
+            if around == ALL_AROUND or key in self._tiles or pixels.nbytes > self._limit:
                 self._put_by(pixels)
                 return
             self._tiles[key] = pixels, around
             self.nbytes += pixels.nbytes
-            if self.nbytes + self._spare_bytes > self.max_bytes:
-                self._forget_spare()
-            while self.nbytes > self.max_bytes:
-                self._evict()
+            self._make_room()
 
     def room(self, size: Size) -> Pixels:
         """Return memory for a tile of (width, height); its content is undefined."""
@@ -113,6 +119,12 @@ class TileCache:
                 self.nbytes -= self._tiles.pop(key)[0].nbytes
             self._forget_spare()
 
+    def _make_room(self) -> None:
+        while self.nbytes > self._limit:
+            self._evict()
+        if self.nbytes + self._spare_bytes > self._limit:
+            self._forget_spare()
+
     def _evict(self) -> None:
         """Let the tile go that has not been used for longest."""
         _, (pixels, _) = self._tiles.popitem(last=False)
@@ -120,7 +132,7 @@ class TileCache:
         self._put_by(pixels)
 
     def _put_by(self, pixels: Pixels) -> None:
-        if self.nbytes + self._spare_bytes + pixels.nbytes <= self.max_bytes:
+        if self.nbytes + self._spare_bytes + pixels.nbytes <= self._limit:
             self._spare[pixels.shape[1], pixels.shape[0]].append(pixels)
             self._spare_bytes += pixels.nbytes
 

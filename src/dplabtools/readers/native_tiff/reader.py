@@ -148,6 +148,7 @@ class NativeTiffReader:
             level_origins(origins, self.downsamples[level]),
             canvas.sizes,
         )
+        TILES.expect(len(plan.tiles) * stored.codec.nbytes)
         job = _Job(
             slide=self._name,
             file=file,

@@ -7,12 +7,11 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Literal
 
 from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument
-from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.extraction.stream import BatchOrder, BatchStream, StreamOptions
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
 from dplabtools.notebook import never_raises
@@ -58,17 +57,20 @@ class StreamPatchExtractorPool:
         failed and were skipped.
     levels_or_mpps : sequence of int or float, default None
         Resolutions of multi-resolution patches.
-    order : {"table", "ready"}, default "table"
-        ``"table"``: slides as given, patches in their order. ``"ready"``: whatever is
-        ready first.
+    order : {"table", "near", "ready"}, default "table"
+        ``"table"``: slides as given, patches in their order. ``"near"``: slides as given,
+        patches from top to bottom, whatever their order: neighbours come together, and each
+        tile is decoded once. ``"ready"``: nearly so, whatever is ready first.
     shuffle_buffer : int, default 0
         Patches that change places at random: slides are read in random order of
-        neighbourhoods, and so many patches are shuffled together. The order depends on
-        `seed` alone, not on the workers. 0 does not shuffle.
+        neighbourhoods, and at least so many patches are shuffled together, whatever the
+        `order`. It depends on `seed` alone, not on the workers. 0 does not shuffle.
     seed : int, default None
         Decides the shuffled order; None for another at each iteration.
     max_memory : int, default 2**30
-        Bytes of shared memory that the batches may take.
+        Bytes of shared memory that the batches may take. Patches that lie anywhere (random
+        ones, or a list of your own) are read in the order of the slide as far as it goes:
+        a slide whose patches all have room has its tiles decoded once.
     on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends the iteration, or is recorded in `errors`.
     progress : bool or callable, default False
@@ -101,7 +103,7 @@ class StreamPatchExtractorPool:
         thread_num_workers: int,
         batch_size: int = 256,
         levels_or_mpps: Sequence[Number] | None = None,
-        order: Literal["table", "ready"] = "table",
+        order: BatchOrder = "table",
         shuffle_buffer: int = 0,
         seed: int | None = None,
         max_memory: int = 1 << 30,
@@ -113,6 +115,7 @@ class StreamPatchExtractorPool:
         chunk_timeout_s: float = 900.0,
         transform: TransformLike | None = None,
     ) -> None:
+<<<<<<< HEAD
         check_choice(order, ("table", "ready"), name="order")
         self._run = PoolRun(
             {
@@ -132,9 +135,29 @@ class StreamPatchExtractorPool:
             }
         )
         self._multires = levels_or_mpps is not None
+=======
+        views = None if levels_or_mpps is None else parse_views(levels_or_mpps)
+        options = PoolOptions(
+            patches_pool=patches_pool,
+            proc_num_workers=proc_num_workers,
+            thread_num_workers=thread_num_workers,
+            proc_mp_chunksize=1,
+            thread_mp_chunksize=1,
+            resampling_mode=resampling_mode,
+            included_labels=included_labels,
+            excluded_labels=excluded_labels,
+            on_error=on_error,
+            progress=progress,
+            chunk_timeout_s=chunk_timeout_s,
+            transform=transform,
+        )
+        check_choice(order, ("table", "near", "ready"), name="order")
+        self._run = PoolRun(options, views)
+        self._multires = views is not None
+>>>>>>> 9d7a500 (Read patches that lie anywhere in the order of the slide, and deliver them in that of the table; give the workers of a stream only their own strips)
         self._options = StreamOptions(
             batch_size=parse_count(batch_size, name="batch_size"),
-            ordered=order == "table",
+            order=order,
             shuffle_buffer=parse_count(shuffle_buffer, name="shuffle_buffer", least=0),
             seed=seed,
             max_memory=parse_count(max_memory, name="max_memory"),

@@ -219,7 +219,7 @@ class PatchStreamDataset(StreamedPatches):
         run.selections = []  # parameters of locations, which workers need not get
         options = StreamOptions(
             batch_size=parse_count(batch_size, name="batch_size"),
-            ordered=True,
+            order="table",
             shuffle_buffer=parse_count(shuffle_buffer, name="shuffle_buffer", least=0),
             seed=parse_count(seed, name="seed", least=0),
             max_memory=parse_count(max_memory, name="max_memory"),

@@ -1,0 +1,188 @@
+"""The batches that a stream is at, and what is still to be read of them.
+
+What is delivered next and what is read next are two orders. Batches are opened in the order
+of delivery, each in a slot of the ring; what lies together on a slide, in whichever open
+batches, is read together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+import numpy as np
+
+from dplabtools._typing import BoolArray, IntArray
+from dplabtools.extraction.ring import Ring
+from dplabtools.output.memory import SegmentRows
+
+__all__ = ["OpenBatch", "Piece", "Window"]
+
+_GROUPS = 2  # patches that are planned together: some are read while others are delivered
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class OpenBatch:
+    """Patches that are delivered together, while they are read.
+
+    Attributes
+    ----------
+    slides, rows : ndarray of int64, shape (n,)
+        Slide and row of each.
+    slot : int
+        Where their pixels go.
+    delivered : ndarray of bool, shape (n,)
+        Which of them are there, or still may be.
+    unread : int
+        Patches that are to be read.
+    """
+
+    slides: IntArray
+    rows: IntArray
+    slot: int
+    delivered: BoolArray
+    unread: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Piece:
+    """Patches of a slide that lie together.
+
+    Attributes
+    ----------
+    slide, lane : int
+        Which slide, and which worker has its neighbours.
+    rows, places : ndarray of int, shape (n,)
+        Rows of the table, and which patches of the stream these are, ascending.
+    """
+
+    slide: int
+    lane: int
+    rows: IntArray
+    places: IntArray
+
+    def part(self, chosen: slice) -> Piece:
+        """Return some of it."""
+        return replace(self, rows=self.rows[chosen], places=self.places[chosen])
+
+
+class Window:
+    """Patches that have been planned, and those among them that have memory.
+
+    Parameters
+    ----------
+    ring : Ring
+        Memory of the batches.
+
+    Attributes
+    ----------
+    ring : Ring
+        As given.
+    pieces : list of Piece
+        What has not been handed out to be read.
+    """
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        self.pieces: list[Piece] = []
+        self._size = ring.shape[0]
+        self._slides = self._rows = np.zeros(0, dtype=np.int64)  # planned, not yet opened
+        self._delivered = np.zeros(0, dtype=np.bool_)
+        self._batches: dict[int, OpenBatch] = {}  # by number
+        self._opened = 0  # batches
+        self._most = 2  # batches that may be open
+
+    @property
+    def waiting(self) -> int:
+        """Patches that have been planned, and have no memory yet."""
+        return len(self._rows)
+
+    @property
+    def planned(self) -> int:
+        """Patches that have been planned, from the first of the stream on."""
+        return self._with_memory + len(self._rows)
+
+    @property
+    def _with_memory(self) -> int:
+        """Patches that have been given memory, from the first of the stream on."""
+        return self._opened * self._size
+
+    def plan(self, slides: IntArray, rows: IntArray, *, there: BoolArray) -> None:
+        """Add patches, which follow those before in the order of delivery.
+
+        Parameters
+        ----------
+        slides, rows : ndarray of int, shape (n,)
+            Slide and row of each.
+        there : ndarray of bool, shape (n,)
+            Which of them there are to read; their pieces are added to `pieces`.
+        """
+        self._slides = np.concatenate([self._slides, slides])
+        self._rows = np.concatenate([self._rows, rows])
+        self._delivered = np.concatenate([self._delivered, there])
+        self._most = max(2, -(-_GROUPS * len(rows) // self._size))
+
+    def may_open(self) -> bool:
+        """Tell whether there is memory for another batch, and few enough are open."""
+        return bool(self.ring.free) and len(self._batches) < self._most
+
+    def open(self) -> None:
+        """Give memory to the next patches that have none."""
+        count = [min(self._size, len(self._rows))]
+        slides, self._slides = np.split(self._slides, count)
+        rows, self._rows = np.split(self._rows, count)
+        delivered, self._delivered = np.split(self._delivered, count)
+        self._batches[self._opened] = OpenBatch(
+            slides=slides,
+            rows=rows,
+            slot=self.ring.free.pop(),
+            delivered=delivered,
+            unread=int(delivered.sum()),
+        )
+        self._opened += 1
+
+    def whole(self) -> list[Piece]:
+        """Return the pieces of which all patches have memory."""
+        end = self._with_memory
+        return [piece for piece in self.pieces if piece.places[-1] < end]
+
+    def wanted_first(self) -> Piece | None:
+        """Take what has memory of the piece with the first patch, unless batches wait."""
+        waiting = sum(1 for _ in takewhile(_is_complete, self._batches.values()))
+        if not self.pieces or 3 * waiting > len(self._batches):
+            return None
+        index = min(range(len(self.pieces)), key=lambda n: self.pieces[n].places[0])
+        piece = self.pieces[index]
+        count = int(np.searchsorted(piece.places, self._with_memory))
+        if not count:
+            return None
+        self.pieces[index] = piece.part(slice(count, None))
+        return piece.part(slice(count))
+
+    def place(self, piece: Piece) -> SegmentRows:
+        """Return where the pixels of a piece go."""
+        numbers, nth = np.divmod(piece.places, self._size)
+        slots = np.array([self._batches[number].slot for number in numbers.tolist()])
+        offsets = slots * self.ring.slot_bytes + nth * self.ring.patch_bytes
+        return SegmentRows(self.ring.segment, offsets)
+
+    def note_read(self, piece: Piece, *, failed: BoolArray) -> None:
+        """Enter that a piece has been read, and which of its patches were not."""
+        numbers, nth = np.divmod(piece.places, self._size)
+        for number in np.unique(numbers).tolist():
+            batch, here = self._batches[number], numbers == number
+            batch.unread -= int(here.sum())
+            batch.delivered[nth[here & failed]] = False
+
+    def complete(self, *, in_turn: bool) -> OpenBatch | None:
+        """Take a batch of which all is read: the next one, or any; None if it is not."""
+        for number, batch in self._batches.items():
+            if _is_complete(batch):
+                return self._batches.pop(number)
+            if in_turn:
+                break
+        return None
+
+
+def _is_complete(batch: OpenBatch) -> bool:
+    return not batch.unread

@@ -1,0 +1,64 @@
+"""Hardly any tile is decoded twice, though few are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dplabtools._typing import IntArray
+from dplabtools.engine.serial import SerialEngine
+from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.run import Extraction
+from dplabtools.geometry.resolution import Level
+from dplabtools.output.memory import MemorySink
+from dplabtools.readers.native_tiff import cache
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.settings import Settings
+from dplabtools.testing.make_slide import make_slide
+
+SIDE = 16  # pixels of a tile, and of a patch
+TILES = 96  # each way
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("slides") / "small tiles.tif"
+    return make_slide(file, size=(SIDE * TILES, SIDE * TILES), tile=SIDE, levels=1)
+
+
+def anywhere() -> IntArray:
+    corners = np.random.default_rng(1).integers(0, SIDE * (TILES - 1), (TILES * TILES, 2))
+    return np.asarray(corners, dtype=np.int64)
+
+
+def grid(step: int) -> IntArray:
+    along = np.arange(5, SIDE * (TILES - 1), step)
+    return np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("corners", "most"), [(anywhere(), 0.05), (grid(SIDE), 0.04), (grid(SIDE // 2), 0.06)]
+)
+def test_in_a_run_over_a_slide(
+    slide: Path, corners: IntArray, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_LEAST_BYTES", 2 * 256 * SIDE * SIDE * 3)
+    table = PatchTable(
+        slide=str(slide),
+        resolution=Level(0),
+        origins=corners,
+        sizes=np.full((len(corners), 2), SIDE),
+        codes=np.zeros(len(corners), np.int64),
+        labels=("",),
+    )
+    reading = Reading(views=None, mode=None, settings=Settings(slide_library="native"))
+    extraction = Extraction(
+        tables=[table], reading=reading, workers=1, threads=1, skip_errors=False
+    )
+    clock = ProgressClock(None, total=len(table), slides=1)
+    profile = extraction.run(SerialEngine(), MemorySink(), clock).profile
+    assert profile.tiles_distinct > 0.9 * TILES * TILES
+    assert profile.excess <= most
