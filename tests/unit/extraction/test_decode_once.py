@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dplabtools._typing import IntArray
+from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.serial import SerialEngine
 from dplabtools.extraction.plan import Reading
 from dplabtools.extraction.progress import ProgressClock
@@ -55,9 +56,7 @@ def test_in_a_run_over_a_slide(
         labels=("",),
     )
     reading = Reading(views=None, mode=None, settings=Settings(slide_library="native"))
-    extraction = Extraction(
-        tables=[table], reading=reading, workers=1, threads=1, skip_errors=False
-    )
+    extraction = Extraction(tables=[table], reading=reading, options=RunOptions(workers=1))
     clock = ProgressClock(None, total=len(table), slides=1)
     profile = extraction.run(SerialEngine(), MemorySink(), clock).profile
     assert profile.tiles_distinct > 0.9 * TILES * TILES

@@ -7,11 +7,12 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Literal
 
 from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressArgument
-from dplabtools.extraction.stream import BatchOrder, BatchStream, StreamOptions
+from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
 from dplabtools.notebook import never_raises
@@ -103,7 +104,7 @@ class StreamPatchExtractorPool:
         thread_num_workers: int,
         batch_size: int = 256,
         levels_or_mpps: Sequence[Number] | None = None,
-        order: BatchOrder = "table",
+        order: Literal["table", "near", "ready"] = "table",
         shuffle_buffer: int = 0,
         seed: int | None = None,
         max_memory: int = 1 << 30,
@@ -115,8 +116,7 @@ class StreamPatchExtractorPool:
         chunk_timeout_s: float = 900.0,
         transform: TransformLike | None = None,
     ) -> None:
-<<<<<<< HEAD
-        check_choice(order, ("table", "ready"), name="order")
+        check_choice(order, ("table", "near", "ready"), name="order")
         self._run = PoolRun(
             {
                 "patches_pool": patches_pool,
@@ -135,26 +135,6 @@ class StreamPatchExtractorPool:
             }
         )
         self._multires = levels_or_mpps is not None
-=======
-        views = None if levels_or_mpps is None else parse_views(levels_or_mpps)
-        options = PoolOptions(
-            patches_pool=patches_pool,
-            proc_num_workers=proc_num_workers,
-            thread_num_workers=thread_num_workers,
-            proc_mp_chunksize=1,
-            thread_mp_chunksize=1,
-            resampling_mode=resampling_mode,
-            included_labels=included_labels,
-            excluded_labels=excluded_labels,
-            on_error=on_error,
-            progress=progress,
-            chunk_timeout_s=chunk_timeout_s,
-            transform=transform,
-        )
-        check_choice(order, ("table", "near", "ready"), name="order")
-        self._run = PoolRun(options, views)
-        self._multires = views is not None
->>>>>>> 9d7a500 (Read patches that lie anywhere in the order of the slide, and deliver them in that of the table; give the workers of a stream only their own strips)
         self._options = StreamOptions(
             batch_size=parse_count(batch_size, name="batch_size"),
             order=order,
