@@ -19,8 +19,8 @@ from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.resolution import parse_resolutions
-from dplabtools.cli.room import check_room
 from dplabtools.cli.run_account import begun_record, ended_record
+from dplabtools.cli.sampling import check_room
 from dplabtools.output.run_folder.history import end_run, run_event
 from dplabtools.output.run_folder.journal import Journal
 from dplabtools.output.run_folder.lock import check_unused

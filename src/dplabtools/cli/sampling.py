@@ -1,24 +1,31 @@
-"""Some patches of a run, written to be measured."""
+"""Some patches of a run, written to be measured; and whether all of them fit."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dplabtools.errors import OutputError
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import Pipeline
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock
 
-__all__ = ["Sample", "bytes_of_patches", "measure", "size_in_words"]
+if TYPE_CHECKING:
+    from dplabtools.cli.extraction_run import Request
+
+__all__ = ["Sample", "check_room", "measure", "size_in_words"]
 
 _SLIDES: Final = 4  # that are sampled
 _PATCHES: Final = 128  # of each of them: neighbours, which share tiles, as in the run
+_BYTES: Final = 3.2  # a pixel at most: RGB, and what goes around it
+_CLEARLY: Final = 0.9  # of the estimate: slides differ from those that were measured
 _PIXELS: Final = 1 << 25  # of each of them at most, where patches are large
 
 
@@ -69,13 +76,58 @@ def measure(pipeline: Pipeline, states: SlideStates) -> Sample:
             patches=[_neighbours(each) for each in some],
             step="sample",
         )
-        nbytes = bytes_of_patches(Path(folder))
+        nbytes = _bytes_of_patches(Path(folder))
     return Sample(
         patches=written.patches, nbytes=nbytes, seconds=sum(written.seconds.values())
     )
 
 
-def bytes_of_patches(folder: Path) -> int:
+def check_room(request: Request, states: SlideStates, pipeline: Pipeline) -> None:
+    """Raise if there is clearly less room than the patches that are placed will take.
+
+    Where they would fit as they are in memory, nothing is measured. Otherwise some of
+    them are written to a temporary folder, as a dry run does.
+
+    Parameters
+    ----------
+    request : Request
+        With the folder, which has to exist.
+    states : SlideStates
+        With the patches; nothing is entered.
+    pipeline : Pipeline
+        How to write them.
+
+    Raises
+    ------
+    OutputError
+        It names the estimate, and what is free.
+    """
+    pixels = sum(
+        int(each.table.sizes.prod(axis=1).sum()) for each in states.patches.values()
+    )
+    free = shutil.disk_usage(request.out).free
+    if pixels * max(1, len(request.views)) * _BYTES <= free:
+        return
+    scratch = SlideStates(inputs=states.inputs, skip_errors=True, patches=states.patches)
+    sample = measure(pipeline, scratch)
+    count = sum(sum(labels.values()) for labels in states.labels.values())
+    needed = sample.nbytes * count / max(1, sample.patches)
+    if request.files.resume:
+        needed -= _bytes_of_patches(request.out)
+    if free < needed * _CLEARLY:
+        msg = (
+            f"{count:,} patches take about {size_in_words(needed)}, and there are "
+            f"only {size_in_words(free)} free in {request.out}"
+        )
+        raise OutputError(
+            msg,
+            remedy=(
+                "name another --out, or see --image-type jpg, --mpp, --foreground-ratio"
+            ),
+        )
+
+
+def _bytes_of_patches(folder: Path) -> int:
     """Return the bytes of all files in a folder, but for manifests."""
     return sum(file.stat().st_size for file in folder.rglob("*") if _is_patch(file))
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar
 from typing import Any, TypeAlias
 
-import numpy as np
 from PIL import Image
 
-from dplabtools._typing import Pixels
-from dplabtools.engine.base import run_in_order
-from dplabtools.engine.choose import RunOptions, make_engine
-from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
-from dplabtools.extraction.returned import ReturnedPatches
-from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
-from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.extraction.in_order import PatchesInOrder
 from dplabtools.geometry.resolution import Number
 from dplabtools.readers.pixels import with_profile
-from dplabtools.records.patch_table import PatchTable
-from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._extractor import Extractor
 
@@ -27,90 +18,17 @@ __all__ = ["MemPatchExtractor", "MultiResMemPatchExtractor"]
 
 Streamed: TypeAlias = tuple[Any, ...]
 """(image, label), or (image, label, index) in inference mode."""
-_ROWS_AHEAD = 16  # patches of a chunk of the stream
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Pictures:
-    """Reads the patches of a slide, one by one, in order.
+def _streamed(patches: PatchesInOrder, *, with_index: bool) -> Iterator[list[Streamed]]:
+    """Yield the images of each patch, one for each resolution.
 
-    A stream holds this, and not its extractor: so it ends with its extractor.
+    A stream holds the patches, and not its extractor: so it ends with its extractor.
     """
-
-    table: PatchTable
-    reading: Reading
-    spec: SlideSpec
-    pyramid: Pyramid
-    icc_profile: bytes | None
-    threads: int
-
-    @classmethod
-    def of(cls, table: PatchTable, *, reading: Reading, threads: int) -> _Pictures:
-        """Open the slide to see what it is like."""
-        spec = SlideSpec(path=table.slide, extra_mpps=reading.extra_mpps(table))
-        facts = InspectSlide(reading=reading)(spec)
-        return cls(
-            table=table,
-            reading=reading,
-            spec=facts.known(spec),
-            pyramid=facts.pyramid,
-            icc_profile=facts.icc_profile,
-            threads=threads,
-        )
-
-    def __iter__(self) -> Iterator[tuple[int, Sequence[Pixels], str]]:
-        """Yield row, pixels at each resolution, and label of each patch."""
-        plan = plan_slide(0, self.table, pyramid=self.pyramid, reading=self.reading)
-        for _, error in rows_outside(plan, self.reading):
-            raise error
-        labels: list[str] = self.table.row_labels().tolist()
-        work = ReadChunk(slides=(self.spec,), reading=self.reading, options=RunOptions())
-        with make_engine(RunOptions(engine="threads", workers=self.threads)) as engine:
-            chunks = _consecutive(plan, threads=self.threads)
-            stream = run_in_order(engine, work, chunks, ahead=engine.capacity)
-            for outcome in stream:
-                outcome.value()
-                chunk = chunks[outcome.index]
-                patches = chunk.place.take()
-                for item, row in enumerate(chunk.rows.tolist()):
-                    yield row, patches.pop(item), labels[row]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _HeldChunk(Chunk):
-    """A chunk whose pixels come back."""
-
-    place: ReturnedPatches
-
-
-def _consecutive(plan: SlidePlan, *, threads: int) -> list[_HeldChunk]:
-    """Cut a slide into chunks in table order."""
-    if not len(plan):
-        return []
-    every = np.arange(len(plan))
-    most = chunk_rows(
-        plan.table, every, views=len(plan.views), total=len(plan), workers=threads
-    )
-    count = min(_ROWS_AHEAD, most)
-    return [
-        _HeldChunk(
-            slide=0,
-            views=plan.views,
-            rows=rows,
-            origins=plan.origins[rows],
-            sizes=plan.table.sizes[rows],
-            place=ReturnedPatches(),
-        )
-        for rows in (every[start : start + count] for start in range(0, len(plan), count))
-    ]
-
-
-def _streamed(pictures: _Pictures, *, with_index: bool) -> Iterator[list[Streamed]]:
-    """Yield the images of each patch, one for each resolution."""
-    for row, arrays, label in pictures:
+    for row, arrays, label in patches:
         rest = (label, row) if with_index else (label,)
         images = map(Image.fromarray, arrays)
-        yield [(with_profile(each, pictures.icc_profile), *rest) for each in images]
+        yield [(with_profile(each, patches.icc_profile), *rest) for each in images]
 
 
 @declared
@@ -121,8 +39,10 @@ class _MemExtractor(Extractor):
 
     def _construct(self, arguments: Mapping[str, Any]) -> None:
         self._prepare(arguments)
-        pictures = _Pictures.of(self._table, reading=self._reading, threads=self._threads)
-        self._sets = _streamed(pictures, with_index=arguments["inference_mode"])
+        patches = PatchesInOrder.of(
+            self._table, reading=self._reading, threads=self._threads
+        )
+        self._sets = _streamed(patches, with_index=arguments["inference_mode"])
 
 
 @declared
