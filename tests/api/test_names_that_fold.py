@@ -132,6 +132,10 @@ def test_a_folder_that_folds_names_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: Callable[[str], str]
 ) -> None:
     found = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda path: found(path.with_name(fold(path.name))))
+
+    def exists(path: Path) -> bool:
+        return found(path.with_name(fold(path.name)))
+
+    monkeypatch.setattr(Path, "exists", exists)
     assert atomic.folds_names(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -197,7 +197,8 @@ class TestHdf5(ContainerContract):
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         with h5py.File(self.path / row["file"]) as file:
-            pixels: Pixels = file["imgs"][int(row["item"])]
+            images: Any = file["imgs"]
+            pixels: Pixels = images[int(row["item"])]
         return pixels if len(self.views) == 1 else pixels[view]
 
 

@@ -22,7 +22,12 @@ from dplabtools.errors import OutputError
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
 from dplabtools.output.containers.write_back_file import WriteBackFile
-from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock, save_locations
+from dplabtools.slides.patches import (
+    DiskPatchExtractorPool,
+    PatchesMock,
+    open_patches,
+    save_locations,
+)
 
 
 def locations(slide: Path, *, count: int = 40, label: str = "a") -> PatchesMock:
@@ -218,6 +223,39 @@ def test_a_container_that_does_not_fit(
     with pytest.raises(OutputError, match=pattern):
         extract(small_disk, locations(made_slide, count=200), **changes)
     assert everything(small_disk) == []
+
+
+@pytest.mark.parametrize("kind", [None, "webdataset", "parquet", "hdf5", "zarr"])
+def test_a_disk_of_any_size_is_left_as_it_was_or_holds_all(
+    made_slide: Path, tmp_path: Path, kind: Any
+) -> None:
+    """The room ends in the middle of each thing that is written, in turn."""
+    changes: dict[str, Any] = {"container": kind, "create_subdirs": False}
+    changes["image_type"] = None if kind in {"hdf5", "zarr"} else "bmp"
+    refusals: list[str] = []
+    with mounted(tmp_path / "disk", "1m") as disk:
+        for kibibytes in range(8, 400, 12):
+            resize(disk, f"{kibibytes}k")
+            try:
+                extract(
+                    disk, locations(made_slide, count=12), proc_num_workers=1, **changes
+                )
+            except OutputError as error:
+                refusals.append(f"{error.slide} {error}")
+                assert everything(disk) == []
+            else:
+                break
+        assert len(open_patches(disk)) == 12
+    assert len(refusals) > 2
+    for refusal in refusals:
+        assert re.match(r"made\.svs .*disk.* cannot be written.*make room", refusal), (
+            refusal
+        )
+
+
+def resize(disk: Path, size: str) -> None:
+    command = ["mount", "-o", f"remount,size={size}", str(disk)]
+    subprocess.run(command, check=True)
 
 
 @pytest.mark.parametrize("call", [1, 2], ids=["layout", "columns"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Outcome
 from dplabtools.engine.choose import RunOptions
-from dplabtools.errors import SlideError, SystemLimitError, WorkerError
+from dplabtools.errors import OutputError, SlideError, SystemLimitError, WorkerError
 from dplabtools.extraction.plan import Reading, rows_outside
 from dplabtools.extraction.source import Chunk, SlideFacts
 from dplabtools.readers.base import SlideIndex
@@ -196,6 +197,16 @@ class Account:
         self._failures[slide] += [
             Failure(wsi_file=path, row=row, error=error, attempts=attempts) for row in rows
         ]
+
+    @contextmanager
+    def naming(self, slide: int) -> Generator[None]:
+        """Name the slide in what cannot be written meanwhile."""
+        try:
+            yield
+        except OutputError as error:
+            if error.slide is not None:
+                raise
+            raise error.of_slide(self._tables[slide].slide_name) from error
 
     def named(self, error: Exception, slide: int) -> Exception:
         """Return an error whose message begins with the name of the slide."""

@@ -228,7 +228,8 @@ class Extraction:
                 else runs(plan.table, wanted, views=len(plan.views), count=count)
             )
             for part in parts:
-                place = sink.place(plan, part)
+                with account.naming(plan.slide):
+                    place = sink.place(plan, part)
                 if place is None:
                     account.delivered[plan.slide][part] = True
                     clock.advance(patches=len(part))
@@ -283,6 +284,7 @@ class Extraction:
 
 def _finish(sink: Sink, plan: SlidePlan, account: Account) -> None:
     """Complete a slide, of which everything was delivered that can be."""
-    sink.finish(plan, account.delivered[plan.slide])
+    with account.naming(plan.slide):
+        sink.finish(plan, account.delivered[plan.slide])
     if isinstance(sink, Recording):
         sink.record(plan.slide, account.result(plan.slide))

@@ -68,11 +68,9 @@ class Manifest:
     def _read(self) -> StoredSlide:
         data = self.table.read_bytes()
         if self.table_crc32 not in (None, crc32(data)):
-            msg = (
-                f"{self.table} cannot be read: it was cut or changed since it was written; "
-                f"extract again with resume=True, which writes it anew"
-            )
-            raise StoredPatchesError(msg)
+            msg = f"{self.table} cannot be read: it was cut or changed since it was written"
+            remedy = "extract again with resume=True, which writes it anew"
+            raise StoredPatchesError(msg, remedy=remedy)
         rows = csv.reader(io.StringIO(data.decode(), newline=""))
         names = next(rows)
         every = list(zip(*rows, strict=True))
