@@ -17,10 +17,10 @@ from pyarrow import parquet
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.output.codecs.encoder import ImageEncoder
-from dplabtools.output.container_sink import ContainerSink
 from dplabtools.output.containers.base import SHARD_SIZE, Container
+from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
-from dplabtools.output.image_files import ImageFileSink
+from dplabtools.output.disk_sink import DiskSink
 from dplabtools.output.memory import MemorySink
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import ResumeOptions
@@ -72,17 +72,21 @@ class TestImageFiles(SinkContract):
 
     @pytest.fixture
     def sink(self) -> Sink:
-        return ImageFileSink(
+        return DiskSink(
             str(self.path),
-            naming=Naming(image_type="png", comment="c", separator="_", **self.naming),
-            encoder=ImageEncoder(image_type="png", options={}),
+            kind=ImageFileKind(
+                naming=Naming(image_type="png", comment="c", separator="_", **self.naming),
+                encoder=ImageEncoder(image_type="png", options={}),
+                empty_labels=True,
+            ),
             heads=[HEAD] * 3,
             options=ResumeOptions(parameters={}),
-            empty_labels=True,
+            sets=self.naming["sets"],
+            first_set=self.naming["first_set"],
         )
 
     def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
-        assert isinstance(sink, ImageFileSink)
+        assert isinstance(sink, DiskSink)
         listed = [
             row["file"]
             for manifest_id in sink.manifest_ids
@@ -126,9 +130,9 @@ class ContainerContract(SinkContract):
     def sink(self) -> Sink:
         form = container_format(self.kind)
         png = ImageEncoder(image_type="png", options={})
-        return ContainerSink(
+        return DiskSink(
             str(self.path),
-            container=Container(
+            kind=Container(
                 form=form,
                 encoder=png if form.holds_images else None,
                 options={SHARD_SIZE: 6},
@@ -140,7 +144,7 @@ class ContainerContract(SinkContract):
         )
 
     def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
-        assert isinstance(sink, ContainerSink)
+        assert isinstance(sink, DiskSink)
         rows = [
             row
             for manifest_id in sink.manifest_ids

@@ -138,7 +138,7 @@ def _slide_record(
         written=placed - lost,
         labels=labels,
         errors=errors,
-        manifest_id=None if status == "failed" else manifest_id,
+        manifest_id=None if any(each.row is None for each in errors) else manifest_id,
         mask_file=states.masks.get(slide),
         size=None if facts is None else facts.size,
         mpp=None if facts is None else facts.mpp,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.output.sink import Place
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.records.canvas import Canvas
 
 __all__ = ["ReturnedPatches"]
@@ -60,12 +60,12 @@ class ReturnedPatches:
         self._parts.clear()
         return found
 
-    def deliver(self, place: Place, *, but: Collection[int]) -> None:
+    def deliver(self, place: ChunkWriter, *, but: Collection[int]) -> None:
         """Put the patches, back with the caller, where they were to go.
 
         Parameters
         ----------
-        place : Place
+        place : ChunkWriter
             There.
         but : collection of int
             Places in the chunk of patches that failed.

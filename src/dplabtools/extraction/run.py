@@ -183,7 +183,7 @@ class Extraction:
     def _verify(self, engine: Engine, sink: Verifying, account: Account) -> None:
         """Compare some of what is there with the slides; where it differs, trust nothing.
 
-        Patches that cannot be read now are no reason for distrust: they could be before.
+        Patches that cannot be read now are no reason to do so: they could be before.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class Extraction:
                 _LOGGER.warning(
                     "%s: %s; it is done again", plan.table.slide_name, outcome.error
                 )
-                sink.distrust(plan)
+                sink.invalidate(plan)
             elif outcome.error is not None and not self.options.skip_errors:
                 raise account.named(outcome.error, plan.slide)
 

@@ -26,7 +26,7 @@ from dplabtools.extraction.plan import Reading, groups
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.output.sink import Place
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
@@ -162,7 +162,7 @@ class Chunk:
         (x, y) in level 0 pixels.
     sizes : ndarray of int64, shape (m, 2)
         (width, height) in pixels of each view.
-    place : Place
+    place : ChunkWriter
         Where the pixels go.
     spec : SlideSpec or None
         What it takes to open the slide; None if the work says so.
@@ -173,12 +173,17 @@ class Chunk:
     rows: IntArray
     origins: IntArray
     sizes: IntArray
-    place: Place
+    place: ChunkWriter
     spec: SlideSpec | None = None
 
     @classmethod
     def of(
-        cls, plan: SlidePlan, rows: IntArray, *, place: Place, spec: SlideSpec | None = None
+        cls,
+        plan: SlidePlan,
+        rows: IntArray,
+        *,
+        place: ChunkWriter,
+        spec: SlideSpec | None = None,
     ) -> Chunk:
         """Make a chunk of rows of a planned slide."""
         return cls(
@@ -228,7 +233,7 @@ class ChunkReport:
 class _StoredFirst:
     """A place that gets stored streams instead of pixels, where there are any."""
 
-    place: Place
+    place: ChunkWriter
     streams: Mapping[tuple[int, int], bytes]
 
     @property

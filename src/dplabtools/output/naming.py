@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from dplabtools._typing import IntArray
 from dplabtools.geometry.resolution import Level, Resolution
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Naming", "escape", "key_name", "new_manifest_id"]
+__all__ = ["Naming", "PatchNames", "escape", "key_name", "new_manifest_id"]
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _UNSAFE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[/\\\x00-\x1f\x7f-\x9f]")
@@ -63,6 +66,77 @@ def key_name(name: str) -> str:
     return re.sub(r"[.\s]+", "_", name)
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PatchNames:
+    """What files of patches of a slide are called, worked out when it is asked for.
+
+    Attributes
+    ----------
+    begin : str
+        What stands before the resolution in each name.
+    end : str
+        What stands behind the location.
+    separator : str
+        What stands between the parts.
+    views : tuple of str
+        How resolutions stand in names; one empty text, where there are no sets.
+    labels, folders : tuple of str
+        How each label stands in names, and which folder it has, with a slash behind it.
+    codes : ndarray of int, shape (n,)
+        Index of the label of each patch.
+    origins : ndarray of int64, shape (n, views, 2)
+        (x, y) of each of its images, in level 0 pixels.
+    set_prefix : str
+        What the folders of sets are called, before their numbers.
+    sets : ndarray of int64, shape (n,), or None
+        Number of the set of each patch, if it has a folder of its own.
+    """
+
+    begin: str
+    end: str
+    separator: str
+    views: tuple[str, ...]
+    labels: tuple[str, ...]
+    folders: tuple[str, ...]
+    codes: IntArray
+    origins: IntArray
+    set_prefix: str = ""
+    sets: IntArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, item: int) -> tuple[str, ...]:
+        """Return the files of a patch, relative to the folder of the run."""
+        code = int(self.codes[item])
+        label = self.labels[code]
+        folder = self.folder(item)
+        corners = self.origins[item].tolist()
+        names = (
+            (self.begin, view, label, f"x{x}", f"y{y}")
+            for view, (x, y) in zip(self.views, corners, strict=True)
+        )
+        return tuple(
+            f"{folder}{self.separator.join(filter(None, name))}{self.end}" for name in names
+        )
+
+    def folder(self, item: int) -> str:
+        """Return the folder of a patch, with a slash behind it; empty if it has none."""
+        folder = self.folders[int(self.codes[item])]
+        if self.sets is None:
+            return folder
+        return f"{folder}{self.set_prefix}{self.sets[item]}/"
+
+    def of(self, rows: IntArray) -> PatchNames:
+        """Return the names of some of the patches."""
+        return replace(
+            self,
+            codes=self.codes[rows],
+            origins=self.origins[rows],
+            sets=None if self.sets is None else self.sets[rows],
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
     """How the files of a run are called.
@@ -89,20 +163,12 @@ class Naming:
     sets: bool
     first_set: int | None
 
-    def folder_name(self, plan: SlidePlan, number: int) -> str:
-        """Return the name of the folder of a set."""
-        if self.first_set is None:
-            return f"{Path(plan.table.slide).stem}__set{number}"
-        return f"set{number}"
-
     def label_folder(self, label: str) -> str:
         """Return the folder of a label, with a slash behind it; empty if it has none."""
         return f"{escape(label)}/" if self.subdirs else ""
 
-    def paths(
-        self, plan: SlidePlan, manifest_id: str, *, first_set: int
-    ) -> list[tuple[str, ...]]:
-        """Name the files of a slide, relative to the folder of the run.
+    def names(self, plan: SlidePlan, manifest_id: str, *, first_set: int) -> PatchNames:
+        """Name the files of a slide.
 
         Parameters
         ----------
@@ -112,34 +178,22 @@ class Naming:
             Stands in every name.
         first_set : int
             Number of the slide's first set.
-
-        Returns
-        -------
-        list of tuple of str
-            One tuple a row, with a path for each resolution; slashes between folders.
         """
+        stem = Path(plan.table.slide).stem
         separator = _UNSAFE.sub(_percent, self.separator)  # never at the beginning
-        begin = [Path(plan.table.slide).stem, manifest_id, escape(self.comment)]
-        views = [_resolution_name(view) if self.sets else "" for view in plan.views]
-        folders = [self.label_folder(label) for label in plan.table.labels]
-        labels = [escape(label) for label in plan.table.labels]
-        codes, origins = plan.table.codes.tolist(), plan.origins.tolist()
-        paths: list[tuple[str, ...]] = []
-        for row, (code, corners) in enumerate(zip(codes, origins, strict=True)):
-            folder = folders[code]
-            if self.sets:
-                folder += f"{self.folder_name(plan, first_set + row)}/"
-            names = (
-                [*begin, view, labels[code], f"x{x}", f"y{y}"]
-                for view, (x, y) in zip(views, corners, strict=True)
-            )
-            paths.append(
-                tuple(
-                    f"{folder}{separator.join(filter(None, name))}.{self.image_type}"
-                    for name in names
-                )
-            )
-        return paths
+        labels = plan.table.labels
+        return PatchNames(
+            begin=separator.join(filter(None, (stem, manifest_id, escape(self.comment)))),
+            end=f".{self.image_type}",
+            separator=separator,
+            views=tuple(_resolution_name(view) if self.sets else "" for view in plan.views),
+            labels=tuple(map(escape, labels)),
+            folders=tuple(map(self.label_folder, labels)),
+            codes=plan.table.codes,
+            origins=plan.origins,
+            set_prefix=f"{stem}__set" if self.first_set is None else "set",
+            sets=first_set + np.arange(len(plan)) if self.sets else None,
+        )
 
 
 def _resolution_name(view: Resolution) -> str:

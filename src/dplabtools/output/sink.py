@@ -11,10 +11,10 @@ from dplabtools.records.canvas import Canvas
 from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Place", "Recording", "Sink", "Verifying"]
+__all__ = ["ChunkWriter", "Recording", "Sink", "Verifying"]
 
 
-class Place(Protocol):
+class ChunkWriter(Protocol):
     """Where the patches of one chunk go; sent to the worker that reads them.
 
     A patch is delivered by writing all of it to its part of a `canvas`, or, where there is
@@ -113,7 +113,7 @@ class Sink(Protocol):
         """Return the rows of a slide to read; the others are there already."""
         ...
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> Place | None:
+    def place(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter | None:
         """Return where a chunk of rows of a slide goes; None if it is there already."""
         ...
 
@@ -141,11 +141,11 @@ class Verifying(Protocol):
         """Return rows that are there, to be compared."""
         ...
 
-    def comparison(self, plan: SlidePlan, rows: IntArray) -> Place:
+    def comparison(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter:
         """Return a place that raises `DifferentPatchError` if rows are not as stored."""
         ...
 
-    def distrust(self, plan: SlidePlan) -> None:
+    def invalidate(self, plan: SlidePlan) -> None:
         """Take nothing of a slide as being there any more."""
         ...
 

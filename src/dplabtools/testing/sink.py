@@ -13,7 +13,7 @@ from dplabtools._typing import BoolArray, Pixels, Size
 from dplabtools.engine.slabs import Segment
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Resolution
-from dplabtools.output.sink import Place, Sink
+from dplabtools.output.sink import ChunkWriter, Sink
 from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
@@ -209,7 +209,7 @@ class SinkContract:
         self._fill(place, plan, rows, commit=commit)
 
     def _fill(
-        self, place: Place, plan: SlidePlan, rows: list[int], *, commit: bool = True
+        self, place: ChunkWriter, plan: SlidePlan, rows: list[int], *, commit: bool = True
     ) -> None:
         """Deliver a chunk of rows, in groups of two."""
         for start in range(0, len(rows), 2):
@@ -219,7 +219,7 @@ class SinkContract:
         if commit:
             place.commit()
 
-    def _deliver(self, place: Place, plan: SlidePlan, rows: dict[int, int]) -> None:
+    def _deliver(self, place: ChunkWriter, plan: SlidePlan, rows: dict[int, int]) -> None:
         """Deliver a group of items, last first."""
         for item, row in reversed(rows.items()):
             pictures = self._pictures(plan.slide, row)
@@ -264,18 +264,18 @@ class SinkContract:
         sink.abort()
 
 
-def _sent(sink: Sink, place: Place | None) -> Place:
+def _sent(sink: Sink, place: ChunkWriter | None) -> ChunkWriter:
     """Return the place of a chunk, as a worker receives it."""
     assert place is not None  # there was nothing before
     for segment in sink.segments:
         Segment.attach(segment.key, os.dup(segment.descriptor))
-    received: Place = pickle.loads(pickle.dumps(place))  # noqa: S301
+    received: ChunkWriter = pickle.loads(pickle.dumps(place))  # noqa: S301
     Segment.keep_only(())
     return received
 
 
 def _canvas(
-    place: Place, items: Sequence[int], patches: Sequence[Sequence[Pixels]]
+    place: ChunkWriter, items: Sequence[int], patches: Sequence[Sequence[Pixels]]
 ) -> Canvas | None:
     """Return the memory of these patches, if the place lends it."""
     sizes = np.array([pictures[0].shape[1::-1] for pictures in patches])

@@ -4,6 +4,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -87,14 +88,15 @@ def naming(**changes: Any) -> Naming:
     ],
 )
 def test_names(changes: dict[str, Any], name: str) -> None:
-    paths = naming(**changes).paths(plan_of(4, [(8, 8)]), "ID", first_set=9)
-    assert paths == [(name,)]
+    names = naming(**changes).names(plan_of(4, [(8, 8)]), "ID", first_set=9)
+    assert (len(names), names[0]) == (1, (name,))
 
 
 def test_each_resolution_has_a_file() -> None:
     plan = plan_of(4, [(8, 8)] * 2, views=[Mpp(0.7), Level(2)])
-    paths = naming(sets=True).paths(plan, "ID", first_set=1)
-    assert paths == [
+    names = naming(sets=True).names(plan, "ID", first_set=1)
+    assert names.of(np.array([1]))[0] == names[1]
+    assert [names[row] for row in range(2)] == [
         (
             "slide4__set1/slide4_ID_mpp0.7_a_x0_y7.png",
             "slide4__set1/slide4_ID_level2_a_x0_y7.png",

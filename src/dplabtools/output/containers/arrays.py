@@ -46,7 +46,10 @@ def patch_shape(plan: SlidePlan, *, container: str) -> tuple[int, ...]:
 
 def array_items(name: str, rows: IntArray, *, views: int) -> Items:
     """Tell where patches are in an array that holds these rows."""
-    return {row: (name, (str(index),) * views) for index, row in enumerate(rows.tolist())}
+    return {
+        row: ((name,) * views, (str(index),) * views)
+        for index, row in enumerate(rows.tolist())
+    }
 
 
 def read_at(path: Path, offset: int, length: int) -> bytes:

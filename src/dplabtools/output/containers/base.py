@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
+import numpy as np
+
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.naming import key_name
 from dplabtools.output.run_folder.history import Checkpoint
-from dplabtools.output.sink import Place
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import ImageAddresses, Images, StoredSlide
 from dplabtools.plugins import Entrypoint
 from dplabtools.records.slide_plan import SlidePlan
@@ -31,8 +33,9 @@ __all__ = [
 SHARD_SIZE: Final = "shard_size"
 """The option that says how many patches make a shard."""
 
-Items: TypeAlias = dict[int, tuple[str, tuple[str, ...]]]
-"""For each row its file, relative to the output folder, and where each image is in it."""
+Items: TypeAlias = dict[int, tuple[tuple[str, ...], tuple[str, ...]]]
+"""For each row the file of each image, relative to the output folder, and where in it that
+is; nothing, where an image is a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -49,6 +52,8 @@ class Contained:
         Eight characters, new with each run.
     folder, staging : Path
         Where files go, and where they are until they are whole.
+    first_set : int
+        Number of its first set.
     chunk_rows : int
         Patches of a shard.
     """
@@ -58,6 +63,7 @@ class Contained:
     manifest_id: str
     folder: Path
     staging: Path
+    first_set: int
     chunk_rows: int
 
     def keys(self) -> list[str]:
@@ -77,20 +83,42 @@ class Contained:
 
 
 class SlideFiles(Protocol):
-    """The files of one slide in a container.
+    """What one slide becomes: a container, shards of one, or image files.
 
-    Calls come in the order `prepare`, then `place` for each chunk, and `finish`.
+    Calls come in the order `whole`, `prepare`, then `place` for each chunk, and `finish`.
+    What is here in full is right for containers that are there as a whole or not at all.
     """
-
-    @property
-    def reserved(self) -> Path | None:
-        """A file or folder that must not be there yet, whoever made it."""
-        ...
 
     @property
     def chunk_rows(self) -> int | None:
         """How many patches make a chunk; None if any number will do."""
-        ...
+        return None
+
+    def must_be_new(self) -> Iterable[Path]:
+        """Yield files and folders that must not be there yet, whoever made them."""
+        return ()
+
+    def whole(self, found: Checkpoint, *, listed: bool) -> BoolArray:
+        """Find the rows that an earlier run has written, and that may stay.
+
+        Parameters
+        ----------
+        found : Checkpoint
+            What it has written down.
+        listed : bool
+            Whether the slide is complete, and its manifests are there.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+            Which rows.
+        """
+        complete = listed and not found.missing and found.sizes.tolist() == self.sizes()
+        return np.full(found.count, complete)
+
+    def images(self, rows: IntArray) -> Images | None:
+        """Return what reads the images of whole rows; None if the manifest tells."""
+        return None
 
     def sizes(self) -> list[int]:
         """Return the bytes of each file that there is, in the order of their names."""
@@ -106,7 +134,7 @@ class SlideFiles(Protocol):
         """
         ...
 
-    def place(self, rows: IntArray) -> Place | None:
+    def place(self, rows: IntArray) -> ChunkWriter | None:
         """Return where the next chunk goes; None if all of it is there already."""
         ...
 
@@ -116,7 +144,7 @@ class SlideFiles(Protocol):
 
     def tidy(self) -> None:
         """Remove what is not needed any more, now that the slide is complete."""
-        ...
+        return
 
     def discard(self) -> None:
         """Remove what there is."""
@@ -179,6 +207,14 @@ class Container:
         """The encoder, of a kind that holds images."""
         assert self.encoder is not None  # noqa: S101 - for the type checkers
         return self.encoder
+
+    @property
+    def has_items(self) -> bool:
+        """True: files hold many images."""
+        return True
+
+    def check(self, plans: Sequence[SlidePlan], folder: Path) -> None:
+        """Do nothing: labels stand in no names."""
 
     def files_of(self, slide: Contained) -> SlideFiles:
         """Make the files of a slide."""

@@ -4,26 +4,241 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from dplabtools._typing import IntArray, Picture, Pixels
-from dplabtools.atomic import writing
+from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
+from dplabtools.atomic import longest_name, writing
+from dplabtools.errors import OutputError
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
+from dplabtools.output.containers.base import Contained, Items, SlideFiles
+from dplabtools.output.distinct import check_labels_apart
+from dplabtools.output.naming import Naming, PatchNames
+from dplabtools.output.run_folder.folder import remove
+from dplabtools.output.run_folder.history import Checkpoint, boot
+from dplabtools.output.stored_slide import names_array
+from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
-__all__ = ["FileImages", "ImagePlace"]
+__all__ = ["FileImages", "ImageFileKind"]
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+_UNCERTAIN_S = 120  # until what is written is on the disk, if nobody waits for it
+_MOST_OF_CORNER = 64  # characters of a resolution and a location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePlace:
+class ImageFileKind:
+    """Image files as a kind of container: what a slide becomes.
+
+    Attributes
+    ----------
+    naming : Naming
+        How files are called.
+    encoder : ImageEncoder
+        How they are made.
+    empty_labels : bool
+        Make folders also for labels that no patch has.
+    """
+
+    naming: Naming
+    encoder: ImageEncoder
+    empty_labels: bool = False
+
+    @property
+    def chunk_rows(self) -> None:
+        """None: there are no shards."""
+
+    @property
+    def has_items(self) -> bool:
+        """False: each image is a file."""
+        return False
+
+    def check(self, plans: Sequence[SlidePlan], folder: Path) -> None:
+        """Raise if the disk takes labels for one that are not."""
+        if self.naming.subdirs or not self.naming.sets:
+            check_labels_apart(plans, folder=folder, as_folders=self.naming.subdirs)
+
+    def files_of(self, slide: Contained) -> SlideFiles:
+        """Make the files of a slide.
+
+        Raises
+        ------
+        OutputError
+            If a name is longer than the file system allows.
+        """
+        names = self.naming.names(slide.plan, slide.manifest_id, first_set=slide.first_set)
+        _check_lengths(slide, names)
+        used = set(np.unique(names.codes).tolist())
+        folders = [
+            slide.folder / folder
+            for code, folder in enumerate(names.folders)
+            if folder and (self.empty_labels or code in used)
+        ]
+        return _ImageFiles(
+            slide=slide,
+            names=names,
+            encoder=self.encoder,
+            made=folders if self.empty_labels else (),
+            new_folders=[folder for folder in folders if not folder.exists()],
+        )
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _ImageFiles(SlideFiles):
+    """The files of a slide.
+
+    Attributes
+    ----------
+    slide : Contained
+        The slide.
+    names : PatchNames
+        Of all its files.
+    encoder : ImageEncoder
+        How they are made.
+    made : sequence of Path
+        Folders of labels to be made at once; others appear with their first file.
+    new_folders : sequence of Path
+        Folders of labels that are not there yet.
+    """
+
+    slide: Contained
+    names: PatchNames
+    encoder: ImageEncoder
+    made: Iterable[Path]
+    new_folders: Iterable[Path]
+    _whole: BoolArray = field(init=False)
+    _delivered: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._whole = np.zeros(len(self.names), dtype=np.bool_)
+        self._delivered = np.arange(len(self.names))
+
+    def must_be_new(self) -> Iterator[Path]:
+        """Yield the folders of sets."""
+        if self.names.sets is not None:
+            for row in range(len(self.names)):
+                yield self.slide.folder / self.names.folder(row)
+
+    def whole(self, found: Checkpoint, *, listed: bool) -> BoolArray:
+        """Find the files that an earlier run has written, and that are as it left them."""
+        count, views = len(self.names), len(self.names.views)
+        files = self._files(range(count))
+        status = np.array([_status(file) for file in files], dtype=np.int64)
+        lengths, times = status.reshape(count, views, 2).transpose(2, 0, 1)
+        if not found.complete:  # whatever has its name is whole
+            self._whole[:] = (lengths > 0).all(axis=1)
+            if not found.boot or found.boot != boot():
+                # But the last ones may have been lost with the memory of the machine.
+                late = times > times.max(initial=0) - _UNCERTAIN_S
+                self._whole &= ~late.any(axis=1)
+            return self._whole
+        written = np.ones(count, dtype=np.bool_)
+        written[list(found.missing)] = False
+        sizes = found.sizes
+        if len(sizes) == written.sum() * views:
+            same = lengths[written] == sizes.reshape(-1, views)
+            self._whole[written] = same.all(axis=1)
+        return self._whole
+
+    def sizes(self) -> list[int]:
+        """Return the bytes of each file that was written, row by row."""
+        return [_size_of(file) for file in self._files(self._delivered.tolist())]
+
+    def prepare(self, found: Checkpoint | None) -> None:
+        """Remove what is not whole; a file that has its name is, from now on."""
+        if found is not None:
+            self._remove(np.flatnonzero(~self._whole).tolist())
+        for folder in self.made:
+            with writing(folder, slide=self.slide.plan.table.slide_name):
+                folder.mkdir(exist_ok=True)
+
+    def place(self, rows: IntArray) -> ImageWriter:
+        """Return where a chunk of rows goes."""
+        return ImageWriter(
+            slide=self.slide.plan.table.slide_name,
+            root=str(self.slide.folder),
+            staging=str(self.slide.staging),
+            names=self.names.of(rows),
+            encoders=self.encoder.for_views(self.slide.plan),
+        )
+
+    def images(self, rows: IntArray) -> FileImages:
+        """Return what reads the files of these rows."""
+        names = [name for row in rows.tolist() for name in self.names[row]]
+        return FileImages(folder=self.slide.folder, names=names_array(names))
+
+    def finish(self, delivered: BoolArray) -> Items:
+        """Remove what is there of other rows; tell which files the patches have."""
+        self._remove(np.flatnonzero(~delivered).tolist())
+        self._delivered = np.flatnonzero(delivered)
+        return {row: (self.names[row], ()) for row in self._delivered.tolist()}
+
+    def discard(self) -> None:
+        """Remove all files, and the folders that were not there before."""
+        self._remove(range(len(self.names)))
+        for folder in self.new_folders:
+            _remove_if_empty(folder)
+
+    def _files(self, rows: Iterable[int]) -> Iterator[Path]:
+        return (self.slide.folder / name for row in rows for name in self.names[row])
+
+    def _remove(self, rows: Iterable[int]) -> None:
+        """Remove what there is of these rows, with the folders of their sets."""
+        for row in rows:
+            for file in self._files([row]):
+                remove(file)
+            if self.names.sets is not None:  # nobody else has files there
+                _remove_if_empty(self.slide.folder / self.names.folder(row))
+
+
+def _check_lengths(slide: Contained, names: PatchNames) -> None:
+    """Raise if a name is longer than the file system allows."""
+    most = longest_name(slide.folder)
+    parts = (*names.labels, *names.folders)
+    longest = len(names.begin) + len(names.end) + max(map(len, parts), default=0)
+    if (longest + 4 * len(names.separator) + _MOST_OF_CORNER) * 4 <= most:
+        return
+    for path in (path for row in range(len(names)) for path in names[row]):
+        if any(len(os.fsencode(name)) > most for name in path.split("/")):
+            msg = (
+                f"the file name {path!r} is too long for {slide.folder} (more than {most} "
+                f"bytes); shorten the label, filename_comment or the name of the slide"
+            )
+            raise OutputError(msg, slide=slide.plan.table.slide_name)
+
+
+def _status(file: Path) -> tuple[int, int]:
+    """Return the bytes of a file, and when it was written; zeros if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, int(status.st_mtime)
+
+
+def _size_of(file: Path) -> int:
+    """Return the bytes of a file that was written."""
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        msg = f"{file} has been written, and is gone: {error}"
+        raise OutputError(msg) from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageWriter:
     """Places of a chunk's patches in a folder.
 
     Attributes
@@ -35,8 +250,8 @@ class ImagePlace:
     staging : str
         A folder in it for what is not whole yet; each process makes its own there, so that
         they do not wait for each other.
-    paths : tuple of tuple of str
-        Files of each patch, one for each resolution, relative to `root`.
+    names : PatchNames
+        Of the files of each patch, relative to `root`.
     encoders : tuple of ImageEncoder
         One for each resolution.
     """
@@ -44,7 +259,7 @@ class ImagePlace:
     slide: str
     root: str
     staging: str
-    paths: tuple[tuple[str, ...], ...]
+    names: PatchNames
     encoders: tuple[ImageEncoder, ...]
 
     @property
@@ -65,7 +280,7 @@ class ImagePlace:
         """
         with stage("encode"):
             files = encode_views(self.encoders, pictures)
-        names = self.paths[item]
+        names = self.names[item]
         with stage("write"), writing(f"{self.root}/{names[0]}", slide=self.slide):
             written = [self._aside(number, data) for number, data in enumerate(files)]
             for aside, name in zip(written, names, strict=True):

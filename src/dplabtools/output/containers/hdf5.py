@@ -28,6 +28,7 @@ from dplabtools.output.containers.base import (
     Contained,
     ContainerFormat,
     Items,
+    SlideFiles,
     sizes_of,
 )
 from dplabtools.output.containers.write_back_file import WriteBackFile
@@ -50,7 +51,7 @@ _SAME: Final = 1e-3  # two downsamples that are nearer are one
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Hdf5File:
+class Hdf5File(SlideFiles):
     """A file ``<slide>.h5`` with ``imgs``, ``coords``, ``labels`` and ``coverage``.
 
     Workers write pixels where they belong, all at once, so it is whole or not there as a
@@ -71,9 +72,9 @@ class Hdf5File:
         """The file."""
         return self.slide.folder / f"{self.slide.name}.h5"
 
-    @property
-    def chunk_rows(self) -> None:
-        """Any number will do."""
+    def must_be_new(self) -> tuple[Path, ...]:
+        """Return the file."""
+        return (self.reserved,)
 
     @property
     def _aside(self) -> Path:
@@ -170,9 +171,6 @@ class Hdf5File:
         # Both name the folder of the file, which may be moved.
         folder = {"savetodir": ".", "save_path": "."}
         return {**found, **folder, OWN_RESOLUTION: view.number}
-
-    def tidy(self) -> None:
-        """Do nothing: there is one file."""
 
     def discard(self) -> None:
         """Remove the file."""

@@ -16,6 +16,7 @@ from dplabtools.output.containers.base import (
     Contained,
     Container,
     Items,
+    SlideFiles,
     kept_rows,
     sizes_of,
 )
@@ -170,7 +171,7 @@ class ShardImages:
 
 
 @dataclass(slots=True, eq=False)
-class ImageShards:
+class ImageShards(SlideFiles):
     """Files ``<slide>_<manifest id>-<number>``, each with the images of many patches.
 
     Attributes
@@ -199,10 +200,6 @@ class ImageShards:
     _keys: list[str] = field(default_factory=list)
     _chunks: list[IntArray] = field(default_factory=list)
     _found: bool = False
-
-    @property
-    def reserved(self) -> None:
-        """Nothing: the manifest id is new."""
 
     @property
     def chunk_rows(self) -> int:
@@ -253,12 +250,13 @@ class ImageShards:
     def finish(self, delivered: BoolArray) -> Items:
         """Remove files that nothing was told of; tell what is in the others."""
         items: Items = {}
+        views = len(self.slide.plan.views)
         for number, rows in enumerate(kept_rows(self._chunks, delivered)):
             name = self._file(number)
             if not len(rows):
                 remove(self.slide.folder / name)
             for index, row in enumerate(rows.tolist()):
-                items[row] = (name, self._places(row, index))
+                items[row] = (name,) * views, self._places(row, index)
         return items
 
     def _places(self, row: int, index: int) -> tuple[str, ...]:
@@ -268,9 +266,6 @@ class ImageShards:
             return (str(index),) * views
         key = self._keys[row]
         return (key,) if views == 1 else tuple(f"{key}.{view}" for view in range(views))
-
-    def tidy(self) -> None:
-        """Do nothing: shards are where they belong."""
 
     def discard(self) -> None:
         """Remove all shards."""

@@ -35,6 +35,7 @@ from dplabtools.output.containers.base import (
     Contained,
     ContainerFormat,
     Items,
+    SlideFiles,
     kept_rows,
     sizes_of,
 )
@@ -52,7 +53,7 @@ _MISSING: Final = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ZarrGroup:
+class ZarrGroup(SlideFiles):
     """A folder ``<slide>.zarr``: sharded ``imgs``, and ``coords``, ``label``, ``coverage``.
 
     Shards are written to a folder of parts; the group gets its name when all of it is
@@ -75,6 +76,10 @@ class ZarrGroup:
     def reserved(self) -> Path:
         """The folder."""
         return self.slide.folder / f"{self.slide.name}.zarr"
+
+    def must_be_new(self) -> tuple[Path, ...]:
+        """Return the folder."""
+        return (self.reserved,)
 
     @property
     def chunk_rows(self) -> int:

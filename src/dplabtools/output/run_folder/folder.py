@@ -177,7 +177,7 @@ class RunFolder:
         if self._lock.exclusive:
             self._clear_up()
         for folder in (self.staging, self.path / "manifests"):
-            self.make(folder)
+            self._make(folder)
 
     def _look_back(self) -> None:
         """Find out what earlier runs have left, or warn of it."""
@@ -287,28 +287,32 @@ class RunFolder:
             self._checkpoints[slide] = replace(self._checkpoints[slide], first_set=number)
         return numbers
 
-    def name_containers(self, plan: SlidePlan) -> str:
-        """Return what containers of a slide are called: as they were, or after the slide.
+    def name_containers(self, plans: Sequence[SlidePlan]) -> None:
+        """Settle what containers of slides are called: as they were, or after the slide.
 
         Who comes first of several slides of one name has it; others are told apart by their
-        manifest id. It stands in the record, before there is anything of that name.
+        manifest id. It is written down before there is anything of that name.
         """
-        record = self._checkpoints[plan.slide]
-        if record.name:
-            return record.name
-        stem = Path(record.wsi_file).stem
         others = (*self._checkpoints.values(), *self._there)
         taken = {folded(key_name(each.name)) for each in others}
-        twin = folded(key_name(stem)) in taken
-        name = f"{stem}_{record.manifest_id}" if twin else stem
-        self._checkpoints[plan.slide] = replace(record, name=name)
-        return name
+        for plan in plans:
+            begun = self._checkpoints[plan.slide]
+            if not begun.name:
+                stem = Path(begun.wsi_file).stem
+                twin = folded(key_name(stem)) in taken
+                name = f"{stem}_{begun.manifest_id}" if twin else stem
+                self._checkpoints[plan.slide] = replace(begun, name=name)
+                taken.add(folded(key_name(name)))
+
+    def checkpoint(self, slide: int) -> Checkpoint:
+        """Return what is known of a slide; after `open`."""
+        return self._checkpoints[slide]
 
     def settle_shards(self, slide: int, rows: int | None) -> None:
         """Note how many patches make a shard of a slide."""
         self._checkpoints[slide] = replace(self._checkpoints[slide], shard_rows=rows)
 
-    def make(self, folder: Path) -> None:
+    def _make(self, folder: Path) -> None:
         """Make a folder, if it is not there, to be removed again if it stays empty.
 
         Raises
@@ -325,10 +329,6 @@ class RunFolder:
             raise OutputError(msg) from error
         except OSError as error:
             raise output_error(error, self.path) from error
-        self._new_folders.append(folder)
-
-    def expect(self, folder: Path) -> None:
-        """Note that a folder will be new, to be removed if it is empty in the end."""
         self._new_folders.append(folder)
 
     def manifest_path(self, slide: int) -> Path:
@@ -426,8 +426,8 @@ class RunFolder:
             If it cannot be written.
         """
         if result.status == "failed" or self._journal.is_open:
-            there = slide in self._checkpoints and result.status != "failed"
-            number = self.manifest_ids[slide] if there else None
+            planned = slide in self._checkpoints  # so it has a manifest
+            number = self.manifest_ids[slide] if planned else None
             self._journal.append("slide", asdict(replace(result, manifest_id=number)))
 
     def discard(self, slide: int) -> None:

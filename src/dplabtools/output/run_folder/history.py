@@ -72,7 +72,7 @@ class Checkpoint:
     labels : mapping of str to int
         Number of patches asked for, by label.
     name : str
-        What its containers are called; empty for image files.
+        What its containers are called, if it becomes some.
     shard_rows : int or None
         Patches of a shard, where there are shards.
     complete : bool

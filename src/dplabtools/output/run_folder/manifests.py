@@ -134,11 +134,10 @@ def one_line(value: object) -> str:
 
 def manifest_csv(
     plan: SlidePlan,
-    paths: Sequence[tuple[str, ...]] | Mapping[int, tuple[str, ...]],
+    images: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]],
     *,
-    rows: Iterable[int],
+    has_items: bool,
     sets: Sequence[int] | None,
-    items: Mapping[int, tuple[str, ...]] | None = None,
 ) -> str:
     """Return the manifest of a slide as a table.
 
@@ -146,14 +145,13 @@ def manifest_csv(
     ----------
     plan : SlidePlan
         The slide.
-    paths : sequence or mapping of tuple of str
-        Files of each row that was saved, relative to the output folder.
-    rows : iterable of int
-        Rows that were saved.
+    images : mapping of int to (tuple of str, tuple of str)
+        For each row that was saved the file of each image, relative to the output folder,
+        and where in it that is.
+    has_items : bool
+        Whether there are such places: files hold many images.
     sets : sequence of int or None
         Number of the set of each row, if there are sets.
-    items : mapping of int to tuple of str, optional
-        Where in its file each image of a row is.
 
     Returns
     -------
@@ -166,18 +164,18 @@ def manifest_csv(
     writer = csv.writer(out, lineterminator="\n")
     quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     own = dict(plan.slide_columns)
-    writer.writerow((*_FOR_ALL, *(() if items is None else ("item",)), *own))
+    writer.writerow((*_FOR_ALL, *(("item",) if has_items else ()), *own))
     mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
-    for row in rows:
+    for row, (files, items) in images.items():
         label = plan.table.labels[int(plan.table.codes[row])]
         width, height = plan.table.sizes[row].tolist()
         number = "" if sets is None else sets[row]
         share = plan.table.share(row)
         for view, resolution in enumerate(plan.views):
             x, y = plan.origins[row, view].tolist()
-            place = (paths[row][view], number, label, x, y, width, height)
+            place = (files[view], number, label, x, y, width, height)
             known = (resolution.number, _text(mpps[view]), _text(share))
-            item = () if items is None else (items[row][view],)
+            item = (items[view],) if has_items else ()
             values = (*place, *known, *item, *own.values())
             returns = any("\r" in value for value in values if isinstance(value, str))
             (quoting if returns else writer).writerow(values)

@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from typing import Any, Literal, Self, TypeAlias, cast
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
-from dplabtools.output.image_files import ImageFileSink
+from dplabtools.output.disk_sink import DiskSink, Kind
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.folder import ResumeOptions, Verify
 from dplabtools.output.run_folder.manifests import ManifestHead
@@ -20,12 +21,8 @@ from dplabtools.output.texts import is_unicode
 from dplabtools.settings import Settings
 from dplabtools.slides.patches._request import Selection, check_choice
 
-if TYPE_CHECKING:  # who writes image files needs no containers
-    from dplabtools.output.container_sink import ContainerSink
+__all__ = ["ContainerKind", "DiskOptions", "params_of_sets"]
 
-__all__ = ["ContainerKind", "DiskOptions", "DiskSink", "params_of_sets"]
-
-DiskSink: TypeAlias = "ImageFileSink | ContainerSink"
 ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
 
 
@@ -190,25 +187,25 @@ class DiskOptions:
             verify=self.verify,
             shared=self.shared,
         )
+        return DiskSink(
+            str(self.output_dir),
+            kind=self._kind(sets=sets, first_set=first_set, empty_labels=empty_labels),
+            heads=heads,
+            options=resuming,
+            sets=sets,
+            first_set=first_set,
+        )
+
+    def _kind(self, *, sets: bool, first_set: int | None, empty_labels: bool) -> Kind:
+        """Return what slides become."""
         if self.container is not None:
-            from dplabtools.output.container_sink import ContainerSink
             from dplabtools.slides.patches._containers import parse_container
 
-            return ContainerSink(
-                str(self.output_dir),
-                container=parse_container(
-                    self.container,
-                    image_type=self.image_type,
-                    save_options=self.save_options,
-                ),
-                heads=heads,
-                sets=sets,
-                first_set=first_set,
-                options=resuming,
+            return parse_container(
+                self.container, image_type=self.image_type, save_options=self.save_options
             )
         image_type = self.image_type or ""
-        return ImageFileSink(
-            str(self.output_dir),
+        return ImageFileKind(
             naming=Naming(
                 image_type=image_type,
                 comment=self.filename_comment,
@@ -218,8 +215,6 @@ class DiskOptions:
                 first_set=first_set,
             ),
             encoder=ImageEncoder(image_type=image_type, options=dict(self.save_options)),
-            heads=heads,
-            options=resuming,
             empty_labels=empty_labels,
         )
 
