@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED",
-    "Tell",
+    "ShowProgress",
     "exit_code_of",
     "one_line_errors",
     "print_json",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class Tell(Protocol):
+class ShowProgress(Protocol):
     """What a step tells how far it has come."""
 
     def __call__(self, done: int, total: int, words: str = "", /) -> None:
@@ -106,7 +106,7 @@ def table_console() -> Console:
 
 
 @contextmanager
-def step(title: str) -> Generator[Tell]:
+def step(title: str) -> Generator[ShowProgress]:
     """Show how far a step has come, on standard error.
 
     On a terminal a bar moves; in a log a line is added now and then, and at the end.
@@ -157,7 +157,7 @@ def steps() -> Generator[OnProgress]:
         To be told the name of the step, and how far it has come.
     """
     with ExitStack() as stack:
-        shown: dict[str, Tell] = {}
+        shown: dict[str, ShowProgress] = {}
 
         def on_progress(title: str, progress: Progress, /) -> None:
             if title not in shown:

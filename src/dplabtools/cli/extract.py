@@ -11,7 +11,7 @@ from dplabtools.cli.config_file import effective_options
 from dplabtools.cli.console import FAILED, one_line_errors, print_json
 from dplabtools.cli.grouping import grouped
 from dplabtools.cli.interruption import exit_code
-from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, WorkOptions
 from dplabtools.cli.options.slides import (
@@ -42,7 +42,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     *,
     slides: SlideOptions,
     output: OutputOptions,
-    placing: PlacingOptions,
+    locating: LocatingOptions,
     files: FileOptions,
     outlines: AnnotationOptions,
     sources: SourceOptions,
@@ -76,12 +76,12 @@ def extract(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.extraction_run import Request
         from dplabtools.cli.inputs import slide_inputs, with_files
-        from dplabtools.cli.locating import check_placing, locations_args, with_seed
+        from dplabtools.cli.locating import check_locating, locations_args, with_seed
         from dplabtools.cli.resolution import chosen_resolution
         from dplabtools.output.run_folder.resume import earlier_options
         from dplabtools.pipeline.steps import apply_mpps
 
-        level_or_mpp = chosen_resolution(context, placing)
+        level_or_mpp = chosen_resolution(context, locating)
         inputs = with_files(
             slide_inputs(slides),
             masks=sources.masks,
@@ -89,26 +89,26 @@ def extract(  # noqa: PLR0913 - each is a group of options
             points=sources.points,
             foreign=foreign,
         )
-        check_placing(placing, inputs, foreign=foreign.locations is not None)
+        check_locating(locating, inputs, foreign=foreign.locations is not None)
         reading.apply()
         apply_mpps(inputs)
         earlier = earlier_options(output.out) if files.resume else {}
-        placing = with_seed(placing, earlier=earlier.get("seed"))
+        locating = with_seed(locating, earlier=earlier.get("seed"))
         settled: dict[str, Any] = {
             "level_or_mpp": level_or_mpp,
             "mpp": None,
             "level": None,
             "mag": None,
-            "seed": placing.seed,
+            "seed": locating.seed,
         }
         request = Request(
             inputs=inputs,
             out=output.out,
             level_or_mpp=level_or_mpp,
-            placing=placing,
+            locating=locating,
             tissue=tissue,
             locations_args=locations_args(
-                context, foreign, placing, level_or_mpp=level_or_mpp
+                context, foreign, locating, level_or_mpp=level_or_mpp
             ),
             files=files,
             work=work,

@@ -14,7 +14,7 @@ from dplabtools.cli.config_file import save_config
 from dplabtools.cli.console import steps
 from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.locating import annotation_args, location_pool, patches_args
-from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, Region, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.preflight import look_ahead
@@ -46,7 +46,7 @@ class Request:
         Level (int) or microns per pixel (float); None if nobody says.
     locations_args : mapping of str to object, or None
         How to read patches that another tool has placed.
-    placing, tissue, files, work : option groups
+    locating, tissue, files, work : option groups
         The rest.
     parameters : mapping of str to object
         All options in effect, for the record.
@@ -57,7 +57,7 @@ class Request:
     inputs: tuple[SlideInput, ...]
     out: Path
     level_or_mpp: int | float | None
-    placing: PlacingOptions
+    locating: LocatingOptions
     tissue: TissueOptions
     locations_args: Mapping[str, Any] | None
     files: FileOptions
@@ -68,7 +68,7 @@ class Request:
     @property
     def filters_patches(self) -> bool:
         """Whether label options choose among patches, not among polygons."""
-        return self.locations_args is not None or self.placing.region is Region.WHOLE_IMAGE
+        return self.locations_args is not None or self.locating.region is Region.WHOLE_IMAGE
 
     @property
     def views(self) -> tuple[int | float, ...]:
@@ -78,7 +78,7 @@ class Request:
     @property
     def extractor_args(self) -> dict[str, Any]:
         """What the disk pool takes."""
-        files, placing = self.files, self.placing
+        files, locating = self.files, self.locating
         chosen = self.filters_patches
         of_sets = {"levels_or_mpps": self.views, "global_counter": files.first_set}
         return {
@@ -92,8 +92,8 @@ class Request:
             "resume": True,  # the folder is this run's own: what is whole of it is kept
             "verify": files.verify.value,
             "resampling_mode": self._resampling_mode,
-            "included_labels": placing.included_labels if chosen else (),
-            "excluded_labels": placing.excluded_labels if chosen else (),
+            "included_labels": locating.included_labels if chosen else (),
+            "excluded_labels": locating.excluded_labels if chosen else (),
             "transform": files.transform,
         }
 
@@ -109,18 +109,18 @@ class Request:
         """Return the way from slides to patches."""
         self.tissue.check()
         config.set_slide_setting(
-            polygons_overlap_threshold=self.placing.polygons_overlap_threshold
+            polygons_overlap_threshold=self.locating.polygons_overlap_threshold
         )
         return Pipeline(
             options=self.work.run_options,
             tissue_args=self.tissue.arguments,
-            location_pool=location_pool(self.placing),
-            patches_args=patches_args(self.placing, self.level_or_mpp),
-            annotation_args=annotation_args(self.placing),
+            location_pool=location_pool(self.locating),
+            patches_args=patches_args(self.locating, self.level_or_mpp),
+            annotation_args=annotation_args(self.locating),
             locations_args=self.locations_args,
             extractor_args=self.extractor_args,
             on_progress=on_progress,
-            accept=None if self.placing.allow_enlarging else refuse_enlarging,
+            accept=None if self.locating.allow_enlarging else refuse_enlarging,
         )
 
 

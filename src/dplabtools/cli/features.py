@@ -10,7 +10,7 @@ from dplabtools.cli.config_file import effective_options
 from dplabtools.cli.console import FAILED, one_line_errors
 from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.encoding import EncodingOptions
-from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, WorkOptions
 from dplabtools.cli.options.slides import (
@@ -37,7 +37,7 @@ def features(  # noqa: PLR0913 - each is a group of options
     slides: SlideOptions,
     output: OutputOptions,
     encoding: EncodingOptions,
-    placing: PlacingOptions,
+    locating: LocatingOptions,
     outlines: AnnotationOptions,
     sources: SourceOptions,
     tissue: TissueOptions,
@@ -60,14 +60,14 @@ def features(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.features_run import FeaturesRequest, carry_out, earlier_options
         from dplabtools.cli.inputs import slide_inputs, with_files
-        from dplabtools.cli.locating import check_placing, locations_args, with_seed
+        from dplabtools.cli.locating import check_locating, locations_args, with_seed
         from dplabtools.cli.resolution import chosen_resolution
         from dplabtools.pipeline.steps import apply_mpps
 
         if encoding.patches is not None and (slides.slides or slides.slides_csv):
             msg = "give slides, or --patches, not both"
             raise typer.BadParameter(msg)
-        level_or_mpp = chosen_resolution(context, placing)
+        level_or_mpp = chosen_resolution(context, locating)
         inputs = with_files(
             () if encoding.patches is not None else slide_inputs(slides),
             masks=sources.masks,
@@ -75,16 +75,16 @@ def features(  # noqa: PLR0913 - each is a group of options
             points=sources.points,
             foreign=foreign,
         )
-        check_placing(placing, inputs, foreign=foreign.locations is not None)
+        check_locating(locating, inputs, foreign=foreign.locations is not None)
         reading.apply()
         apply_mpps(inputs)
-        placing = with_seed(placing, earlier=earlier_options(output.out).get("seed"))
+        locating = with_seed(locating, earlier=earlier_options(output.out).get("seed"))
         settled: dict[str, Any] = {
             "level_or_mpp": level_or_mpp,
             "mpp": None,
             "level": None,
             "mag": None,
-            "seed": placing.seed,
+            "seed": locating.seed,
         }
         failed = carry_out(
             FeaturesRequest(
@@ -92,10 +92,10 @@ def features(  # noqa: PLR0913 - each is a group of options
                 out=output.out,
                 level_or_mpp=level_or_mpp,
                 encoding=encoding,
-                placing=placing,
+                locating=locating,
                 tissue=tissue,
                 locations_args=locations_args(
-                    context, foreign, placing, level_or_mpp=level_or_mpp
+                    context, foreign, locating, level_or_mpp=level_or_mpp
                 ),
                 work=work,
                 parameters=effective_options(context, settled),

@@ -15,7 +15,7 @@ from dplabtools.cli.console import steps
 from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.encoding import EncodingOptions
-from dplabtools.cli.options.placing import PlacingOptions, Region, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, Region, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
@@ -49,7 +49,7 @@ class FeaturesRequest:
         Resolution of the patches.
     locations_args : mapping of str to object, or None
         How to read patches that another tool has placed.
-    encoding, placing, tissue, work : option groups
+    encoding, locating, tissue, work : option groups
         The rest.
     parameters : mapping of str to object
         All options in effect, for the record.
@@ -60,7 +60,7 @@ class FeaturesRequest:
     level_or_mpp: int | float | None
     locations_args: Mapping[str, Any] | None
     encoding: EncodingOptions
-    placing: PlacingOptions
+    locating: LocatingOptions
     tissue: TissueOptions
     work: WorkOptions
     parameters: Mapping[str, Any]
@@ -68,29 +68,29 @@ class FeaturesRequest:
     def pipeline(self, on_progress: OnProgress) -> Pipeline:
         """Return the way from slides to places of patches."""
         self.tissue.check()
-        placing = self.placing
-        threshold = placing.polygons_overlap_threshold
+        locating = self.locating
+        threshold = locating.polygons_overlap_threshold
         config.set_slide_setting(polygons_overlap_threshold=threshold)
         return Pipeline(
             options=self.work.run_options,
             tissue_args=self.tissue.arguments,
-            location_pool=location_pool(placing),
-            patches_args=patches_args(placing, self.level_or_mpp),
-            annotation_args=annotation_args(placing),
+            location_pool=location_pool(locating),
+            patches_args=patches_args(locating, self.level_or_mpp),
+            annotation_args=annotation_args(locating),
             locations_args=self.locations_args,
             on_progress=on_progress,
-            accept=None if placing.allow_enlarging else refuse_enlarging,
+            accept=None if locating.allow_enlarging else refuse_enlarging,
         )
 
     @property
     def labels(self) -> dict[str, Any]:
         """Labels to choose among patches; the pipeline chooses among polygons."""
         placed = self.locations_args is None and self.encoding.patches is None
-        if placed and self.placing.region is not Region.WHOLE_IMAGE:
+        if placed and self.locating.region is not Region.WHOLE_IMAGE:
             return {}
         return {
-            "included_labels": self.placing.included_labels,
-            "excluded_labels": self.placing.excluded_labels,
+            "included_labels": self.locating.included_labels,
+            "excluded_labels": self.locating.excluded_labels,
         }
 
     @property

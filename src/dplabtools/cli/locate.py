@@ -7,7 +7,7 @@ import typer
 from dplabtools.cli.console import FAILED, one_line_errors
 from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.drawing import PreviewOptions
-from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, WorkOptions
 from dplabtools.cli.options.slides import (
@@ -28,7 +28,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
     slides: SlideOptions,
     output: OutputOptions,
     exchange: ExchangeOptions,
-    placing: PlacingOptions,
+    locating: LocatingOptions,
     outlines: AnnotationOptions,
     sources: SourceOptions,
     tissue: TissueOptions,
@@ -48,11 +48,11 @@ def locate(  # noqa: PLR0913 - each is a group of options
     with one_line_errors():
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locate_run import LocateRequest, carry_out
-        from dplabtools.cli.locating import check_placing, locations_args
+        from dplabtools.cli.locating import check_locating, locations_args
         from dplabtools.cli.resolution import chosen_resolution
         from dplabtools.pipeline.steps import apply_mpps
 
-        level_or_mpp = chosen_resolution(context, placing)
+        level_or_mpp = chosen_resolution(context, locating)
         inputs = with_files(
             slide_inputs(slides),
             masks=sources.masks,
@@ -60,7 +60,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
             points=sources.points,
             foreign=foreign,
         )
-        check_placing(placing, inputs, foreign=foreign.locations is not None)
+        check_locating(locating, inputs, foreign=foreign.locations is not None)
         reading.apply()
         apply_mpps(inputs)
         failed = carry_out(
@@ -69,10 +69,10 @@ def locate(  # noqa: PLR0913 - each is a group of options
                 out=output.out,
                 file_format=exchange.to.value,
                 level_or_mpp=level_or_mpp,
-                placing=placing,
+                locating=locating,
                 tissue=tissue,
                 locations_args=locations_args(
-                    context, foreign, placing, level_or_mpp=level_or_mpp
+                    context, foreign, locating, level_or_mpp=level_or_mpp
                 ),
                 preview=preview,
                 work=work,

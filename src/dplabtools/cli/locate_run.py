@@ -12,7 +12,7 @@ from dplabtools.cli.console import steps
 from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.drawing import PreviewOptions
-from dplabtools.cli.options.placing import PlacingOptions, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
 from dplabtools.cli.preflight import check_libraries
@@ -43,7 +43,7 @@ class LocateRequest:
         Resolution of the patches.
     locations_args : mapping of str to object, or None
         How to read patches that another tool has placed.
-    placing, tissue, preview, work : option groups
+    locating, tissue, preview, work : option groups
         The rest.
     """
 
@@ -51,7 +51,7 @@ class LocateRequest:
     out: Path
     file_format: str
     level_or_mpp: int | float | None
-    placing: PlacingOptions
+    locating: LocatingOptions
     tissue: TissueOptions
     locations_args: Mapping[str, Any] | None
     preview: PreviewOptions
@@ -128,18 +128,18 @@ def save_all(
 def _pipeline(request: LocateRequest, on_progress: OnProgress) -> Pipeline:
     """Return the way from slides to places of patches."""
     request.tissue.check()
-    placing, previews = request.placing, request.out / "previews"
+    locating, previews = request.locating, request.out / "previews"
     if request.preview.preview:
         previews.mkdir(exist_ok=True)
-    config.set_slide_setting(polygons_overlap_threshold=placing.polygons_overlap_threshold)
+    config.set_slide_setting(polygons_overlap_threshold=locating.polygons_overlap_threshold)
     return Pipeline(
         options=request.work.run_options,
         tissue_args=request.tissue.arguments,
-        location_pool=location_pool(placing),
-        patches_args=patches_args(placing, request.level_or_mpp),
-        annotation_args=annotation_args(placing),
+        location_pool=location_pool(locating),
+        patches_args=patches_args(locating, request.level_or_mpp),
+        annotation_args=annotation_args(locating),
         preview_args=request.preview.arguments(previews),
         locations_args=request.locations_args,
         on_progress=on_progress,
-        accept=None if placing.allow_enlarging else refuse_enlarging,
+        accept=None if locating.allow_enlarging else refuse_enlarging,
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import typer
 
-from dplabtools.cli.options.placing import PlacingOptions, Region, Sampler
+from dplabtools.cli.options.locating import LocatingOptions, Region, Sampler
 from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.resolution import is_given, parse_resolution
 from dplabtools.geometry.resolution import Number
@@ -18,7 +18,7 @@ from dplabtools.slides import patches as classes
 
 __all__ = [
     "annotation_args",
-    "check_placing",
+    "check_locating",
     "location_pool",
     "locations_args",
     "parse_classes",
@@ -45,12 +45,12 @@ _POOLS: Final[Mapping[tuple[Region, Sampler], type[Any]]] = {
 }
 
 
-def location_pool(options: PlacingOptions) -> type[Any]:
+def location_pool(options: LocatingOptions) -> type[Any]:
     """Return the class of location pools that places patches as is asked for."""
     return _POOLS[options.region, options.sampler]
 
 
-def patches_args(options: PlacingOptions, level_or_mpp: Number | None) -> dict[str, Any]:
+def patches_args(options: LocatingOptions, level_or_mpp: Number | None) -> dict[str, Any]:
     """Return `patches_args` of the pool."""
     arguments: dict[str, Any] = {
         "patch_size": options.patch_size,
@@ -75,7 +75,7 @@ def patches_args(options: PlacingOptions, level_or_mpp: Number | None) -> dict[s
     return {**arguments, **given}
 
 
-def annotation_args(options: PlacingOptions) -> dict[str, Any]:
+def annotation_args(options: LocatingOptions) -> dict[str, Any]:
     """Return which annotations are wanted, as `read_annotations` takes it."""
     return {
         "classes": parse_classes(options.classes),
@@ -86,7 +86,7 @@ def annotation_args(options: PlacingOptions) -> dict[str, Any]:
 def locations_args(
     context: typer.Context,
     options: ForeignOptions,
-    placing: PlacingOptions,
+    locating: LocatingOptions,
     *,
     level_or_mpp: Number | None,
 ) -> dict[str, Any] | None:
@@ -97,15 +97,15 @@ def locations_args(
     return {
         "file_format": options.locations_format.value,
         "level_or_mpp": level_or_mpp,
-        "patch_size": placing.patch_size if given else None,
+        "patch_size": locating.patch_size if given else None,
         "frame": None if options.frame is None else parse_resolution(options.frame),
-        "label": placing.weak_label or "",
+        "label": locating.weak_label or "",
         "check_location": options.check_location,
     }
 
 
-def check_placing(
-    options: PlacingOptions, inputs: tuple[SlideInput, ...], *, foreign: bool
+def check_locating(
+    options: LocatingOptions, inputs: tuple[SlideInput, ...], *, foreign: bool
 ) -> None:
     """Raise if options do not go together.
 
@@ -163,12 +163,12 @@ def check_placing(
     )
 
 
-def with_seed(options: PlacingOptions, *, earlier: int | None) -> PlacingOptions:
+def with_seed(options: LocatingOptions, *, earlier: int | None) -> LocatingOptions:
     """Return options whose patches are the same again, by a seed if they need one.
 
     Parameters
     ----------
-    options : PlacingOptions
+    options : LocatingOptions
         As given.
     earlier : int or None
         Seed of the run that is gone on with.

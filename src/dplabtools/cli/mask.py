@@ -10,7 +10,7 @@ import typer
 from dplabtools.cli.console import one_line_errors
 from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.drawing import OverlayOptions
-from dplabtools.cli.options.placing import TissueOptions
+from dplabtools.cli.options.locating import TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, WorkOptions
 from dplabtools.cli.options.slides import AnnotationOptions, SlideOptions

@@ -12,7 +12,7 @@ from dplabtools.annotations.opening import read_annotations
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.cli.console import step
 from dplabtools.cli.options.drawing import OverlayOptions
-from dplabtools.cli.options.placing import TissueOptions
+from dplabtools.cli.options.locating import TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
 from dplabtools.pipeline.masking import files_named_after, for_each_slide

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from dplabtools.cli.options.placing import PlacingOptions
+from dplabtools.cli.options.locating import LocatingOptions
 
 __all__ = ["chosen_resolution", "is_given", "parse_resolution", "parse_resolutions"]
 
@@ -15,7 +15,7 @@ _MPP_TIMES_MAG = 10.0  # 0.25 microns per pixel are called 40x, 0.5 are called 2
 
 
 def chosen_resolution(
-    context: typer.Context, placing: PlacingOptions
+    context: typer.Context, locating: LocatingOptions
 ) -> int | float | None:
     """Return the resolution asked for by whichever option; the command line wins.
 
@@ -26,7 +26,7 @@ def chosen_resolution(
     ----------
     context : typer.Context
         Of the command.
-    placing : PlacingOptions
+    locating : LocatingOptions
         Which names it once, at most.
 
     Returns
@@ -42,7 +42,7 @@ def chosen_resolution(
     given: dict[str, str | float | None] = dict(
         zip(
             _NAMES,
-            (placing.level_or_mpp, placing.mpp, placing.level, placing.mag),
+            (locating.level_or_mpp, locating.mpp, locating.level, locating.mag),
             strict=True,
         )
     )
@@ -56,9 +56,9 @@ def chosen_resolution(
     if not chosen:
         return None
     value = given[chosen[0]]
-    if chosen == ["mag"] and placing.mag is not None:
-        mpp = round(_MPP_TIMES_MAG / placing.mag, 4)
-        typer.echo(f"--mag {placing.mag:g} means {mpp:g} microns per pixel", err=True)
+    if chosen == ["mag"] and locating.mag is not None:
+        mpp = round(_MPP_TIMES_MAG / locating.mag, 4)
+        typer.echo(f"--mag {locating.mag:g} means {mpp:g} microns per pixel", err=True)
         return mpp
     return parse_resolution(value) if isinstance(value, str) else value
 

@@ -16,11 +16,11 @@ from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.records.patch_table import PatchTable, Shares
 
-__all__ = ["Found", "Question", "Writing"]
+__all__ = ["Found", "ReadRequest", "WriteRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ReadRequest:
     """A file to read, and what the caller says about it.
 
     Attributes
@@ -132,7 +132,7 @@ class Found:
     resolution: Resolution
     coverage: Shares | None = None
 
-    def table(self, question: Question) -> PatchTable:
+    def table(self, request: ReadRequest) -> PatchTable:
         """Return the patches, checked.
 
         Raises
@@ -141,19 +141,19 @@ class Found:
             If a patch lies beside the slide, has no area or no finite place.
         """
         _refuse(
-            question,
+            request,
             np.asarray(~np.isfinite(self.corners).all(axis=1)),
             "has no finite place",
         )
-        _refuse(question, np.asarray((self.sizes < 1).any(axis=1)), "has no area")
-        downsample = question.pyramid.downsample(self.resolution)
+        _refuse(request, np.asarray((self.sizes < 1).any(axis=1)), "has no area")
+        downsample = request.pyramid.downsample(self.resolution)
         origins = half_even(self.corners)
-        beside = (origins >= question.pyramid.size) | (
+        beside = (origins >= request.pyramid.size) | (
             origins + self.sizes * downsample <= 0
         )
-        width, height = question.pyramid.size
+        width, height = request.pyramid.size
         _refuse(
-            question,
+            request,
             np.asarray(beside.any(axis=1)),
             f"lies beside the slide, which has {width} x {height} pixels; is the file for "
             f"another slide, or are its coordinates no level 0 pixels",
@@ -161,7 +161,7 @@ class Found:
         known = tuple(sorted(set(self.labels)))
         code = {label: index for index, label in enumerate(known)}
         return PatchTable(
-            slide=question.slide,
+            slide=request.slide,
             resolution=self.resolution,
             origins=origins,
             sizes=self.sizes,
@@ -171,15 +171,15 @@ class Found:
         )
 
 
-def _refuse(question: Question, wrong: BoolArray, why: str) -> None:
+def _refuse(request: ReadRequest, wrong: BoolArray, why: str) -> None:
     """Raise if a row is wrong, and name the first that is."""
     if wrong.any():
         msg = f"patch {int(np.argmax(wrong))} {why}"
-        raise question.error(msg)
+        raise request.error(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
+class WriteRequest:
     """Patches to write, and where to.
 
     Attributes
@@ -220,5 +220,5 @@ class Writing:
         return self.pyramid.downsample(self.table.resolution)
 
 
-Reader = Callable[[Question], PatchTable]
-Writer = Callable[[Writing], None]
+Reader = Callable[[ReadRequest], PatchTable]
+Writer = Callable[[WriteRequest], None]

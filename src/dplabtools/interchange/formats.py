@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dplabtools.interchange.base import Question, Writing
+from dplabtools.interchange.base import ReadRequest, WriteRequest
 from dplabtools.interchange.hdf5 import (
     h5py_library,
     read_atlaspatch,
@@ -49,8 +49,8 @@ class Format:
         installation has it.
     """
 
-    read: Callable[[Question], PatchTable]
-    write: Callable[[Writing], None] | None
+    read: Callable[[ReadRequest], PatchTable]
+    write: Callable[[WriteRequest], None] | None
     suffix: str
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from dplabtools._typing import FloatArray
 from dplabtools.atomic import write_whole
 from dplabtools.errors import ResolutionError
 from dplabtools.geometry.resolution import Level, Mpp, Resolution, parse_level_or_mpp
-from dplabtools.interchange.base import Found, Question, Writing
+from dplabtools.interchange.base import Found, ReadRequest, WriteRequest
 from dplabtools.optional import optional
 from dplabtools.records.foreign_attributes import (
     OWN_RESOLUTION,
@@ -34,7 +34,7 @@ _COORDS: Final = "coords"
 _CHUNK: Final = 1024
 
 
-def read_trident(question: Question) -> PatchTable:
+def read_trident(request: ReadRequest) -> PatchTable:
     """Read the coordinates of TRIDENT.
 
     Raises
@@ -44,17 +44,17 @@ def read_trident(question: Question) -> PatchTable:
     MissingMppError
         If the resolution is that of no level, and the slide states no mpp.
     """
-    coords, attributes = _read(question, columns=2)
+    coords, attributes = _read(request, columns=2)
     if "patch_size_level0" not in attributes:
-        return _by_level(question, coords, attributes)
-    edge = _number(question, attributes, "patch_size")
-    footprint = _number(question, attributes, "patch_size_level0")
-    _check_level0(question, attributes)
-    resolution = _resolution(question, attributes, edge=edge, footprint=footprint)
-    return _found(question, coords, edge=edge, resolution=resolution)
+        return _by_level(request, coords, attributes)
+    edge = _number(request, attributes, "patch_size")
+    footprint = _number(request, attributes, "patch_size_level0")
+    _check_level0(request, attributes)
+    resolution = _resolution(request, attributes, edge=edge, footprint=footprint)
+    return _found(request, coords, edge=edge, resolution=resolution)
 
 
-def read_clam(question: Question) -> PatchTable:
+def read_clam(request: ReadRequest) -> PatchTable:
     """Read the coordinates of CLAM.
 
     Raises
@@ -64,11 +64,11 @@ def read_clam(question: Question) -> PatchTable:
     MissingMppError
         If the resolution is that of no level, and the slide states no mpp.
     """
-    coords, attributes = _read(question, columns=2)
-    return _by_level(question, coords, attributes)
+    coords, attributes = _read(request, columns=2)
+    return _by_level(request, coords, attributes)
 
 
-def read_atlaspatch(question: Question) -> PatchTable:
+def read_atlaspatch(request: ReadRequest) -> PatchTable:
     """Read the coordinates of AtlasPatch.
 
     Raises
@@ -78,12 +78,12 @@ def read_atlaspatch(question: Question) -> PatchTable:
     MissingMppError
         If the resolution is that of no level, and the slide states no mpp.
     """
-    coords, attributes = _read(question, columns=5)
-    edge = _number(question, attributes, "patch_size")
-    footprint = _number(question, attributes, "patch_size_level0")
-    _check_level0(question, attributes)
+    coords, attributes = _read(request, columns=5)
+    edge = _number(request, attributes, "patch_size")
+    footprint = _number(request, attributes, "patch_size_level0")
+    _check_level0(request, attributes)
     levels = coords[:, 4].astype(np.int64)
-    downsamples = np.array([*question.pyramid.downsamples, np.inf])
+    downsamples = np.array([*request.pyramid.downsamples, np.inf])
     scale = downsamples[np.clip(levels, 0, len(downsamples) - 1)]
     # What is read at a level has to be the patch, but for rounding by a pixel of it.
     off = np.abs(coords[:, 2:4] * scale[:, None] - footprint).max(axis=1, initial=0)
@@ -94,12 +94,12 @@ def read_atlaspatch(question: Question) -> PatchTable:
             f"patch {row} is read as {coords[row, 2]:g} x {coords[row, 3]:g} pixels of "
             f"level {levels[row]}, which are not the {footprint} level 0 pixels of a patch"
         )
-        raise question.error(msg)
-    resolution = _resolution(question, attributes, edge=edge, footprint=footprint)
-    return _found(question, coords[:, :2], edge=edge, resolution=resolution)
+        raise request.error(msg)
+    resolution = _resolution(request, attributes, edge=edge, footprint=footprint)
+    return _found(request, coords[:, :2], edge=edge, resolution=resolution)
 
 
-def write_trident(writing: Writing) -> None:
+def write_trident(request: WriteRequest) -> None:
     """Write coordinates for TRIDENT.
 
     Raises
@@ -112,15 +112,15 @@ def write_trident(writing: Writing) -> None:
         If the file cannot be written.
     """
     attributes = trident_attributes(
-        writing.pyramid,
-        edge=writing.edge(),
-        downsample=writing.footprint(),
-        origins=writing.table.origins,
+        request.pyramid,
+        edge=request.edge(),
+        downsample=request.footprint(),
+        origins=request.table.origins,
     )
-    _write(writing, {**attributes, "savetodir": str(writing.file.parent)})
+    _write(request, {**attributes, "savetodir": str(request.file.parent)})
 
 
-def write_clam(writing: Writing) -> None:
+def write_clam(request: WriteRequest) -> None:
     """Write coordinates for CLAM, which reads levels as they are.
 
     Raises
@@ -135,118 +135,120 @@ def write_clam(writing: Writing) -> None:
         If the file cannot be written.
     """
     attributes = clam_attributes(
-        writing.pyramid, edge=writing.edge(), level=_true_level(writing)
+        request.pyramid, edge=request.edge(), level=_true_level(request)
     )
-    _write(writing, {**attributes, "save_path": str(writing.file.parent)})
+    _write(request, {**attributes, "save_path": str(request.file.parent)})
 
 
-def _read(question: Question, *, columns: int) -> tuple[FloatArray, dict[str, Any]]:
+def _read(request: ReadRequest, *, columns: int) -> tuple[FloatArray, dict[str, Any]]:
     """Return the coordinates, and the attributes of dataset and file."""
     h5py = h5py_library()
-    with question.opening(), h5py.File(question.file, "r") as file:
+    with request.opening(), h5py.File(request.file, "r") as file:
         dataset = file.get(_COORDS)
         if not isinstance(dataset, h5py.Dataset):
             msg = f"it has no dataset {_COORDS!r}"
-            raise question.error(msg)
+            raise request.error(msg)
         if dataset.shape != (len(dataset), columns) or dataset.dtype.kind not in "iuf":
             msg = (
                 f"its dataset {_COORDS!r} has shape {dataset.shape} of {dataset.dtype}; "
                 f"this format has numbers in {columns} columns"
             )
-            raise question.error(msg)
+            raise request.error(msg)
         attributes = {**file.attrs, **dataset.attrs}
         return np.asarray(dataset[()], dtype=np.float64), attributes
 
 
 def _by_level(
-    question: Question, coords: FloatArray, attributes: Mapping[str, Any]
+    request: ReadRequest, coords: FloatArray, attributes: Mapping[str, Any]
 ) -> PatchTable:
     """Return patches that are read at a level, maybe made smaller then."""
-    edge = _number(question, attributes, "patch_size")
-    level = _number(question, attributes, "patch_level", least=0)
-    question.check_size(question.pyramid.size)
-    if level >= len(question.pyramid.sizes):
-        last = len(question.pyramid.sizes) - 1
+    edge = _number(request, attributes, "patch_size")
+    level = _number(request, attributes, "patch_level", least=0)
+    request.check_size(request.pyramid.size)
+    if level >= len(request.pyramid.sizes):
+        last = len(request.pyramid.sizes) - 1
         msg = f"its patches are at level {level}; this slide has levels 0 to {last}"
-        raise question.error(msg)
+        raise request.error(msg)
     if "level_dim" in attributes:
-        question.check_size(_pair(question, attributes, "level_dim"), level=level)
+        request.check_size(_pair(request, attributes, "level_dim"), level=level)
     extra = attributes.get("custom_downsample", 1)
-    footprint = edge * question.pyramid.downsamples[level] * float(extra)
+    footprint = edge * request.pyramid.downsamples[level] * float(extra)
     resolution: Resolution = Level(level)
     if float(extra) != 1:
-        resolution = _resolution(question, attributes, edge=edge, footprint=footprint)
-    if question.resolution is not None:
-        resolution = question.resolution
-    return _found(question, coords, edge=edge, resolution=resolution)
+        resolution = _resolution(request, attributes, edge=edge, footprint=footprint)
+    if request.resolution is not None:
+        resolution = request.resolution
+    return _found(request, coords, edge=edge, resolution=resolution)
 
 
 def _found(
-    question: Question, coords: FloatArray, *, edge: int, resolution: Resolution
+    request: ReadRequest, coords: FloatArray, *, edge: int, resolution: Resolution
 ) -> PatchTable:
     return Found(
         corners=coords,
         sizes=np.full((len(coords), 2), edge, dtype=np.int64),
-        labels=[question.label] * len(coords),
+        labels=[request.label] * len(coords),
         resolution=resolution,
-    ).table(question)
+    ).table(request)
 
 
 def _resolution(
-    question: Question, attributes: Mapping[str, Any], *, edge: int, footprint: float
+    request: ReadRequest, attributes: Mapping[str, Any], *, edge: int, footprint: float
 ) -> Resolution:
     """Return the resolution: as the caller says, as we wrote it, or as the sizes tell."""
-    if question.resolution is not None:
-        return question.resolution
+    if request.resolution is not None:
+        return request.resolution
     if OWN_RESOLUTION in attributes:
         return parse_level_or_mpp(attributes[OWN_RESOLUTION])
-    return question.resolution_for(edge, footprint)
+    return request.resolution_for(edge, footprint)
 
 
-def _check_level0(question: Question, attributes: Mapping[str, Any]) -> None:
+def _check_level0(request: ReadRequest, attributes: Mapping[str, Any]) -> None:
     """Raise if the file is for a slide of another size."""
-    width = _number(question, attributes, "level0_width")
-    height = _number(question, attributes, "level0_height")
-    question.check_size((width, height))
+    width = _number(request, attributes, "level0_width")
+    height = _number(request, attributes, "level0_height")
+    request.check_size((width, height))
 
 
 def _number(
-    question: Question, attributes: Mapping[str, Any], name: str, *, least: int = 1
+    request: ReadRequest, attributes: Mapping[str, Any], name: str, *, least: int = 1
 ) -> int:
     """Return an attribute that has to be a whole number."""
     if name not in attributes:
         known = ", ".join(sorted(attributes)) or "none"
         msg = f"the attribute {name!r} is missing (there are: {known})"
-        raise question.error(msg)
+        raise request.error(msg)
     try:
         value = int(attributes[name])
     except (TypeError, ValueError) as error:
         msg = f"the attribute {name!r} is no number but {attributes[name]!r}"
-        raise question.error(msg) from error
+        raise request.error(msg) from error
     if value < least:
         msg = f"the attribute {name!r} is {value}"
-        raise question.error(msg)
+        raise request.error(msg)
     return value
 
 
-def _pair(question: Question, attributes: Mapping[str, Any], name: str) -> tuple[int, int]:
+def _pair(
+    request: ReadRequest, attributes: Mapping[str, Any], name: str
+) -> tuple[int, int]:
     try:
         first, second = (int(value) for value in attributes[name])
     except (TypeError, ValueError) as error:
         msg = f"the attribute {name!r} is no pair of numbers but {attributes[name]!r}"
-        raise question.error(msg) from error
+        raise request.error(msg) from error
     return first, second
 
 
-def _true_level(writing: Writing) -> int:
+def _true_level(request: WriteRequest) -> int:
     """Return the level that the patches are at."""
-    match writing.table.resolution:
+    match request.table.resolution:
         case Level(index):
             return index
         case Mpp(value):
-            mpps = writing.pyramid.level_mpps()
+            mpps = request.pyramid.level_mpps()
     for level, mpp in enumerate(mpps):
-        if abs(mpp - value) < writing.margin:
+        if abs(mpp - value) < request.margin:
             return level
     levels = ", ".join(f"{mpp:g}" for mpp in mpps)
     msg = (
@@ -255,16 +257,16 @@ def _true_level(writing: Writing) -> int:
     )
     raise ResolutionError(
         msg,
-        slide=writing.pyramid.slide,
+        slide=request.pyramid.slide,
         remedy="place the patches at a level, or save them for TRIDENT",
     )
 
 
-def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
+def _write(request: WriteRequest, attributes: Mapping[str, Any]) -> None:
     """Write coordinates and attributes."""
     h5py = h5py_library()
-    origins = writing.table.origins
-    name = writing.pyramid.slide.rpartition(".")[0] or writing.pyramid.slide
+    origins = request.table.origins
+    name = request.pyramid.slide.rpartition(".")[0] or request.pyramid.slide
     # On a full disk HDF5 dies as it closes a file; these are small, and made in memory.
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
@@ -275,8 +277,8 @@ def _write(writing: Writing, attributes: Mapping[str, Any]) -> None:
             maxshape=(None, 2),
         )
         dataset.attrs.update({**attributes, "name": name})
-        dataset.attrs[OWN_RESOLUTION] = writing.table.resolution.number
-    write_whole(writing.file, out.getvalue(), slide=writing.pyramid.slide)
+        dataset.attrs[OWN_RESOLUTION] = request.table.resolution.number
+    write_whole(request.file, out.getvalue(), slide=request.pyramid.slide)
 
 
 def h5py_library() -> Any:  # noqa: ANN401 - a module without types

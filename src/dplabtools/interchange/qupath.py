@@ -14,7 +14,7 @@ from dplabtools._typing import FloatArray
 from dplabtools.annotations.geojson import Feature, read_features
 from dplabtools.atomic import written_aside
 from dplabtools.errors import InvalidPolygonError
-from dplabtools.interchange.base import Found, Question, Writing
+from dplabtools.interchange.base import Found, ReadRequest, WriteRequest
 from dplabtools.records.patch_table import PatchTable
 
 __all__ = ["read_qupath", "write_qupath"]
@@ -23,7 +23,7 @@ _ROUNDING: Final = 1.5  # level 0 pixels that the edge of a square may be off
 _HUE_STEP: Final = 0.381966  # the golden angle: neighbouring labels get distant colours
 
 
-def read_qupath(question: Question) -> PatchTable:
+def read_qupath(request: ReadRequest) -> PatchTable:
     """Read squares, or points that are the centres of patches.
 
     Raises
@@ -32,33 +32,33 @@ def read_qupath(question: Question) -> PatchTable:
         If it is no GeoJSON, an object is neither an upright rectangle nor a point, or has
         another size than was said.
     """
-    resolution = question.resolution
+    resolution = request.resolution
     if resolution is None:
         msg = "GeoJSON says no resolution; give level_or_mpp"
-        raise question.error(msg)
-    downsample = question.pyramid.downsample(resolution)
+        raise request.error(msg)
+    downsample = request.pyramid.downsample(resolution)
     corners: list[tuple[float, float]] = []
     sizes: list[tuple[int, int]] = []
     labels: list[str] = []
-    with question.opening():
+    with request.opening():
         try:
-            features = list(read_features(question.file))
+            features = list(read_features(request.file))
         except InvalidPolygonError as error:
-            raise question.error(str(error)) from error
+            raise request.error(str(error)) from error
     for feature in features:
-        corner, size = _place(feature, question, downsample)
+        corner, size = _place(feature, request, downsample)
         corners.append(corner)
         sizes.append(size)
-        labels.append(feature.label or question.label)
+        labels.append(feature.label or request.label)
     return Found(
         corners=np.array(corners, dtype=np.float64).reshape(-1, 2),
         sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
         labels=labels,
         resolution=resolution,
-    ).table(question)
+    ).table(request)
 
 
-def write_qupath(writing: Writing) -> None:
+def write_qupath(request: WriteRequest) -> None:
     """Write squares that QuPath shows as tiles, with a class and colour for each label.
 
     Raises
@@ -66,45 +66,45 @@ def write_qupath(writing: Writing) -> None:
     OutputError
         If the file cannot be written.
     """
-    collection = {"type": "FeatureCollection", "features": list(_features(writing))}
-    with written_aside(writing.file, slide=writing.pyramid.slide) as aside:
+    collection = {"type": "FeatureCollection", "features": list(_features(request))}
+    with written_aside(request.file, slide=request.pyramid.slide) as aside:
         aside.write_text(json.dumps(collection), encoding="utf-8")
 
 
 def _place(
-    feature: Feature, question: Question, downsample: float
+    feature: Feature, request: ReadRequest, downsample: float
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Return corner and size of the patch that an object stands for."""
     number = feature.number
     if feature.kind not in {"Polygon", "Point"}:
         msg = f"object {number} is a {feature.kind}; patches are squares or points"
-        raise question.error(msg)
+        raise request.error(msg)
     try:
         given = feature.coordinates
         points = np.array(given[0] if feature.kind == "Polygon" else [given], dtype=float)
         points = points[:, :2]
     except (TypeError, ValueError, IndexError) as error:
         msg = f"object {number} has coordinates that are none"
-        raise question.error(msg) from error
+        raise request.error(msg) from error
     if feature.kind == "Point":
-        return _around(points[0], number=number, question=question, downsample=downsample)
-    return _square(points, number=number, question=question, downsample=downsample)
+        return _around(points[0], number=number, request=request, downsample=downsample)
+    return _square(points, number=number, request=request, downsample=downsample)
 
 
 def _around(
-    centre: FloatArray, *, number: int, question: Question, downsample: float
+    centre: FloatArray, *, number: int, request: ReadRequest, downsample: float
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Return the patch around a point."""
-    edge = question.patch_size
+    edge = request.patch_size
     if edge is None:
         msg = f"object {number} is a point; give patch_size"
-        raise question.error(msg)
+        raise request.error(msg)
     x, y = (centre - edge * downsample / 2).tolist()
     return (x, y), (edge, edge)
 
 
 def _square(
-    points: FloatArray, *, number: int, question: Question, downsample: float
+    points: FloatArray, *, number: int, request: ReadRequest, downsample: float
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Return the patch that a rectangle is."""
     low, high = points.min(axis=0), points.max(axis=0)
@@ -112,9 +112,9 @@ def _square(
     corners = {(x, y) for x, y in points.tolist()}
     if not on_edge or len(corners) != 4:
         msg = f"object {number} is no upright rectangle, so it is no patch"
-        raise question.error(msg)
+        raise request.error(msg)
     width, height = (high - low).tolist()
-    edge = question.patch_size
+    edge = request.patch_size
     if edge is None:
         size = (round(width / downsample), round(height / downsample))
     elif max(abs(width - edge * downsample), abs(height - edge * downsample)) > _ROUNDING:
@@ -122,15 +122,15 @@ def _square(
             f"object {number} has {width:g} x {height:g} level 0 pixels, but a patch of "
             f"{edge} pixels at this resolution has {edge * downsample:g}"
         )
-        raise question.error(msg)
+        raise request.error(msg)
     else:
         size = (edge, edge)
     return (float(low[0]), float(low[1])), size
 
 
-def _features(writing: Writing) -> Iterator[dict[str, Any]]:
+def _features(request: WriteRequest) -> Iterator[dict[str, Any]]:
     """Yield each patch as an object of QuPath."""
-    table, scale = writing.table, writing.footprint()
+    table, scale = request.table, request.footprint()
     namespace = uuid.uuid5(uuid.NAMESPACE_URL, table.slide)
     colors = [_color(index) for index in range(len(table.labels))]
     coverage = table.coverage

@@ -10,7 +10,7 @@ import numpy as np
 
 from dplabtools._typing import FloatArray, IntArray
 from dplabtools.atomic import written_aside
-from dplabtools.interchange.base import Found, Question, Writing
+from dplabtools.interchange.base import Found, ReadRequest, WriteRequest
 from dplabtools.optional import optional
 from dplabtools.records.patch_table import PatchTable
 
@@ -19,7 +19,7 @@ __all__ = ["pyarrow_library", "read_csv", "read_parquet", "write_csv", "write_pa
 _OPTIONAL: Final = ("width", "height", "label", "coverage")
 
 
-def read_csv(question: Question) -> PatchTable:
+def read_csv(request: ReadRequest) -> PatchTable:
     """Read the columns x, y and, if there are any, width, height, label and coverage.
 
     Raises
@@ -27,23 +27,23 @@ def read_csv(question: Question) -> PatchTable:
     InvalidLocationError
         If it is no such file.
     """
-    with question.opening():
+    with request.opening():
         try:
-            with question.file.open(encoding="utf-8-sig", newline="") as stream:
+            with request.file.open(encoding="utf-8-sig", newline="") as stream:
                 rows = list(csv.reader(stream))
         except (UnicodeDecodeError, csv.Error) as error:
             msg = f"it is no CSV: {error}"
-            raise question.error(msg) from error
+            raise request.error(msg) from error
     header, *rows = rows or [[]]
     for number, row in enumerate(rows):
         if len(row) != len(header):
             msg = f"patch {number} has {len(row)} values for {len(header)} columns"
-            raise question.error(msg)
+            raise request.error(msg)
     columns = dict(zip(header, zip(*rows, strict=True), strict=False))
-    return _table(question, {name: columns.get(name, ()) for name in header})
+    return _table(request, {name: columns.get(name, ()) for name in header})
 
 
-def read_parquet(question: Question) -> PatchTable:
+def read_parquet(request: ReadRequest) -> PatchTable:
     """Read the columns x, y and, if there are any, width, height, label and coverage.
 
     Raises
@@ -54,17 +54,17 @@ def read_parquet(question: Question) -> PatchTable:
         If pyarrow is not installed.
     """
     arrow, parquet = pyarrow_library()
-    with question.opening():
+    with request.opening():
         try:
-            stored = parquet.read_table(question.file)
+            stored = parquet.read_table(request.file)
         except arrow.ArrowException as error:
             msg = f"it is no Parquet: {error}"
-            raise question.error(msg) from error
+            raise request.error(msg) from error
     wanted = [name for name in ("x", "y", *_OPTIONAL) if name in stored.column_names]
-    return _table(question, {name: stored[name].to_pylist() for name in wanted})
+    return _table(request, {name: stored[name].to_pylist() for name in wanted})
 
 
-def write_csv(writing: Writing) -> None:
+def write_csv(request: WriteRequest) -> None:
     """Write a row for each patch.
 
     Raises
@@ -72,9 +72,9 @@ def write_csv(writing: Writing) -> None:
     OutputError
         If the file cannot be written.
     """
-    columns = _columns(writing.table)
+    columns = _columns(request.table)
     with (
-        written_aside(writing.file, slide=writing.pyramid.slide) as aside,
+        written_aside(request.file, slide=request.pyramid.slide) as aside,
         aside.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer = csv.writer(stream)
@@ -82,7 +82,7 @@ def write_csv(writing: Writing) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_parquet(writing: Writing) -> None:
+def write_parquet(request: WriteRequest) -> None:
     """Write a row for each patch.
 
     Raises
@@ -93,8 +93,8 @@ def write_parquet(writing: Writing) -> None:
         If the file cannot be written.
     """
     arrow, parquet = pyarrow_library()
-    with written_aside(writing.file) as aside:
-        parquet.write_table(arrow.table(_columns(writing.table)), aside)
+    with written_aside(request.file) as aside:
+        parquet.write_table(arrow.table(_columns(request.table)), aside)
 
 
 def _columns(table: PatchTable) -> dict[str, list[Any]]:
@@ -114,49 +114,49 @@ def _columns(table: PatchTable) -> dict[str, list[Any]]:
     return columns
 
 
-def _table(question: Question, columns: Mapping[str, Sequence[Any]]) -> PatchTable:
+def _table(request: ReadRequest, columns: Mapping[str, Sequence[Any]]) -> PatchTable:
     """Return the patches of named columns."""
-    if question.resolution is None or question.frame is None:
+    if request.resolution is None or request.frame is None:
         msg = "a table says neither its resolution nor its frame"
-        raise question.error(msg)
+        raise request.error(msg)
     missing = [name for name in ("x", "y") if name not in columns]
     if missing:
         known = ", ".join(columns) or "none"
         msg = f"the column {missing[0]!r} is missing (there are: {known})"
-        raise question.error(msg)
-    corners = np.column_stack([_numbers(question, columns, name) for name in ("x", "y")])
+        raise request.error(msg)
+    corners = np.column_stack([_numbers(request, columns, name) for name in ("x", "y")])
     coverage = None
     if "coverage" in columns:
-        coverage = _numbers(question, columns, "coverage").astype(np.float32)
-    labels = columns.get("label", [question.label] * len(corners))
+        coverage = _numbers(request, columns, "coverage").astype(np.float32)
+    labels = columns.get("label", [request.label] * len(corners))
     return Found(
-        corners=corners * question.pyramid.downsample(question.frame),
-        sizes=_sizes(question, columns, len(corners)),
+        corners=corners * request.pyramid.downsample(request.frame),
+        sizes=_sizes(request, columns, len(corners)),
         labels=["" if label is None else str(label) for label in labels],
-        resolution=question.resolution,
+        resolution=request.resolution,
         coverage=coverage,
-    ).table(question)
+    ).table(request)
 
 
 def _sizes(
-    question: Question, columns: Mapping[str, Sequence[Any]], count: int
+    request: ReadRequest, columns: Mapping[str, Sequence[Any]], count: int
 ) -> IntArray:
     """Return (width, height) of each patch."""
-    if question.patch_size is not None:
-        return np.full((count, 2), question.patch_size, dtype=np.int64)
+    if request.patch_size is not None:
+        return np.full((count, 2), request.patch_size, dtype=np.int64)
     if "width" not in columns or "height" not in columns:
         msg = "there are no columns 'width' and 'height'; give patch_size"
-        raise question.error(msg)
-    sizes = np.column_stack([_numbers(question, columns, n) for n in ("width", "height")])
+        raise request.error(msg)
+    sizes = np.column_stack([_numbers(request, columns, n) for n in ("width", "height")])
     whole = (sizes == np.floor(sizes)).all(axis=1)
     if not whole.all():
         msg = f"patch {int(np.argmin(whole))} has a size that is no whole number"
-        raise question.error(msg)
+        raise request.error(msg)
     return sizes.astype(np.int64)
 
 
 def _numbers(
-    question: Question, columns: Mapping[str, Sequence[Any]], name: str
+    request: ReadRequest, columns: Mapping[str, Sequence[Any]], name: str
 ) -> FloatArray:
     """Return a column of finite numbers."""
     values = columns[name]
@@ -168,7 +168,7 @@ def _numbers(
     if not finite.all():
         row = int(np.argmin(finite))
         msg = f"patch {row}: {name} is no finite number but {values[row]!r}"
-        raise question.error(msg)
+        raise request.error(msg)
     return numbers
 
 

@@ -91,13 +91,13 @@ def read_locations(
     SlideError
         If the slide cannot be opened, or has no such resolution.
     """
-    from dplabtools.interchange.base import Question
+    from dplabtools.interchange.base import ReadRequest
     from dplabtools.interchange.formats import FORMATS
 
     check_choice(file_format, FORMATS, name="file_format")
     given = {"level_or_mpp": level_or_mpp, "patch_size": patch_size, "frame": frame}
     _check_arguments(file_format, FORMATS[file_format], given)
-    question = Question(
+    request = ReadRequest(
         file=Path(file),
         slide=os.fspath(wsi_file),
         pyramid=_pyramid(wsi_file),
@@ -108,7 +108,7 @@ def read_locations(
         ),
         label=label,
     )
-    table = FORMATS[file_format].read(question)
+    table = FORMATS[file_format].read(request)
     params = {"file": os.fspath(file), "file_format": file_format, **given, "label": label}
     mock = PatchesMock.from_table(table, class_name="PatchesMock", class_params=params)
     if check_location:
@@ -185,12 +185,12 @@ def save_locations(
 
 
 def _save(selection: Selection, file: Path, chosen: Format) -> None:
-    from dplabtools.interchange.base import Writing
+    from dplabtools.interchange.base import WriteRequest
 
     table = selection.table
     if chosen.write is not None:
         chosen.write(
-            Writing(
+            WriteRequest(
                 table=table,
                 file=file,
                 pyramid=_pyramid(table.slide),

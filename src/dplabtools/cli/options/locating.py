@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-__all__ = ["MaskMode", "PlacingOptions", "Region", "Sampler", "TissueOptions"]
+__all__ = ["LocatingOptions", "MaskMode", "Region", "Sampler", "TissueOptions"]
 
 _MINSIZE: Final = 1000
 
@@ -40,7 +40,7 @@ class MaskMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlacingOptions:
+class LocatingOptions:
     """Where patches lie."""
 
     panel: ClassVar[str] = "Where patches lie"
