@@ -8,7 +8,7 @@ them before they are needed: that takes 10 ms, and more where a disk is slow.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -38,6 +38,8 @@ class Entrypoint:
         Extra of this package that installs it; empty: no extra does.
     what : str
         What it is for, as ``dplabtools doctor`` says it.
+    more : callable or None
+        Says what the doctor tells beside the version of the package.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Entrypoint:
     package: str
     extra: str = ""
     what: str = ""
+    more: Callable[[], str] | None = None
 
     @property
     def install(self) -> str:

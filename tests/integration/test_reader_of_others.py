@@ -129,6 +129,7 @@ def test_the_doctor_looks_at_it(installed: Path, tmp_path: Path, run: Run) -> No
     (found,) = [each for each in document["findings"] if each["name"] == "levels"]
     assert found["state"] == "wrong"
     assert "of dplabtools-levels-reader cannot be loaded" in found["found"]
+    assert "pip uninstall dplabtools-levels-reader" in found["remedy"]
 
 
 def test_a_broken_one_is_told_of_and_breaks_nothing(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -12,7 +13,6 @@ from dplabtools import __version__
 from dplabtools.cli.findings import Finding
 from dplabtools.engine.choose import ENGINES
 from dplabtools.errors import PluginError
-from dplabtools.output.containers.formats import CONTAINERS
 from dplabtools.plugins import Entrypoint, Registry
 from dplabtools.readers.registry import READERS
 
@@ -27,8 +27,13 @@ _NEEDED: Final = (
     ("defusedxml", "defusedxml"),
     ("tomli-w", "tomli_w"),
 )
-_EXTRAS: Final = (
-    ("qupath", "paquo", "projects of QuPath; exported GeoJSON needs none of it"),
+_OURS: Final = "dplabtools-next"
+_QUPATH: Final = Entrypoint(
+    name="qupath",
+    module="paquo",
+    package="paquo",
+    extra="qupath",
+    what="projects of QuPath; exported GeoJSON needs none of it",
 )
 _READ: Final = "slides stored so are read slowly, or not at all"
 _WRITTEN: Final = "such files cannot be written"
@@ -53,39 +58,51 @@ def look_at_libraries() -> Iterator[Finding]:
         found=f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
     )
     for package, module in _NEEDED:
-        yield _needed("Versions", package, package=package, module=module)
-    for reader in READERS.own.values():
-        if not reader.extra:
-            yield _needed(
-                "Readers", reader.name, package=reader.package, module=reader.module
-            )
-    yield from _added("Readers", READERS)
-    yield from _added("Engines", ENGINES)
+        yield _needed("Versions", Entrypoint(name=package, module=module, package=package))
+    registries = _registries()
+    for topic, registry in registries.items():
+        yield from _entered(topic, registry)
     yield from _codecs()
-    yield from _added("Containers", CONTAINERS)
-    for each in (*READERS.own.values(), *CONTAINERS.own.values()):
-        if each.extra:
-            yield _extra(each.extra, each.package, each.what)
-    for extra, package, what in _EXTRAS:
-        yield _extra(extra, package, what)
+    for registry in registries.values():
+        yield from (_extra(each) for each in registry.own.values() if each.extra)
+    yield _extra(_QUPATH)
 
 
-def _added(topic: str, registry: Registry[Any]) -> Iterator[Finding]:
-    """Yield whether what other distributions add can be used."""
+def _registries() -> Mapping[str, Registry[Any]]:
+    """Return what can be looked at, by topic."""
+    registries: dict[str, Registry[Any]] = {"Readers": READERS, "Engines": ENGINES}
+    with suppress(ImportError):  # what is lacking is named among the codecs
+        from dplabtools.output.containers.formats import CONTAINERS
+
+        registries["Containers"] = CONTAINERS
+    return registries
+
+
+def _entered(topic: str, registry: Registry[Any]) -> Iterator[Finding]:
+    """Yield whether what takes a library, but no extra, can be used."""
+    for own in registry.own.values():
+        if not own.extra and own.package != _OURS:
+            yield _needed(topic, own)
     for name in registry.added:
         try:
-            entry: Entrypoint = registry.load(name)
+            yield _needed(topic, registry.load(name))
         except PluginError as error:
-            yield Finding(topic=topic, name=name, found=str(error), state="wrong")
-        else:
-            yield _needed(topic, name, package=entry.package, module=entry.module)
+            yield Finding(
+                topic=topic,
+                name=name,
+                found=error.reason,
+                state="wrong",
+                remedy=error.remedy,
+            )
 
 
-def _needed(topic: str, name: str, *, package: str, module: str) -> Finding:
-    """Return whether a library that is needed can be used."""
+def _needed(topic: str, entry: Entrypoint) -> Finding:
+    """Return whether something that is needed can be used."""
+    name, package = entry.name, entry.package
     try:
-        importlib.import_module(module)
+        importlib.import_module(entry.module)
         found = _version(package)
+        more = f", {entry.more()}" if entry.more else ""
     except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
         return Finding(
             topic=topic,
@@ -95,18 +112,16 @@ def _needed(topic: str, name: str, *, package: str, module: str) -> Finding:
             remedy=f"{_REINSTALL} {package}",
         )
     words = found if name == package else f"{package} {found}"
-    if name == "openslide":
-        words += f", OpenSlide {_openslide_version()}"
-    return Finding(topic=topic, name=name, found=words)
+    return Finding(topic=topic, name=name, found=words + more)
 
 
 def _codecs() -> Iterator[Finding]:
     """Yield whether tiles of each compression can be decoded."""
-    yield _needed("Codecs", "JPEG", package="simplejpeg", module="simplejpeg")
+    yield _needed("Codecs", _codec("JPEG", "simplejpeg"))
     try:
         import imagecodecs
     except Exception:  # noqa: BLE001 - whatever a broken installation raises
-        yield _needed("Codecs", "others", package="imagecodecs", module="imagecodecs")
+        yield _needed("Codecs", _codec("others", "imagecodecs"))
         return
     found = f"imagecodecs {_version('imagecodecs')}"
     for name, attribute, without in _CODECS:
@@ -122,17 +137,22 @@ def _codecs() -> Iterator[Finding]:
             )
 
 
-def _extra(extra: str, package: str, what: str) -> Finding:
+def _codec(name: str, package: str) -> Entrypoint:
+    return Entrypoint(name=name, module=package, package=package)
+
+
+def _extra(entry: Entrypoint) -> Finding:
     """Return whether a library that may be added is there."""
+    extra, package, what = entry.extra, entry.package, entry.what
     try:
-        importlib.import_module(package)
+        importlib.import_module(entry.module)
     except ImportError as error:
         return Finding(
             topic="Extras",
             name=extra,
             found=f"{package} is not installed ({error}): {what}",
             state="note",
-            remedy=f"if wanted: pip install 'dplabtools-next[{extra}]'",
+            remedy=f"if wanted: {entry.install}",
         )
     return Finding(
         topic="Extras", name=extra, found=f"{package} {_version(package)}: {what}"
@@ -144,9 +164,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "of unknown version"
-
-
-def _openslide_version() -> str:
-    import openslide
-
-    return openslide.__library_version__

@@ -27,6 +27,7 @@ __all__ = [
     "ReaderEntrypoint",
     "check_installed",
     "check_library",
+    "interpolates",
     "library_names",
     "modules_asked_first",
     "readers_for",
@@ -106,6 +107,9 @@ class ReaderEntrypoint(Entrypoint):
         Place among those that ``"auto"`` asks, the least first: native 10, OpenSlide 20,
         tiffslide 30, Pillow 40. Those of other distributions are asked after OpenSlide at
         the earliest.
+    interpolates : bool
+        Whether regions of reduced levels that begin at no whole pixel are computed from
+        the pixels around; else they begin at the pixel before.
     reopen : callable or None
         For an `IndexedReader`: given path, settings and its index, opens it at once.
     """
@@ -113,6 +117,7 @@ class ReaderEntrypoint(Entrypoint):
     open: Callable[[str, Settings], SlideReader]
     unsuited: Callable[[FileProbe], str]
     priority: int
+    interpolates: bool = False
     reopen: Callable[[str, Settings, SlideIndex], SlideReader] | None = None
 
 
@@ -156,6 +161,12 @@ def _open_openslide(file: str, settings: Settings) -> SlideReader:
     )
 
 
+def _openslide_version() -> str:
+    import openslide
+
+    return f"OpenSlide {openslide.__library_version__}"
+
+
 def _open_tiffslide(file: str, settings: Settings) -> SlideReader:
     from dplabtools.readers.tiffslide import TiffSlideReader
 
@@ -185,9 +196,11 @@ READERS: Final = Registry(
         module="dplabtools.readers.openslide",
         package="openslide-python",
         what="formats of most scanners",
+        more=_openslide_version,
         open=_open_openslide,
         unsuited=_overview,
         priority=_ASKED_FIRST,
+        interpolates=True,
     ),
     ReaderEntrypoint(
         name="tiffslide",
@@ -271,6 +284,12 @@ def readers_for(slide_library: str) -> Iterator[ReaderEntrypoint]:
         entry = READERS.get(name)
         if entry is not None:
             yield entry
+
+
+def interpolates(library: str) -> bool:
+    """Tell whether the reader of a name computes pixels between those that are stored."""
+    entry = READERS.get(library)
+    return entry is not None and entry.interpolates
 
 
 def modules_asked_first() -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from dplabtools.masks.raster import fill_outlines
 from dplabtools.masks.segmenters import Segmenter, load_segmenter, segmenter_names
 from dplabtools.masks.strips import Strips
 from dplabtools.masks.tissue import MODES, find_tissue
+from dplabtools.readers.registry import interpolates
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
 from dplabtools.slides.processing._finding import enlarged, find_on
@@ -323,8 +324,8 @@ def _strips(slide: Slide, level: int) -> Strips:
         origin = (0, math.ceil(first * downsample))
         return slide.read(origin, Level(level), (size[0], count))
 
-    # Where a strip cannot begin at a whole pixel, OpenSlide would interpolate it.
-    whole = slide.reader.library == "openslide" and not downsample.is_integer()
+    # Strips that begin at no whole pixel would be other pixels.
+    whole = interpolates(slide.reader.library) and not downsample.is_integer()
     return Strips(size=size, read=read, whole=whole)
 
 
