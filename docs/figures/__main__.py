@@ -5,6 +5,7 @@ from __future__ import annotations
 import coordinates
 import data_flow
 import decode_once
+import features
 import growth
 import report
 import ring
@@ -12,7 +13,16 @@ import tissue
 
 
 def main() -> None:
-    for figure in (coordinates, data_flow, decode_once, growth, report, ring, tissue):
+    for figure in (
+        coordinates,
+        data_flow,
+        decode_once,
+        features,
+        growth,
+        report,
+        ring,
+        tissue,
+    ):
         figure.main()
 
 
