@@ -118,7 +118,7 @@ def test_jpg_takes_a_quality(run: Run, slides: Path, tmp_path: Path) -> None:
     sizes: list[int] = []
     for quality in ("50", "95"):
         out = tmp_path / quality
-        options = ("--image-type", "jpg", "--quality", quality, "--out", out, *QUICK)
+        options = ("--image-type", "jpg", "--jpeg-quality", quality, "--out", out, *QUICK)
         assert run("extract", slides / "a.svs", *options, folder=tmp_path).returncode == 0
         sizes.append(sum(file.stat().st_size for file in out.glob("*.jpg")))
     assert sizes[1] > 2 * sizes[0] > 0

@@ -95,6 +95,7 @@ class Request:
             "included_labels": locating.included_labels if chosen else (),
             "excluded_labels": locating.excluded_labels if chosen else (),
             "transform": files.transform,
+            "quality": files.quality_limits,
         }
 
     @property
@@ -146,9 +147,10 @@ def carry_out(request: Request) -> RunRecord:
     OSError
         If the output folder cannot be made.
     """
-    clock, begun = time.perf_counter(), begun_record(request)
+    clock = time.perf_counter()
     states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
     look_ahead(request, states)
+    begun = begun_record(request)
     request.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.out)  # another may have begun since everything was looked at
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run

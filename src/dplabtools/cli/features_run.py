@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -19,7 +18,7 @@ from dplabtools.cli.options.locating import LocatingOptions, Region, TissueOptio
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
-from dplabtools.cli.preflight import check_libraries
+from dplabtools.cli.preflight import check_libraries, find_modules_here
 from dplabtools.errors import OutputError
 from dplabtools.optional import optional
 from dplabtools.output.run_folder.lock import check_unused
@@ -182,9 +181,7 @@ def _encoder(options: EncodingOptions) -> Any:  # noqa: ANN401 - whatever a fact
     from dplabtools.inference.feature_files import LAYOUTS
 
     LAYOUTS[options.layout].library()
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    find_modules_here()
     devices = parse_devices(options.device)
     made = make_encoder(options.encoder, options.arguments)
     return made if len(devices) == 1 else options.encoder

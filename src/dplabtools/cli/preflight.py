@@ -42,7 +42,7 @@ from dplabtools.slides.patches._request import parse_count, parse_views
 if TYPE_CHECKING:
     from dplabtools.cli.extraction_run import Request
 
-__all__ = ["check_files", "check_libraries", "look_ahead"]
+__all__ = ["check_files", "check_libraries", "find_modules_here", "look_ahead"]
 
 _LEAST_ROOM: Final = 16 << 20  # bytes, for masks, manifests and some patches
 _LOOKING: Final = 8  # threads that look at files: network drives make them wait
@@ -194,13 +194,18 @@ def _check_labels(request: Request) -> None:
 def _check_transform(request: Request) -> None:
     """Raise if there is no such function; modules of the working folder are found."""
     if request.files.transform is not None:
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.insert(0, here)
+        find_modules_here()
         Transform.of(request.files.transform)
         if request.files.encoder_options.get("passthrough"):
             msg = "--save-option passthrough=true leaves nothing to --transform"
             raise ParameterError(msg)
+
+
+def find_modules_here() -> None:
+    """Let modules of the working folder be imported, as ``python -m`` does."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _nearest(path: Path) -> Path:

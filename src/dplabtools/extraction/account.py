@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Outcome
 from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import OutputError, SlideError, SystemLimitError, WorkerError
 from dplabtools.extraction.plan import Reading, rows_outside
+from dplabtools.extraction.slide_tissue import SlideQuality
 from dplabtools.extraction.source import Chunk, SlideFacts
+from dplabtools.masks.stains import Background
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
+from dplabtools.records.quality import (
+    QUALITY_COLUMNS,
+    PatchQuality,
+    QualityLimits,
+    QualityValues,
+)
 from dplabtools.records.run_record import ErrorRecord, SlideResult, slide_status
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -44,6 +54,8 @@ class Account:
         For each slide, which of its rows were delivered.
     pids : list of int
         For each slide, the process that was last at it.
+    left_out : list of ndarray of int64
+        For each slide, the rows that are not good enough to be delivered.
     seconds : list of float
         For each slide, how long workers were at it, all together.
     indexes : dict of int to SlideIndex
@@ -51,6 +63,8 @@ class Account:
         worker gets all.
     stamps : dict of int to SlideStamp
         What tells whether a slide is still the one that was planned.
+    backgrounds : dict of int to Background
+        Which pixels of each slide show no specimen, if quality is measured.
     profile : Profile
         Where the time went.
     """
@@ -61,9 +75,11 @@ class Account:
             np.zeros(len(table), dtype=np.bool_) for table in tables
         ]
         self.pids = [0] * len(tables)
+        self.left_out: list[IntArray] = [np.zeros(0, dtype=np.int64) for _ in tables]
         self.seconds = [0.0] * len(tables)
         self.indexes: dict[int, SlideIndex] = {}
         self.stamps: dict[int, SlideStamp] = {}
+        self.backgrounds: dict[int, Background] = {}
         self._index_bytes = 0
         self._profiles: dict[bytes | None, bytes | None] = {}
         self.profile = Profile()
@@ -79,10 +95,47 @@ class Account:
             self.indexes[slide] = index
             self._index_bytes += index.nbytes
 
+    def enter_plan(self, plan: SlidePlan, found: SlideQuality | None) -> SlidePlan:
+        """Enter how a slide is to be read; return that, with what was found out of it."""
+        if found is not None:
+            self.backgrounds[plan.slide] = found.background
+            share = ("tissue_share", f"{found.tissue_share:.4f}")
+            plan = replace(plan, found_columns=(*plan.found_columns, share))
+        self.plans[plan.slide] = plan
+        return plan
+
+    def leave_out(self, slide: int, rows: IntArray) -> None:
+        """Enter patches that are not good enough."""
+        if len(rows):
+            self.left_out[slide] = np.union1d(self.left_out[slide], rows)
+            self.delivered[slide][rows] = False
+
+    def all_left_out(self) -> BoolArray:
+        """Tell of the patches of all slides which are not good enough."""
+        every = [np.zeros(len(table), dtype=np.bool_) for table in self._tables]
+        for of_slide, rows in zip(every, self.left_out, strict=True):
+            of_slide[rows] = True
+        return np.concatenate([*every, np.zeros(0, dtype=np.bool_)])
+
+    def all_quality(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the quality of all patches, by column; nothing if it was not measured."""
+        measured = {plan.slide: plan.quality for plan in self.planned() if plan.quality}
+        if not measured:
+            return {}
+        nothing = PatchQuality.unknown(QualityLimits(), 0).values.shape[1]
+        every = [
+            measured[slide].values
+            if slide in measured
+            else np.full((len(table), nothing), np.nan, dtype=np.float32)
+            for slide, table in enumerate(self._tables)
+        ]
+        return dict(zip(QUALITY_COLUMNS, np.concatenate(every).T, strict=True))
+
     def forget(self, slide: int) -> None:
         """Let go of what is known of a slide that nobody will ask for again."""
         self.plans[slide] = None
-        self.stamps.pop(slide, None)
+        for known in (self.stamps, self.backgrounds):
+            known.pop(slide, None)
         index = self.indexes.pop(slide, None)
         self._index_bytes -= 0 if index is None else index.nbytes
 
@@ -156,7 +209,7 @@ class Account:
         Returns
         -------
         ndarray of int64
-            The rows that failed.
+            The rows that failed, and those that are not good enough.
 
         Raises
         ------
@@ -168,11 +221,14 @@ class Account:
         self.profile.add(outcome.worker, {"wait": outcome.waited_s})
         rows = chunk.rows.tolist()
         failed: list[tuple[int, Exception]]
+        left_out = chunk.rows[:0]
         if outcome.error is None:
             failed = list(outcome.result.failed)
             self.profile.add(outcome.worker, outcome.result.seconds)
             self.profile.add_tiles(chunk.slide, outcome.result.tiles)
             self.seconds[chunk.slide] += sum(outcome.result.seconds.values())
+            self._note_quality(chunk, outcome.result.quality)
+            left_out = outcome.result.left_out
         else:
             error = self.named(outcome.error, chunk.slide)
             if not self._skip_errors or not isinstance(error, (SlideError, WorkerError)):
@@ -180,10 +236,16 @@ class Account:
             failed = [(row, error) for row in rows]
         for row, error in failed:
             self._enter(chunk.slide, [row], error, attempts=outcome.attempts)
-        lost = np.array([row for row, _ in failed], dtype=np.int64)
+        lost = np.array([*(row for row, _ in failed), *left_out], dtype=np.int64)
         self.delivered[chunk.slide][chunk.rows] = True
         self.delivered[chunk.slide][lost] = False
+        self.leave_out(chunk.slide, left_out)
         return lost
+
+    def _note_quality(self, chunk: Chunk, values: QualityValues | None) -> None:
+        plan = self.plans[chunk.slide]
+        if values is not None and plan is not None and plan.quality is not None:
+            plan.quality.values[chunk.rows] = values
 
     def _enter(
         self,

@@ -18,6 +18,7 @@ from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Mpp, Resolution
 from dplabtools.readers.scale_warnings import warn_of_scale
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.quality import QualityLimits
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
 
@@ -53,12 +54,15 @@ class Reading:
         The documented knobs.
     transform : Transform or None
         What patches go through when they have been read.
+    quality : QualityLimits or None
+        Measure the quality of patches, and leave out those that are not good enough.
     """
 
     views: tuple[Resolution, ...] | None
     mode: str | None
     settings: Settings
     transform: Transform | None = None
+    quality: QualityLimits | None = None
 
     def views_of(self, table: PatchTable) -> tuple[Resolution, ...]:
         """Return the resolutions to deliver of one slide."""

@@ -23,7 +23,7 @@ from dplabtools.extraction.source import (
     SlideSpec,
 )
 from dplabtools.output.comparison import DifferentPatchError
-from dplabtools.output.sink import Recording, Sink, Verifying
+from dplabtools.output.sink import Measuring, Recording, Sink, Verifying
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -146,8 +146,10 @@ class Extraction:
             clock.advance(patches=len(table), slides=1)
             return None
         account.note_facts(slide, facts)
-        account.plans[slide] = plan
-        return plan
+        if self.reading.quality is not None and facts.quality is not None:
+            quality = facts.quality.of_patches(plan, self.reading.quality)
+            plan = replace(plan, quality=quality)
+        return account.enter_plan(plan, facts.quality)
 
     def work(self, account: Account | None = None) -> ReadChunk:
         """Return what workers do with chunks.
@@ -163,7 +165,12 @@ class Extraction:
             For chunks of these slides.
         """
         specs = [
-            replace(spec, index=account.indexes.get(slide), stamp=account.stamps.get(slide))
+            replace(
+                spec,
+                index=account.indexes.get(slide),
+                stamp=account.stamps.get(slide),
+                background=account.backgrounds.get(slide),
+            )
             for slide, spec in enumerate(self.specs())
             if account is not None
         ]
@@ -232,9 +239,11 @@ class Extraction:
                     place = sink.place(plan, part)
                 if place is None:
                     account.delivered[plan.slide][part] = True
+                    account.leave_out(plan.slide, np.intersect1d(part, plan.left_out))
                     clock.advance(patches=len(part))
                 else:
-                    yield Chunk.of(plan, part, place=place)
+                    quality = None if plan.quality is None else plan.quality.values[part]
+                    yield Chunk.of(plan, part, place=place, quality=quality)
 
     def _rows(self, plan: SlidePlan, sink: Sink, account: Account) -> IntArray:
         """Return the rows of a slide to read; what is there already counts as delivered."""
@@ -242,6 +251,7 @@ class Extraction:
         wanted = sink.wanted(plan)
         account.delivered[plan.slide][:] = True
         account.delivered[plan.slide][wanted] = False
+        account.leave_out(plan.slide, plan.left_out)
         return np.intersect1d(inside, wanted)
 
     def _read(
@@ -273,6 +283,9 @@ class Extraction:
         for outcome in outcomes:
             chunk = chunks[outcome.index]
             account.note(chunk, outcome)
+            plan = plans[chunk.slide]
+            if plan.quality is not None and isinstance(sink, Measuring):
+                sink.measured(plan, chunk.rows)
             if outcome.error is None:
                 chunk.take_in(outcome.result)
             left[chunk.slide] -= 1

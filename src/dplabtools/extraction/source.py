@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import (
     DplabError,
@@ -24,9 +24,12 @@ from dplabtools.errors import (
 )
 from dplabtools.extraction.plan import Reading, groups
 from dplabtools.extraction.returned import ReturnedPatches
+from dplabtools.extraction.slide_tissue import SlideQuality
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.output.sink import ChunkWriter
+from dplabtools.masks.quality import measure
+from dplabtools.masks.stains import Background
+from dplabtools.output.sink import ChunkWriter, TakesQuality
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
@@ -34,6 +37,7 @@ from dplabtools.readers.stamps import SlideStamp
 from dplabtools.readers.stored import stored_regions
 from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.canvas import Canvas
+from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import drain, stage
 
@@ -59,12 +63,15 @@ class SlideSpec:
         What was found out about the file when it was opened before.
     stamp : SlideStamp or None
         What the slide was like then.
+    background : Background or None
+        Which of its pixels show no specimen, if quality is measured.
     """
 
     path: str
     extra_mpps: tuple[float, ...] = ()
     index: SlideIndex | None = None
     stamp: SlideStamp | None = None
+    background: Background | None = None
 
     def open(self, reading: Reading) -> Slide:
         """Open the slide."""
@@ -113,16 +120,20 @@ class SlideFacts:
         What workers need not find out again.
     stamp : SlideStamp
         What the slide was like when it was looked at.
+    quality : SlideQuality or None
+        What the quality of its patches is measured by, if it is.
     """
 
     pyramid: Pyramid
     icc_profile: bytes | None
     index: SlideIndex | None
     stamp: SlideStamp
+    quality: SlideQuality | None = None
 
     def known(self, spec: SlideSpec) -> SlideSpec:
         """Return what it takes to open the slide again."""
-        return replace(spec, index=self.index, stamp=self.stamp)
+        background = None if self.quality is None else self.quality.background
+        return replace(spec, index=self.index, stamp=self.stamp, background=background)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +151,7 @@ class InspectSlide:
                 icc_profile=slide.reader.icc_profile,
                 index=slide.index,
                 stamp=stamp,
+                quality=(None if self.reading.quality is None else SlideQuality.of(slide)),
             )
 
     def close(self) -> None:
@@ -166,6 +178,8 @@ class Chunk:
         Where the pixels go.
     spec : SlideSpec or None
         What it takes to open the slide; None if the work says so.
+    quality : ndarray of float32, shape (m, columns), or None
+        What is known of the quality of each patch; the rest is to be measured.
     """
 
     slide: int
@@ -175,6 +189,7 @@ class Chunk:
     sizes: IntArray
     place: ChunkWriter
     spec: SlideSpec | None = None
+    quality: QualityValues | None = None
 
     @classmethod
     def of(
@@ -184,6 +199,7 @@ class Chunk:
         *,
         place: ChunkWriter,
         spec: SlideSpec | None = None,
+        quality: QualityValues | None = None,
     ) -> Chunk:
         """Make a chunk of rows of a planned slide."""
         return cls(
@@ -194,6 +210,7 @@ class Chunk:
             sizes=plan.table.sizes[rows],
             place=place,
             spec=spec,
+            quality=quality,
         )
 
     def returning(self) -> Chunk:
@@ -203,7 +220,8 @@ class Chunk:
     def take_in(self, report: ChunkReport) -> None:
         """Deliver the patches that came back in a report, if any did."""
         if report.returned is not None:
-            failed = np.isin(self.rows, [row for row, _ in report.failed])
+            lost = [*(row for row, _ in report.failed), *report.left_out.tolist()]
+            failed = np.isin(self.rows, lost)
             report.returned.deliver(self.place, but=set(np.flatnonzero(failed).tolist()))
 
 
@@ -221,12 +239,18 @@ class ChunkReport:
         Numbers of the stored tiles that were decoded, by the native reader.
     returned : ReturnedPatches or None
         The patches themselves, if no memory is shared.
+    quality : ndarray of float32, shape (m, columns), or None
+        Quality of each patch of the chunk, if it was measured.
+    left_out : ndarray of int64
+        Rows that were not delivered because they are not good enough.
     """
 
     failed: tuple[tuple[int, Exception], ...]
     seconds: Mapping[str, float]
     tiles: tuple[IntArray, ...] = ()
     returned: ReturnedPatches | None = None
+    quality: QualityValues | None = None
+    left_out: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +328,8 @@ class ReadChunk:
                 rest, left = self._pass_on(slide, chunk, group)
                 if left:
                     failed += self._deliver_all(slide, rest, left, tiles=tiles)
+                if chunk.quality is not None and isinstance(chunk.place, TakesQuality):
+                    chunk.place.take_quality(chunk.quality)
                 chunk.place.flush()
         chunk.place.commit()
         return ChunkReport(
@@ -311,7 +337,15 @@ class ReadChunk:
             seconds=drain(),
             tiles=tuple(tiles),
             returned=chunk.place if isinstance(chunk.place, ReturnedPatches) else None,
+            quality=chunk.quality,
+            left_out=chunk.rows[self._bad(chunk)],
         )
+
+    def _bad(self, chunk: Chunk) -> BoolArray:
+        """Tell which patches are not good enough to be delivered."""
+        if chunk.quality is None or self.reading.quality is None:
+            return np.zeros(len(chunk.rows), dtype=np.bool_)
+        return self.reading.quality.fails(chunk.quality)
 
     def _pass_on(
         self, slide: Slide, chunk: Chunk, group: Sequence[int]
@@ -326,6 +360,8 @@ class ReadChunk:
             )
         streams = {(group[place], view): data for (place, view), data in found.items()}
         rest = replace(chunk, place=_StoredFirst(chunk.place, streams))
+        if chunk.quality is not None:  # pixels are needed to measure it
+            return rest, group
         views = range(len(chunk.views))
         left = [item for item in group if any((item, v) not in streams for v in views)]
 
@@ -371,17 +407,38 @@ class ReadChunk:
         if errors and not self.options.skip_errors:
             raise errors[min(errors)]
 
-        if loose:
+        if loose or chunk.quality is not None:
             left = [place for place in range(len(group)) if place not in errors]
 
-            def put(places: Sequence[int]) -> dict[int, TransformError]:
-                return self._put(
-                    places, slide=slide, chunk=chunk, group=group, canvas=canvas
-                )
+            def deliver(places: Sequence[int]) -> dict[int, TransformError]:
+                pictures = {group[place]: canvas.picture(place * views) for place in places}
+                good = self._measure(slide, chunk, pictures)
+                kept = [place for place in places if loose and group[place] in good]
+                return self._put(kept, slide=slide, chunk=chunk, group=group, canvas=canvas)
 
-            for failed in self._share(put, left):
+            for failed in self._share(deliver, left):
                 errors |= failed
         return [(group[place], errors[place]) for place in sorted(errors)]
+
+    def _measure(
+        self, slide: Slide, chunk: Chunk, pictures: Mapping[int, Pixels]
+    ) -> set[int]:
+        """Enter the quality of patches, by item; return those that are good enough."""
+        limits, background = self.reading.quality, self._background(chunk)
+        if not pictures or chunk.quality is None or limits is None or background is None:
+            return set(pictures)
+        items = list(pictures)
+        mpp = None if slide.pyramid.mpp is None else slide.pyramid.mpp_of(chunk.views[0])
+        with stage("quality"):
+            chunk.quality[items, : len(PIXEL_COLUMNS)] = [
+                measure(picture, mpp=mpp, background=background)
+                for picture in pictures.values()
+            ]
+            bad = limits.fails(chunk.quality[items])
+        return {item for item, out in zip(items, bad.tolist(), strict=True) if not out}
+
+    def _background(self, chunk: Chunk) -> Background | None:
+        return (chunk.spec or self.slides[chunk.slide]).background
 
     def _put(
         self,
@@ -467,13 +524,15 @@ class ReadChunk:
             try:
                 with stage("read"):
                     pictures = read_views(slide, chunk, item)
+                seen = pictures[0]
                 pictures = self._transformed(pictures, slide)
             except Exception as error:  # whatever a decoder comes up with
                 if not self.options.skip_errors:
                     raise named(error, slide) from error
                 failed.append((item, named(error, slide)))
             else:
-                chunk.place.put(item, pictures)
+                for good in self._measure(slide, chunk, {item: seen}):
+                    chunk.place.put(good, pictures)
         return failed
 
     def _transformed(self, pictures: list[Pixels], slide: Slide) -> list[Pixels]:

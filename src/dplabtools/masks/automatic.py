@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from dplabtools._typing import BoolArray, Pixels
 from dplabtools.masks.artefacts import find_padding, find_pen
 from dplabtools.masks.components import keep_large
 from dplabtools.masks.stains import (
+    Background,
     find_shining,
     find_stained,
     glass_color,
@@ -38,10 +39,16 @@ class Found:
         Where there is tissue.
     reason : str
         Why there is none; empty where there is some.
+    pen : ndarray of bool, shape (height, width), or None
+        What strokes of pens cover; None if nobody has looked.
+    background : Background or None
+        Which pixels show no specimen; None if nobody has looked.
     """
 
     tissue: BoolArray
     reason: str = ""
+    pen: BoolArray | None = None
+    background: Background | None = None
 
 
 def find_any_tissue(image: Pixels, *, mpp: float) -> Found:
@@ -60,19 +67,25 @@ def find_any_tissue(image: Pixels, *, mpp: float) -> Found:
         Without padding, pens, dust and gaps in tissue.
     """
     if is_dark_field(image):
-        return _judged(find_shining(image, mpp=mpp), np.zeros(image.shape[:2], bool), mpp)
+        nothing = np.zeros(image.shape[:2], bool)
+        found = _judged(find_shining(image, mpp=mpp), nothing, mpp)
+        background = Background.of_dark_field(image)
+        return replace(found, pen=nothing, background=background)
     padding = find_padding(image)
     if padding.all():
         return Found(tissue=~padding, reason="it has one colour: nothing was scanned")
-    density = optical_density(image, glass_color(image, ~padding))
+    glass = glass_color(image, ~padding)
+    density = optical_density(image, glass)
     pen = find_pen(density, mpp=mpp)
     pen[padding] = False
     found = _judged(find_stained(density, ~(padding | pen)), padding | pen, mpp)
-    if found.reason and pen.any():
-        return Found(
-            tissue=found.tissue, reason=f"{found.reason}, apart from marks of pens"
-        )
-    return found
+    apart = ", apart from marks of pens" if found.reason and pen.any() else ""
+    return replace(
+        found,
+        reason=found.reason + apart,
+        pen=pen,
+        background=Background.of_glass(glass),
+    )
 
 
 def _judged(tissue: BoolArray, excluded: BoolArray, mpp: float) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from dplabtools._typing import BoolArray, Pixels
 from dplabtools.masks.filters import Plane, blurred, otsu, spread
 
 __all__ = [
+    "Background",
     "find_shining",
     "find_stained",
     "glass_color",
@@ -36,6 +38,33 @@ _STRONG: Final = 0.3  # from which on colours count as equally strong
 _GREYISH: Final = 0.03  # colour of pictures that have none
 _LEAST_GREY, _MOST_GREY, _TEXTURE = 0.08, 0.2, 0.02
 _LEAST_LIGHT: Final = 4.0  # grey values above the field
+_PASSES: Final = 0.9  # share of the light of glass that background lets through
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """Which pixels of a slide show no specimen.
+
+    Attributes
+    ----------
+    least, most : (int, int, int)
+        Red, green and blue of its darkest and its brightest pixels.
+    """
+
+    least: tuple[int, int, int]
+    most: tuple[int, int, int]
+
+    @classmethod
+    def of_glass(cls, glass: Plane) -> Background:
+        """Return what lets through nine tenths of the light of glass, in each channel."""
+        red, green, blue = (int(_PASSES * value) for value in glass.tolist())
+        return cls(least=(red, green, blue), most=(255, 255, 255))
+
+    @classmethod
+    def of_dark_field(cls, image: Pixels) -> Background:
+        """Return what is as dark as the field of fluorescence."""
+        field = int(np.percentile(image.max(axis=2), 2) + _LEAST_LIGHT)
+        return cls(least=(0, 0, 0), most=(field, field, field))
 
 
 def is_dark_field(image: Pixels) -> bool:

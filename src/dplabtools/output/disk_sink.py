@@ -228,7 +228,8 @@ class DiskSink:
 
     def sample(self, plan: SlidePlan) -> IntArray:
         """Return rows that are to be compared with the slide."""
-        return self._run.sample(plan.slide, np.flatnonzero(self._slides[plan.slide].whole))
+        whole = np.flatnonzero(self._slides[plan.slide].whole)
+        return self._run.sample(plan.slide, np.setdiff1d(whole, plan.left_out))
 
     def comparison(self, plan: SlidePlan, rows: IntArray) -> Comparison:
         """Return where rows are compared with what is stored."""
@@ -239,7 +240,8 @@ class DiskSink:
         if images is None:  # complete, without gaps
             from dplabtools.output.run_folder.stored_manifests import Manifest
 
-            images, numbers = Manifest(table=table).stored_slide().images, rows
+            images = Manifest(table=table).stored_slide().images
+            numbers = rows - np.searchsorted(plan.left_out, rows)
         return Comparison(
             images=images,
             indices=tuple((numbers * len(plan.views)).tolist()),
@@ -251,6 +253,8 @@ class DiskSink:
         """Write all of a slide again."""
         slide = self._slides[plan.slide]
         slide.whole[:] = False
+        if plan.quality is not None:
+            plan.quality.forget()
         if slide.listed:
             table = self._run.manifest_path(plan.slide).with_suffix(".csv")
             with table.open(encoding="utf-8", newline="") as rows:
@@ -261,7 +265,10 @@ class DiskSink:
 
     def wanted(self, plan: SlidePlan) -> IntArray:
         """Return the rows of a slide that are not there."""
-        return np.flatnonzero(~self._slides[plan.slide].whole)
+        rows = np.flatnonzero(~self._slides[plan.slide].whole)
+        if self.chunk_rows(plan) is not None:  # shards are cut as if all were good enough
+            return rows
+        return np.setdiff1d(rows, plan.left_out)
 
     def chunk_rows(self, plan: SlidePlan) -> int | None:
         """Return how many patches of a slide make a chunk; None if any number will do."""
@@ -313,11 +320,15 @@ class DiskSink:
             plan.slide,
             text=text,
             table=table,
-            missing=np.flatnonzero(~delivered).tolist(),
+            missing=np.setdiff1d(np.flatnonzero(~delivered), plan.left_out).tolist(),
             sizes=slide.files.sizes(),
         )
         slide.complete = True
         slide.files.tidy()
+
+    def measured(self, plan: SlidePlan, rows: IntArray) -> None:
+        """Write down how good patches are."""
+        self._run.measured(plan, rows)
 
     def record(self, slide: int, result: SlideResult) -> None:
         """Write down what became of a slide."""

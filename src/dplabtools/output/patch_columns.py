@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import IntArray
 from dplabtools.geometry.resolution import Level
@@ -18,9 +19,16 @@ from dplabtools.output.stored_slide import (
     parse_number,
     text_column,
 )
+from dplabtools.records.quality import QUALITY_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["OF_VIEWS", "PatchColumns", "Value", "recorded_slide", "view_column"]
+__all__ = [
+    "OF_VIEWS",
+    "PatchColumns",
+    "Value",
+    "recorded_slide",
+    "view_column",
+]
 
 OF_VIEWS: Final = ("x", "y", "level_or_mpp", "mpp")
 """What is known of each view of a patch; all else is the same for all of them."""
@@ -52,6 +60,8 @@ class PatchColumns:
         Share of foreground of each patch, if it is known.
     own : mapping of str to str
         Columns of the slide, the same for all its patches.
+    quality : ndarray of float32, shape (n, columns), or None
+        How good each patch is, if that is measured.
     """
 
     slide: str
@@ -63,6 +73,7 @@ class PatchColumns:
     mpps: tuple[float | None, ...]
     shares: tuple[float | None, ...]
     own: Mapping[str, str] = field(default_factory=dict)
+    quality: QualityValues | None = None
 
     @classmethod
     def of(cls, plan: SlidePlan, rows: IntArray) -> PatchColumns:
@@ -80,10 +91,17 @@ class PatchColumns:
             mpps=tuple(plan.mpp_of(view) for view in range(len(plan.views))),
             shares=tuple(map(table.share, rows.tolist())),
             own=dict(plan.slide_columns),
+            quality=None if plan.quality is None else plan.quality.values[rows],
         )
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def measured(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return how good the patches are, by column; nothing if that is not measured."""
+        if self.quality is None:
+            return {}
+        return dict(zip(QUALITY_COLUMNS, self.quality.T, strict=True))
 
     def record(self, item: int) -> dict[str, Value]:
         """Return all that is known of a patch, by name.
@@ -92,8 +110,8 @@ class PatchColumns:
         -------
         dict
             slide, label, width, height, coverage (None if unknown), and x, y, level_or_mpp
-            and mpp; of several views x_0, y_0, ..., x_1 and so on; at last the columns of
-            the slide.
+            and mpp; of several views x_0, y_0, ..., x_1 and so on; `QUALITY_COLUMNS`, if
+            they were measured; at last the columns of the slide.
         """
         width, height = self.sizes[item].tolist()
         known: dict[str, Value] = {
@@ -108,6 +126,9 @@ class PatchColumns:
             values = (x, y, self.resolutions[view], self.mpps[view])
             for name, value in zip(OF_VIEWS, values, strict=True):
                 known[view_column(name, view, views)] = value
+        if self.quality is not None:
+            values = self.quality[item].tolist()
+            known.update(zip(QUALITY_COLUMNS, values, strict=True))
         known.update(self.own)
         return known
 
@@ -165,11 +186,18 @@ def recorded_slide(
         sets=sets,
         images=images,
         extra={
-            name: text_column(values)
+            name: _extra_column(name, values)
             for name, values in columns.items()
             if name not in ours
         },
     )
+
+
+def _extra_column(name: str, values: Sequence[Any]) -> npt.NDArray[Any]:
+    """Return a further column: numbers if it is of `QUALITY_COLUMNS`, else text."""
+    if name not in QUALITY_COLUMNS:
+        return text_column(values)
+    return np.array([None if each == "" else each for each in values], dtype=np.float32)
 
 
 def view_column(name: str, view: int, views: int) -> str:

@@ -8,10 +8,11 @@ from typing import Protocol, runtime_checkable
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.canvas import Canvas
+from dplabtools.records.quality import QualityValues
 from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["ChunkWriter", "Recording", "Sink", "Verifying"]
+__all__ = ["ChunkWriter", "Measuring", "Recording", "Sink", "TakesQuality", "Verifying"]
 
 
 class ChunkWriter(Protocol):
@@ -127,6 +128,33 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Remove what is not complete; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A sink that keeps how good patches are, and knows it of an earlier run.
+
+    After `Sink.prepare` it has filled `SlidePlan.quality`, as far as it knows it.
+    """
+
+    def measured(self, plan: SlidePlan, rows: IntArray) -> None:
+        """Note that rows of a slide were measured: what `SlidePlan.quality` has of them.
+
+        Those that are not good enough were not delivered.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesQuality(Protocol):
+    """Where a chunk goes, if how good its patches are is written beside them."""
+
+    def take_quality(self, values: QualityValues, /) -> None:
+        """Take the quality of all patches of the chunk, as far as it is known by now.
+
+        Called before each `flush`.
+        """
         ...
 
 

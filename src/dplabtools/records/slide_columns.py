@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from dplabtools.errors import ParameterError
+from dplabtools.records.quality import QUALITY_COLUMNS
 
 __all__ = ["SlideColumns", "slide_columns"]
 
@@ -18,6 +19,7 @@ _OURS: Final = frozenset(
         *("file", "set", "set_number", "label", "x", "y", "width", "height"),
         *("level_or_mpp", "mpp", "coverage", "item", "slide", "wsi_file", "image"),
         *("__key__", "__url__"),
+        *QUALITY_COLUMNS,
     ]
 )
 _OF_VIEWS: Final = re.compile(r"(image|x|y|level_or_mpp|mpp)_\d+")

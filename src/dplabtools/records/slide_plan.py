@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from dplabtools._typing import IntArray
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.quality import PatchQuality
 from dplabtools.records.slide_columns import SlideColumns
 
 __all__ = ["SlidePlan"]
@@ -33,6 +36,8 @@ class SlidePlan:
         Colour profile of the slide.
     found_columns : tuple of (str, str)
         What was found out as the slide was opened, and is written to every row of it.
+    quality : PatchQuality or None
+        How good the patches are, if that is measured.
     """
 
     slide: int
@@ -42,6 +47,7 @@ class SlidePlan:
     origins: IntArray
     icc_profile: bytes | None = None
     found_columns: SlideColumns = ()
+    quality: PatchQuality | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -54,6 +60,13 @@ class SlidePlan:
         is as it came.
         """
         return tuple({**dict(self.found_columns), **dict(self.table.slide_columns)}.items())
+
+    @property
+    def left_out(self) -> IntArray:
+        """Rows that are known not to be good enough."""
+        if self.quality is None:
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(self.quality.left_out)
 
     def mpp_of(self, view: int) -> float | None:
         """Return the microns per pixel of a view; None if the slide states none."""

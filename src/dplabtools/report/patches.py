@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import Shares
 from dplabtools.report.faults import Fault
 from dplabtools.report.packing import packed
+from dplabtools.report.quality import whole_numbers
 from dplabtools.report.run_folder import SlideRun
 
 __all__ = [
@@ -102,7 +104,11 @@ def patch_sample(patches: StoredSlide, row: int, *, slide: int) -> dict[str, Any
 
 
 def patch_columns(
-    patches: StoredSlide, *, samples: list[int], limit: int
+    patches: StoredSlide,
+    *,
+    quality: Mapping[str, FloatArray],
+    samples: list[int],
+    limit: int,
 ) -> tuple[dict[str, Any], IntArray]:
     """Return the patches as columns, and which rows are among them.
 
@@ -110,6 +116,8 @@ def patch_columns(
     ----------
     patches : StoredSlide
         The patches of a slide.
+    quality : mapping of str to ndarray of float64, shape (n,)
+        How good they are, if that was measured.
     samples : list of int
         Rows that have to be among them.
     limit : int
@@ -129,6 +137,10 @@ def patch_columns(
             "height": packed(patches.sizes[rows, 1]),
             "code": packed(patches.codes[rows]),
             "coverage": packed(_per_mille(patches.coverage[rows])),
+            **{
+                name: packed(whole_numbers(name, values[rows]))
+                for name, values in quality.items()
+            },
         }
         length = sum(map(len, columns.values()))
         if length <= limit or len(rows) <= len(samples) + 1:
@@ -138,7 +150,7 @@ def patch_columns(
         rows = np.union1d(spread, np.array(samples, dtype=np.int64))
     if len(rows) < len(patches):
         columns["row"] = packed(rows)
-    numbers = {"n": len(rows), "of": len(patches)}
+    numbers = {"n": len(rows), "of": len(patches), "quality": list(quality)}
     return {**columns, **numbers, "labels": patches.labels}, rows
 
 

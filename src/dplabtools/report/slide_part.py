@@ -28,6 +28,12 @@ from dplabtools.report.patches import (
     read_patches,
     view_words,
 )
+from dplabtools.report.quality import (
+    QualityBins,
+    quality_bins,
+    quality_columns,
+    worst_rows,
+)
 from dplabtools.report.run_folder import SlideRun
 from dplabtools.settings import Settings
 
@@ -40,6 +46,7 @@ _THUMBNAIL: Final = 160  # pixels, twice what is shown: screens have two to a po
 _SAMPLE_EDGE: Final = 128  # pixels
 _SAMPLE_BYTES: Final = 9_000
 _PER_MILLE: Final = 1000
+_WORST: Final = 6  # of so many samples one is added for each way to be bad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,8 @@ class SlidePart:
         Patches for the contact sheet.
     coverage : ndarray of int, shape (COVERAGE_BINS,)
         How many patches have such a share of foreground.
+    quality : dict
+        How many patches are how good, if that was measured.
     faults : tuple of Fault
         What failed in the run, and what the report could not find.
     """
@@ -64,6 +73,7 @@ class SlidePart:
     detail: dict[str, Any]
     samples: list[dict[str, Any]]
     coverage: IntArray
+    quality: QualityBins
     faults: tuple[Fault, ...]
 
 
@@ -119,7 +129,8 @@ class SlideWork:
         patches, faults = read_patches(slide)
         opened = self._open(slide, patches)
         rings, mask_faults = _read_outline(slide)
-        samples, sample_faults = self._samples(patches, number=number)
+        quality = quality_columns(patches)
+        samples, sample_faults = self._samples(patches, quality, number=number)
         faults = (
             *joined(slide.record.errors),
             *faults,
@@ -128,8 +139,13 @@ class SlideWork:
             *sample_faults,
         )
         head = _head(slide.record, patches, opened)
+        head |= {
+            name: float(np.nanmedian(values)) if np.isfinite(values).any() else None
+            for name, values in quality.items()
+        }
         detail, shown = patch_columns(
             patches,
+            quality=quality,
             samples=[each["row"] for each in samples],
             limit=self.budget.patches,
         )
@@ -146,7 +162,12 @@ class SlideWork:
         known = patches.coverage[~np.isnan(patches.coverage)]
         bins = np.histogram(known, bins=COVERAGE_BINS, range=(0, 1))[0]
         return SlidePart(
-            head=head, detail=detail, samples=samples, coverage=bins, faults=faults
+            head=head,
+            detail=detail,
+            samples=samples,
+            coverage=bins,
+            quality=quality_bins(quality),
+            faults=faults,
         )
 
     def _thumbnail(
@@ -191,19 +212,23 @@ class SlideWork:
         return opened
 
     def _samples(
-        self, patches: StoredSlide, *, number: int
+        self, patches: StoredSlide, quality: Mapping[str, FloatArray], *, number: int
     ) -> tuple[list[dict[str, Any]], tuple[Fault, ...]]:
-        """Choose patches for the contact sheet, and read them."""
+        """Choose patches for the contact sheet, at random and the worst, and read them."""
         rng = np.random.default_rng([self.seed, number])
         wanted = int(self.budget.samples + rng.random())
         count = min(wanted, len(patches))
-        rows = np.sort(rng.choice(len(patches), count, replace=False)).tolist()
+        chosen = set(rng.choice(len(patches), count, replace=False).tolist())
+        rows = sorted(chosen.union(worst_rows(quality, max(1, wanted // _WORST))))
         samples: list[dict[str, Any]] = []
         missing: dict[type[Exception], list[int]] = {}
         reasons: dict[type[Exception], Exception] = {}
         for row in rows:
             try:
-                samples.append(patch_sample(patches, row, slide=number))
+                sample = patch_sample(patches, row, slide=number)
+                of_row = {name: float(values[row]) for name, values in quality.items()}
+                known = {name: x for name, x in of_row.items() if not np.isnan(x)}
+                samples.append({**sample, "random": row in chosen, **known})
             except (DplabError, OSError, ValueError) as error:
                 missing.setdefault(type(error), []).append(row)
                 reasons.setdefault(type(error), error)

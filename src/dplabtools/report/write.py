@@ -22,6 +22,7 @@ from dplabtools.atomic import write_whole
 from dplabtools.masks.colors import LABEL_COLOURS
 from dplabtools.report.budget import Budget
 from dplabtools.report.page import render_page
+from dplabtools.report.quality import QualityBins
 from dplabtools.report.run_folder import Run, SlideRun, read_run
 from dplabtools.report.slide_part import SlidePart, SlideWork
 from dplabtools.settings import Settings
@@ -130,6 +131,7 @@ def _data(run: Run, parts: Sequence[SlidePart], *, seed: int) -> dict[str, Any]:
         "samples": [sample for part in parts for sample in part.samples],
         "seed": seed,
         "coverage": np.sum([part.coverage for part in parts], axis=0).tolist(),
+        "quality": _summed([part.quality for part in parts]),
         "faults": [
             {
                 "slide": number,
@@ -142,6 +144,16 @@ def _data(run: Run, parts: Sequence[SlidePart], *, seed: int) -> dict[str, Any]:
             for fault in part.faults
         ],
     }
+
+
+def _summed(parts: Sequence[QualityBins]) -> QualityBins:
+    """Return the counts of all slides together."""
+    total: QualityBins = {}
+    for part in parts:
+        for name, bins in part.items():
+            known = total.setdefault(name, {**bins, "counts": [0] * len(bins["counts"])})
+            known["counts"] = np.add(known["counts"], bins["counts"]).tolist()
+    return total
 
 
 def _account(run: Run) -> dict[str, Any]:

@@ -25,7 +25,8 @@ _ORDER: Final = (
     *("polygon_buffer", "weak_label", "check_polygons"),
     *("included_labels", "excluded_labels"),
     *("patch_stride", "poisson_spacing", "seed", "array_mode", "inference_mode"),
-    *("on_error", "progress", "chunk_timeout_s", "transform", "resume", "verify"),
+    *("on_error", "progress", "chunk_timeout_s", "transform"),
+    *("quality", "resume", "verify"),
 )
 """Parameters as signatures list them, whichever class declares them."""
 

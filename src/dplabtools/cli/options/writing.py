@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from dplabtools.records.quality import QualityLimits
 
 __all__ = [
     "ExchangeFormat",
@@ -119,7 +122,7 @@ class FileOptions:
             show_default="png",
         ),
     ] = None
-    quality: Annotated[
+    jpeg_quality: Annotated[
         int | None,
         typer.Option(min=1, max=100, help="Quality of jpg.", show_default="90"),
     ] = None
@@ -149,6 +152,26 @@ class FileOptions:
     ] = None
     resampling_mode: ResamplingModeOption = None
     transform: TransformOption = None
+    quality: Annotated[
+        bool,
+        typer.Option(
+            "--quality/--no-quality",
+            help="Measure how sharp, bright and saturated each patch is, and how much of "
+            "it is background or pen: columns beside it.",
+        ),
+    ] = False
+    min_sharpness: Annotated[
+        float | None,
+        typer.Option(min=0, help="Leave out patches that are less sharp."),
+    ] = None
+    max_background_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Leave out patches with more background."),
+    ] = None
+    max_pen_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Leave out patches with more pen."),
+    ] = None
     resume: Annotated[
         bool,
         typer.Option(
@@ -175,6 +198,18 @@ class FileOptions:
     ] = "_"
 
     @property
+    def quality_limits(self) -> bool | QualityLimits:
+        """What the pool is told of quality: a limit asks for it to be measured."""
+        from dplabtools.records.quality import QualityLimits
+
+        limits = QualityLimits(
+            min_sharpness=self.min_sharpness,
+            max_background_share=self.max_background_share,
+            max_pen_share=self.max_pen_share,
+        )
+        return limits if limits.given() else self.quality
+
+    @property
     def encoding(self) -> str | None:
         """Extension of the images; None where pixels are held."""
         from dplabtools.output.containers.formats import container_format
@@ -195,7 +230,7 @@ class FileOptions:
             parse_key_value(each, option="--save-option") for each in self.save_option
         )
         jpeg = (self.encoding or "").lower() in _JPEG
-        quality = self.quality or (_QUALITY if jpeg else None)
+        quality = self.jpeg_quality or (_QUALITY if jpeg else None)
         return given if quality is None else {"quality": quality, **given}
 
     @property

@@ -19,6 +19,7 @@ from dplabtools.output.stored_slide import (
     Views,
     text_column,
 )
+from dplabtools.records.quality import QUALITY_COLUMNS
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["array_items", "patch_shape", "read_at", "stored_array"]
@@ -111,7 +112,10 @@ def stored_array(
         sets=None,
         images=images_of(ImageAddresses.of_rows(path, count, views=views)),
         extra={
-            name: text_column([text] * count)
-            for name, text in facts.get("columns", {}).items()
+            **{name: group[name][:] for name in QUALITY_COLUMNS if name in group},
+            **{
+                name: text_column([text] * count)
+                for name, text in facts.get("columns", {}).items()
+            },
         },
     )

@@ -66,6 +66,16 @@ class Contained:
     first_set: int
     chunk_rows: int
 
+    def written(self, rows: IntArray) -> IntArray | None:
+        """Return which of these rows a shard of an earlier run has; None if unknown.
+
+        Those that are not good enough it has not.
+        """
+        quality = self.plan.quality
+        if quality is None:
+            return rows
+        return rows[~quality.left_out[rows]] if quality.known[rows].all() else None
+
     def keys(self) -> list[str]:
         """Return a name for each patch, without dots, that no other of the run has."""
         table = self.plan.table

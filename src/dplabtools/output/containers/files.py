@@ -134,6 +134,8 @@ class _ImageFiles(SlideFiles):
         lengths, times = status.reshape(count, views, 2).transpose(2, 0, 1)
         if not found.complete:  # whatever has its name is whole
             self._whole[:] = (lengths > 0).all(axis=1)
+            if self.slide.plan.quality is not None:
+                self._whole &= self.slide.plan.quality.known
             if not found.boot or found.boot != boot():
                 # But the last ones may have been lost with the memory of the machine.
                 late = times > times.max(initial=0) - _UNCERTAIN_S
@@ -141,6 +143,7 @@ class _ImageFiles(SlideFiles):
             return self._whole
         written = np.ones(count, dtype=np.bool_)
         written[list(found.missing)] = False
+        written[self.slide.plan.left_out] = False
         sizes = found.sizes
         if len(sizes) == written.sum() * views:
             same = lengths[written] == sizes.reshape(-1, views)

@@ -133,6 +133,8 @@ class Hdf5File(SlideFiles):
         file.create_dataset("labels", data=labels, dtype=_h5py().string_dtype())
         if None not in columns.shares:
             file.create_dataset("coverage", data=np.array(columns.shares, np.float32))
+        for name, values in columns.measured().items():
+            file.create_dataset(name, data=values)
         own = {
             "dplabtools_slide": columns.slide,
             "dplabtools_levels_or_mpps": json.dumps(columns.resolutions),

@@ -20,6 +20,7 @@ from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
 from dplabtools.output.patch_columns import recorded_slide
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
+from dplabtools.records.quality import QUALITY_COLUMNS
 
 __all__ = ["PARQUET"]
 
@@ -33,6 +34,7 @@ _KINDS = {  # all others are text
     "height": "int32",
     "mpp": "float64",
     "coverage": "float32",
+    **dict.fromkeys(QUALITY_COLUMNS, "float32"),
 }
 
 

@@ -23,6 +23,7 @@ from dplabtools.output.containers.base import (
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint
+from dplabtools.records.quality import QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
@@ -88,12 +89,15 @@ class Shard:
         Its name.
     format : ShardFormat
         What it looks like inside.
+    quality : ndarray of float32, shape (n, columns), or None
+        How good its patches are, if `format` writes that.
     """
 
     slide: str
     aside: str
     path: str
     format: ShardFormat
+    quality: QualityValues | None = None
     _waiting: dict[int, list[bytes]] = field(default_factory=dict)
     _begun: bool = False
 
@@ -104,6 +108,11 @@ class Shard:
 
     def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: patches are encoded."""
+
+    def take_quality(self, values: QualityValues, /) -> None:
+        """Take how good the patches are, if that is written beside them."""
+        if self.quality is not None:
+            self.quality[:] = values
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Encode a patch."""
@@ -221,12 +230,11 @@ class ImageShards(SlideFiles):
         name = self._file(len(self._chunks))
         self._chunks.append(rows)
         path = self.slide.folder / name
-        keys = [self._keys[row] for row in rows.tolist()]
-        if self._found and self._holds(path, keys):
+        if self._found and self._holds(path, self.slide.written(rows)):
             return None
         images = ShardImages(
             columns=PatchColumns.of(self.slide.plan, rows),
-            keys=keys,
+            keys=self._keys_of(rows),
             encoders=self.container.image_encoder.for_views(self.slide.plan),
         )
         return Shard(
@@ -234,12 +242,18 @@ class ImageShards(SlideFiles):
             aside=str(self.slide.staging / name),
             path=str(path),
             format=self.format_of(images),
+            quality=images.columns.quality,
         )
 
-    def _holds(self, path: Path, keys: list[str]) -> bool:
+    def _keys_of(self, rows: IntArray) -> list[str]:
+        return [self._keys[row] for row in rows.tolist()]
+
+    def _holds(self, path: Path, rows: IntArray | None) -> bool:
         """Tell whether a shard is there, with these patches and no others."""
+        if rows is None:
+            return False
         try:
-            return self.keys_in(path) == keys
+            return self.keys_in(path) == self._keys_of(rows)
         except Exception:  # noqa: BLE001 - it is missing, or damaged in whatever way
             return False
 

@@ -132,7 +132,10 @@ class ZarrGroup(SlideFiles):
         self._chunks.append(rows)
         path = self._path(number)
         try:
-            if len(_chunks_of(path, self.slide.chunk_rows)) == len(rows):
+            written = self.slide.written(rows)
+            if written is not None and len(_chunks_of(path, self.slide.chunk_rows)) == len(
+                written
+            ):
                 return None  # which they are, its number says
         except (OSError, ValueError):  # it is missing, or damaged
             pass
@@ -225,6 +228,7 @@ class ZarrGroup(SlideFiles):
         }
         if None not in columns.shares:
             data["coverage"] = np.array(columns.shares, dtype=np.float32)
+        data |= columns.measured()
         for name, column in data.items():
             group.create_array(name, data=column, chunks=column.shape)
             (aside / name).rename(whole / name)

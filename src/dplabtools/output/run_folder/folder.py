@@ -174,6 +174,9 @@ class RunFolder:
             }
         if self._options.resume or self._lock.exclusive:
             self._look_back()
+        for plan in plans:
+            if plan.quality is not None and plan.slide in self.found:
+                self.found[plan.slide].fill(plan.quality)
         if self._lock.exclusive:
             self._clear_up()
         for folder in (self.staging, self.path / "manifests"):
@@ -414,6 +417,22 @@ class RunFolder:
         self._journal.append("complete", event)
         self._journal.sync()
         self._checkpoints[slide] = self._checkpoints[slide].completed_by(event)
+
+    def measured(self, plan: SlidePlan, rows: IntArray) -> None:
+        """Write down how good patches are; what is lost of it is measured again.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        assert plan.quality is not None  # noqa: S101 - for the type checkers
+        event = {
+            "manifest_id": self.manifest_ids[plan.slide],
+            "rows": pack(rows),
+            "values": pack(plan.quality.values[rows]),
+        }
+        self._journal.append("quality", event)
 
     def record(self, slide: int, result: SlideResult) -> None:
         """Write down what became of a slide.

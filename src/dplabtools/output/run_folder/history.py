@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import StoredPatchesError
@@ -25,6 +26,7 @@ from dplabtools.output.run_folder.fingerprint import (
     plain,
 )
 from dplabtools.output.run_folder.journal import Event, Journal, read_journals
+from dplabtools.records.quality import PatchQuality
 from dplabtools.records.run_record import RunRecord, SlideResult
 
 __all__ = [
@@ -84,6 +86,8 @@ class Checkpoint:
     packed_sizes : str
         Bytes of each file, in the order of the table of the manifest, as `pack` returns
         them; empty until it is complete.
+    measured : tuple of (str, str)
+        Rows, and how good each of them is, part by part, as `pack` returns them.
     resumable : bool
         False for what versions before there were journals have left.
     """
@@ -104,6 +108,7 @@ class Checkpoint:
     table_crc32: int | None = None
     missing: tuple[int, ...] = ()
     packed_sizes: str = ""
+    measured: tuple[tuple[str, str], ...] = ()
     resumable: bool = True
 
     @property
@@ -120,8 +125,14 @@ class Checkpoint:
     @property
     def sizes(self) -> IntArray:
         """Bytes of each file, in the order of the table of the manifest."""
-        data = zlib.decompress(base64.b64decode(self.packed_sizes))
-        return np.frombuffer(data, dtype="<i8") if data else np.zeros(0, dtype=np.int64)
+        return unpack(self.packed_sizes, np.dtype("<i8"))
+
+    def fill(self, quality: PatchQuality) -> None:
+        """Enter how good the patches are, as far as they were measured."""
+        for rows, values in self.measured:
+            columns = quality.values.shape[1]
+            known = unpack(values, np.dtype("<f4")).reshape(-1, columns)
+            quality.values[unpack(rows, np.dtype("<i8"))] = known
 
     def begin_event(self) -> Event:
         """Return what is to be written down when the slide is begun."""
@@ -143,6 +154,10 @@ class Checkpoint:
             ),
         )
 
+    def measured_by(self, event: Event) -> Self:
+        """Return it with what is known of further patches."""
+        return replace(self, measured=(*self.measured, (event["rows"], event["values"])))
+
     def completed_by(self, event: Event) -> Self:
         """Return it as it is when all is written."""
         return replace(
@@ -160,10 +175,16 @@ _PLAIN = (
 )
 
 
-def pack(sizes: Sequence[int]) -> str:
-    """Return sizes of many files as a short text."""
-    data = np.array(sizes, dtype="<i8").tobytes()
-    return base64.b64encode(zlib.compress(data, 1)).decode()
+def pack(numbers: npt.ArrayLike) -> str:
+    """Return many numbers as a short text."""
+    values = np.asarray(numbers)
+    kind = "<f4" if values.dtype.kind == "f" else "<i8"
+    return base64.b64encode(zlib.compress(values.astype(kind).tobytes(), 1)).decode()
+
+
+def unpack(text: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the numbers that `pack` has packed; none of an empty text."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)) if text else b"", kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +277,12 @@ def _follow(
         match event["event"]:
             case "begin":
                 begun = Checkpoint.begun_by(event, parameters)
-                checkpoints[begun.manifest_id] = begun
+                before = checkpoints.get(begun.manifest_id)
+                measured = () if before is None else before.measured
+                checkpoints[begun.manifest_id] = replace(begun, measured=measured)
+            case "quality":
+                number = event["manifest_id"]
+                checkpoints[number] = checkpoints[number].measured_by(event)
             case "complete":
                 number = event["manifest_id"]
                 checkpoints[number] = checkpoints[number].completed_by(event)

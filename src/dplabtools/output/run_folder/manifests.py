@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dplabtools._typing import StrPath
+from dplabtools.records.quality import QUALITY_COLUMNS
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["CSV_COLUMNS", "ManifestHead", "manifest_csv", "manifest_text", "one_line"]
@@ -158,25 +159,28 @@ def manifest_csv(
     str
         CSV with the columns file, set, label, x, y (level 0 pixels), width, height (pixels
         of the image), level_or_mpp (as asked for), mpp and coverage (empty if unknown),
-        item, if there are items, and those of the slide.
+        item, if there are items, `QUALITY_COLUMNS`, if they were measured, and those of the
+        slide.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     own = dict(plan.slide_columns)
-    writer.writerow((*_FOR_ALL, *(("item",) if has_items else ()), *own))
+    quality = () if plan.quality is None else QUALITY_COLUMNS
+    writer.writerow((*_FOR_ALL, *(("item",) if has_items else ()), *quality, *own))
     mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
     for row, (files, items) in images.items():
         label = plan.table.labels[int(plan.table.codes[row])]
         width, height = plan.table.sizes[row].tolist()
         number = "" if sets is None else sets[row]
         share = plan.table.share(row)
+        good = () if plan.quality is None else plan.quality.texts(row)
         for view, resolution in enumerate(plan.views):
             x, y = plan.origins[row, view].tolist()
             place = (files[view], number, label, x, y, width, height)
             known = (resolution.number, _text(mpps[view]), _text(share))
             item = (items[view],) if has_items else ()
-            values = (*place, *known, *item, *own.values())
+            values = (*place, *known, *item, *good, *own.values())
             returns = any("\r" in value for value in values if isinstance(value, str))
             (quoting if returns else writer).writerow(values)
     return out.getvalue()

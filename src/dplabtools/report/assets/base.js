@@ -23,6 +23,16 @@ const STATUSES = {
 const statusKind = (status) => (STATUSES[status] ?? ["warn", "?"])[0];
 const statusText = (status) => `${(STATUSES[status] ?? ["warn", "?"])[1]} ${status}`;
 
+/** What may have been measured of patches; which way is bad, and how a value is said. */
+const QUALITIES = {
+  sharpness: { title: "Sharpness", worst: "Least sharp", low: true, words: (value) => `sharpness ${Number(value.toPrecision(3))}` },
+  background_share: { title: "Background", worst: "Most background", words: (value) => `${percent(value)} background` },
+  pen_share: { title: "Pen", worst: "Most pen", words: (value) => `${percent(value)} pen` },
+  brightness: { title: "Brightness", worst: "Darkest", low: true, words: (value) => `brightness ${Math.round(value)}` },
+  saturation: { title: "Saturation", worst: "Palest", low: true, words: (value) => `saturation ${Math.round(value)}` },
+};
+const measured = Object.keys(QUALITIES).filter((name) => run.quality[name]);
+
 /** Makes an element; all text is set as text, whatever it says. */
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

@@ -27,6 +27,8 @@ const COLUMNS = [
     cell: (slide) => [slide.tissue === null ? "" : share(slide.tissue)] },
   { title: "Foreground", key: (slide) => slide.coverage, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.coverage === null),
     cell: (slide) => [slide.coverage === null ? "" : percent(slide.coverage)] },
+  ...measured.slice(0, 3).map((name) => ({ title: QUALITIES[name].title, key: (slide) => slide[name] ?? null, down: !QUALITIES[name].low, kind: "number", titled: true,
+    cell: (slide) => [(slide[name] ?? null) === null ? "" : name.endsWith("_share") ? share(slide[name]) : String(Number(slide[name].toPrecision(3)))] })),
   { title: "Seconds", key: (slide) => slide.seconds, down: true, kind: "number", titled: true, hidden: run.slides.every((slide) => slide.seconds === null),
     cell: (slide) => [slide.seconds === null ? "" : slide.seconds.toFixed(1)] },
   { title: "Problems", key: (slide, number) => problemsOf[number].length, down: true, kind: "problems", hidden: problemsOf.every((each) => !each.length),
@@ -102,7 +104,8 @@ function sampleItem(sample) {
   const label = sample.label ? `${sample.label}, ` : "";
   const share = sample.coverage === null ? "" : `, ${percent(sample.coverage)} foreground`;
   const images = sample.images.map((image) => lazyImage(image, { alt: "" }));
-  const text = `${label}x ${sample.x}, y ${sample.y} on ${slide.name}${share}`;
+  const good = measured.filter((name) => sample[name] !== undefined).map((name) => `, ${QUALITIES[name].words(sample[name])}`).join("");
+  const text = `${label}x ${sample.x}, y ${sample.y} on ${slide.name}${share}${good}`;
   const item = make("li", {},
     make("a", { href: `#slide-${sample.slide}/patch-${sample.at}`, title: text, "aria-label": text },
       make("span", { class: "images" }, ...images),
@@ -114,14 +117,40 @@ for (const sample of run.samples) sample.item = sampleItem(sample);
 let allSamples = false;
 byId("all-samples").addEventListener("click", () => { allSamples = true; showRows(); });
 
+/** Whether a value is as bad as what is asked for. */
+function bad(value, by) {
+  const limit = byId("sample-limit").value;
+  if (limit === "") return true;
+  const scaled = by.endsWith("_share") ? Number(limit) / 100 : Number(limit);
+  return QUALITIES[by].low ? value <= scaled : value >= scaled;
+}
+
+/** Lets the contact sheet be ordered by what was measured. */
+function showOrders() {
+  byId("sample-order").hidden = !measured.length;
+  byId("sample-by").append(make("option", { value: "", text: "at random" }),
+    ...measured.map((name) => make("option", { value: name, text: `${QUALITIES[name].worst} first` })));
+  byId("sample-by").addEventListener("input", () => {
+    const by = byId("sample-by").value;
+    byId("sample-limit").value = "";
+    byId("sample-limit-label").hidden = !by;
+    if (by) byId("sample-limit-label").firstElementChild.textContent = `${QUALITIES[by].title} ${QUALITIES[by].low ? "up to" : "from"}${by.endsWith("_share") ? ", %" : ""}`;
+  });
+  byId("sample-order").addEventListener("input", showRows);
+  byId("sample-order").addEventListener("submit", (event) => event.preventDefault());
+}
+
 function showSamples(label) {
   const visible = new Set(shown);
-  const matching = run.samples.filter((sample) => visible.has(sample.slide) && (!label || sample.label === run.labels[label].name));
+  const by = byId("sample-by").value;
+  const matching = run.samples.filter((sample) => visible.has(sample.slide) && (!label || sample.label === run.labels[label].name)
+    && (by ? sample[by] !== undefined && bad(sample[by], by) : sample.random));
+  if (by) matching.sort((a, b) => (QUALITIES[by].low ? a[by] - b[by] : b[by] - a[by]));
   const number = allSamples ? matching.length : Math.min(matching.length, SAMPLES);
-  const samples = Array.from({ length: number }, (_, i) => matching[Math.floor(i * matching.length / number)]);
+  const samples = by ? matching.slice(0, number) : Array.from({ length: number }, (_, i) => matching[Math.floor(i * matching.length / number)]);
   byId("contact-sheet").replaceChildren(...samples.map((sample) => sample.item));
   byId("sample-count").textContent = number
-    ? `${whole.format(number)} at random, of the slides above; choose one to see where it lies`
+    ? `${whole.format(number)} ${by ? "of the worst" : "at random"}, of the slides above; choose one to see where it lies`
     : "None to show.";
   byId("all-samples").hidden = number === matching.length;
   byId("all-samples").textContent = `Show ${whole.format(matching.length)}`;
@@ -141,4 +170,5 @@ function showFilters() {
 document.body.style.setProperty("--views", Math.max(1, ...run.samples.map((sample) => sample.images.length)));
 showHead();
 showFilters();
+showOrders();
 showRows();

@@ -79,6 +79,15 @@ function showCharts() {
     chart("Foreground of patches", count(total, "patch"), run.coverage.map((value, i) => (
       { value, name: `${percent(i / bins)} to ${percent((i + 1) / bins)}`, words: count(value, "patch") })), ["0 %", "50 %", "100 %"]);
   }
+  for (const name of measured) {
+    const { title, words } = QUALITIES[name];
+    const { borders, counts } = run.quality[name];
+    const last = counts.length - 1 - [...counts].reverse().findIndex(Boolean);
+    const number = counts.reduce((sum, value) => sum + value, 0);
+    const sides = [0, Math.floor(last / 2) + 1, last + 1].map((at) => words(borders[at]).replace(/^[a-z]+ | [a-z]+$/g, ""));
+    if (number) chart(`${title} of patches`, count(number, "patch"), counts.slice(0, last + 1).map((value, i) => (
+      { value, name: `${words(borders[i])} to ${words(borders[i + 1])}`, words: count(value, "patch") })), sides);
+  }
   if (run.slides.length > 1) {
     histogram("Patches per slide", run.slides.map((slide) => slide.written), { words: (value) => whole.format(Math.round(value)), noun: "slide" });
   }

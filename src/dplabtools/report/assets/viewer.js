@@ -23,7 +23,7 @@ const payload = (number) => JSON.parse(byId(`slide-${number}`).textContent);
 /** Unpacks a slide: columns, outline, pictures. */
 async function load(number) {
   const detail = payload(number);
-  const names = ["x", "y", "width", "height", "code", "coverage", "row"].filter((name) => detail[name]);
+  const names = ["x", "y", "width", "height", "code", "coverage", "row", ...detail.quality].filter((name) => detail[name]);
   const columns = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await unpack(detail[name])])));
   const scales = detail.scales ?? detail.views.map(() => 1);
   const base = scales.indexOf(Math.min(...scales));
@@ -206,7 +206,8 @@ function describe(at) {
   const label = detail.labels[columns.code[at]];
   const parts = [`Patch ${columns.row ? columns.row[at] : at}`, label, `x ${columns.x[at]}, y ${columns.y[at]}`,
     `${columns.width[at]} × ${columns.height[at]} px${detail.views.length === 1 ? ` at ${detail.views[0]}` : ` at ${detail.views.join(", ")}`}`,
-    columns.coverage[at] < 0 ? "" : `${percent(columns.coverage[at] / 1000)} foreground`];
+    columns.coverage[at] < 0 ? "" : `${percent(columns.coverage[at] / 1000)} foreground`,
+    ...measured.map((name) => ((columns[name]?.[at] ?? -1) < 0 ? "" : QUALITIES[name].words(columns[name][at] / (name.endsWith("_share") ? 1000 : 1))))];
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -1,5 +1,6 @@
 """Where patches are, and how to get them: the documented classes."""
 
+from dplabtools.records.quality import QualityLimits
 from dplabtools.slides.patches._disk_extractors import (
     DiskPatchExtractor,
     MultiResDiskPatchExtractor,
@@ -71,6 +72,7 @@ __all__ = [
     "PolygonRegionPoissonDiskPatchesPool",
     "PolygonRegionRandomPatches",
     "PolygonRegionRandomPatchesPool",
+    "QualityLimits",
     "StoredPatch",
     "StoredPatches",
     "StreamPatchExtractorPool",

@@ -122,6 +122,10 @@ class DiskPatchExtractorPool(_DiskPool):
         pickles, which each patch goes through in the workers, before it is delivered: it
         takes an array of uint8, shape (height, width, 3), and returns one of the same shape
         and type.
+    quality : bool or QualityLimits, default False
+        Measure how sharp each patch is, how bright and saturated, and how much of it is
+        background or pen (of sets, at the first resolution): columns of the manifest and
+        of containers. `QualityLimits` leave out what is not good enough.
     resume : bool, default False
         Go on with what an earlier run, with the same parameters and slides, has left in
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
@@ -205,6 +209,10 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         pickles, which each patch goes through in the workers, before it is delivered: it
         takes an array of uint8, shape (height, width, 3), and returns one of the same shape
         and type.
+    quality : bool or QualityLimits, default False
+        Measure how sharp each patch is, how bright and saturated, and how much of it is
+        background or pen (of sets, at the first resolution): columns of the manifest and
+        of containers. `QualityLimits` leave out what is not good enough.
     resume : bool, default False
         Go on with what an earlier run, with the same parameters and slides, has left in
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is

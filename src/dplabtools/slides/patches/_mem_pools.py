@@ -129,6 +129,10 @@ class MemPatchExtractorPool(_MemPool):
         pickles, which each patch goes through in the workers, before it is delivered: it
         takes an array of uint8, shape (height, width, 3), and returns one of the same shape
         and type.
+    quality : bool or QualityLimits, default False
+        Measure how sharp each patch is, how bright and saturated, and how much of it is
+        background or pen: columns of `patch_table`. `QualityLimits` leave out what is not
+        good enough.
 
     Raises
     ------
@@ -203,6 +207,10 @@ class MultiResMemPatchExtractorPool(_MemPool):
         pickles, which each patch goes through in the workers, before it is delivered: it
         takes an array of uint8, shape (height, width, 3), and returns one of the same shape
         and type.
+    quality : bool or QualityLimits, default False
+        Measure how sharp each patch is, how bright and saturated, and how much of it is
+        background or pen: columns of `patch_table`. `QualityLimits` leave out what is not
+        good enough.
 
     Raises
     ------

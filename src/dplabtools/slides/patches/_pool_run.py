@@ -23,6 +23,7 @@ from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.failure import Failure
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.profile import Profile
+from dplabtools.records.quality import QualityLimits
 from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import result_html
 from dplabtools.slides.patches._request import (
@@ -31,6 +32,7 @@ from dplabtools.slides.patches._request import (
     check_choice,
     declared_views,
     parse_count,
+    parse_quality,
     parse_timeout,
     reading,
 )
@@ -73,6 +75,7 @@ class PoolRun:
         self.reading = replace(
             reading(views, arguments["resampling_mode"], self.tables),
             transform=self.transform,
+            quality=parse_quality(arguments.get("quality", False)),
         )
         self.views = 1 if views is None else len(views)
 
@@ -86,7 +89,13 @@ class PoolRun:
             "pool_mode": True,
             "resampling_mode": self.arguments["resampling_mode"],
             **({} if self.transform is None else {"transform": str(self.transform)}),
+            **self._quality_params(),
         }
+
+    def _quality_params(self) -> dict[str, object]:
+        """Return how good patches have to be, as far as it is asked."""
+        limits = self.reading.quality
+        return {} if limits is None else {"quality": True, **limits.given()}
 
     def run_options(self, *, ahead: int = 2, here: bool = False) -> RunOptions:
         """Return how to go about it.
@@ -158,6 +167,7 @@ class ExtractorPool(Declared):
     progress: InitVar[ProgressArgument] = False
     chunk_timeout_s: InitVar[float] = 900.0
     transform: InitVar[TransformLike | None] = None
+    quality: InitVar[bool | QualityLimits] = False
 
     def _keep(self, account: Account, *, views: int) -> None:
         """Keep what became of the run."""

@@ -16,6 +16,7 @@ from dplabtools.geometry.resolution import Mpp, Number, Resolution, parse_level_
 from dplabtools.readers.resampling import check_filter
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchRow, PatchTable
+from dplabtools.records.quality import QualityLimits
 
 __all__ = [
     "LocationLike",
@@ -23,6 +24,7 @@ __all__ = [
     "check_choice",
     "declared_views",
     "parse_count",
+    "parse_quality",
     "parse_timeout",
     "parse_views",
     "reading",
@@ -233,6 +235,22 @@ def reading(
             msg = f"levels_or_mpps names an mpp twice: {mpps}"
             raise ParameterError(msg)
     return Reading(views=views, mode=mode, settings=settings)
+
+
+def parse_quality(quality: bool | QualityLimits) -> QualityLimits | None:
+    """Return how good patches have to be; None if that is not to be measured.
+
+    Raises
+    ------
+    ParameterTypeError
+        If it is something else.
+    """
+    if isinstance(quality, QualityLimits):
+        return quality
+    if not isinstance(quality, bool):
+        msg = f"quality must be True, False or QualityLimits(...), not {quality!r}"
+        raise ParameterTypeError(msg)
+    return QualityLimits() if quality else None
 
 
 def parse_timeout(seconds: float) -> float:

@@ -27,6 +27,7 @@ LabelledImage: TypeAlias = tuple[Image.Image, str]
 ElementT = TypeVar("ElementT")
 _DELIVERED = "ok"
 _FAILED = "failed"
+_LEFT_OUT = "left out"
 _ROWS_SHOWN = 5  # of a table, in a notebook
 
 
@@ -66,9 +67,13 @@ class ResultTable:
     label : ndarray of object, shape (n,)
         Label.
     status : ndarray of str, shape (n,)
-        ``"ok"``: delivered; ``"failed"``: not, and `errors` of the pool says why.
+        ``"ok"``: delivered; ``"failed"``: not, and `errors` of the pool says why;
+        ``"left out"``: not as good as `quality` asks for.
     coverage : ndarray of float32, shape (n,)
         Share of foreground; NaN where the locations did not come with it.
+    extra : mapping of str to ndarray of float32, shape (n,)
+        Quality of the patches, if it was measured: see `QualityLimits`; NaN where a patch
+        was not read. ``table[name]`` and ``dict(table)`` have these columns, too.
     """
 
     slide: IntArray
@@ -81,6 +86,7 @@ class ResultTable:
     label: npt.NDArray[np.object_]
     status: npt.NDArray[np.str_]
     coverage: npt.NDArray[np.float32]
+    extra: Mapping[str, npt.NDArray[np.float32]]
 
     @classmethod
     def of(cls, tables: Sequence[PatchTable], account: Account) -> ResultTable:
@@ -100,28 +106,31 @@ class ResultTable:
             height=sizes[:, 1],
             level_or_mpp=_objects([table.resolution.number for table in tables])[slide],
             label=np.concatenate(labels),
-            status=np.where(delivered, _DELIVERED, _FAILED),
+            status=np.where(
+                delivered, _DELIVERED, np.where(account.all_left_out(), _LEFT_OUT, _FAILED)
+            ),
             coverage=np.concatenate([np.empty(0, np.float32), *map(_coverage, tables)]),
+            extra=account.all_quality(),
         )
 
     def keys(self) -> tuple[str, ...]:
         """Return the names of the columns."""
-        return tuple(column.name for column in fields(self))
+        return (*_NAMES, *self.extra)
 
     @overload
     def __getitem__(self, index: str) -> npt.NDArray[Any]: ...
     @overload
     def __getitem__(self, index: int) -> ResultRow: ...
     def __getitem__(self, index: str | int) -> npt.NDArray[Any] | ResultRow:
-        columns: dict[str, npt.NDArray[Any]] = {
-            name: getattr(self, name) for name in self.keys()
-        }
-        if isinstance(index, str):
-            return columns[index]
-        row = range(len(self))[index]
-        return ResultRow(
-            *(column[row : row + 1].tolist()[0] for column in columns.values())
-        )
+        if isinstance(index, int):
+            row = range(len(self))[index]
+            return ResultRow._make(
+                getattr(self, name)[row : row + 1].tolist()[0] for name in _NAMES
+            )
+        if index not in _NAMES:
+            return self.extra[index]
+        column: npt.NDArray[Any] = getattr(self, index)
+        return column
 
     def __len__(self) -> int:
         return len(self.slide)
@@ -135,6 +144,9 @@ class ResultTable:
     def __repr__(self) -> str:
         delivered = int((self.status == _DELIVERED).sum())
         return f"<ResultTable: {len(self)} patches, {delivered} delivered>"
+
+
+_NAMES = tuple(column.name for column in fields(ResultTable) if column.name != "extra")
 
 
 def _coverage(table: PatchTable) -> npt.NDArray[np.float32]:

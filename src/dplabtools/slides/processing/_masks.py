@@ -21,6 +21,7 @@ from dplabtools.errors import (
     ParameterError,
     memory_named,
 )
+from dplabtools.extraction.slide_tissue import enlarged, find_on
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.masks.cleaning import Cleaning
@@ -35,7 +36,6 @@ from dplabtools.masks.tissue import MODES, find_tissue
 from dplabtools.readers.registry import interpolates
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
-from dplabtools.slides.processing._finding import enlarged, find_on
 from dplabtools.slides.utils import MaskData
 
 __all__ = ["WSIPolygonMask", "WSITissueMask"]

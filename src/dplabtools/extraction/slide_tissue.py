@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, Size
+from dplabtools._typing import BoolArray, FloatArray, Size
 from dplabtools.errors import MaskError
 from dplabtools.masks.automatic import WORKING_MPP, Found, find_any_tissue
+from dplabtools.masks.quality import shares_in_boxes
 from dplabtools.masks.segmenters import Segmenter, segment
+from dplabtools.masks.stains import Background
 from dplabtools.masks.strips import row_blocks
 from dplabtools.readers.slide import Slide
+from dplabtools.records.quality import QUALITY_COLUMNS, PatchQuality, QualityLimits
+from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["enlarged", "find_on"]
+__all__ = ["SlideQuality", "enlarged", "find_on"]
 
 _MOST_PIXELS: Final = 1 << 22
 """Of the picture: whole-mount slides are looked at more coarsely."""
@@ -58,6 +63,58 @@ def find_on(slide: Slide, segmenter: Segmenter | None) -> Found:
         return segment(segmenter, image, mpp=working_mpp)
     except MaskError as error:
         raise MaskError(str(error), slide=slide.name) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlideQuality:
+    """What the quality of the patches of a slide is measured by.
+
+    Attributes
+    ----------
+    tissue_share : float
+        Share of the slide that is tissue, 0 to 1.
+    background : Background
+        Which pixels show no specimen.
+    pen : ndarray of bool, shape (height, width), or None
+        What strokes of pens cover, of the whole slide made small; None if nothing.
+    """
+
+    tissue_share: float
+    background: Background
+    pen: BoolArray | None
+
+    @classmethod
+    def of(cls, slide: Slide) -> SlideQuality:
+        """Look at a slide; it takes as long as finding tissue with ``"auto"``.
+
+        Raises
+        ------
+        SlideReadError
+            If the file is damaged.
+        """
+        found = find_on(slide, None)
+        return cls(
+            tissue_share=float(found.tissue.mean()),
+            background=found.background or Background.of_glass(np.full(3, np.float32(255))),
+            pen=None if found.pen is None or not found.pen.any() else found.pen,
+        )
+
+    def of_patches(self, plan: SlidePlan, limits: QualityLimits) -> PatchQuality:
+        """Return what is known of the patches of the slide before they are read."""
+        quality = PatchQuality.unknown(limits, len(plan))
+        column = QUALITY_COLUMNS.index("pen_share")
+        quality.values[:, column] = self._pen_shares(plan)
+        return quality
+
+    def _pen_shares(self, plan: SlidePlan) -> FloatArray:
+        """Return how much of each patch, at its first resolution, is pen: 0 to 1."""
+        if self.pen is None:
+            return np.zeros(len(plan))
+        extents = plan.table.sizes * plan.pyramid.downsample(plan.views[0])
+        corners = plan.origins[:, 0]
+        scale = np.array(self.pen.shape[::-1]) / plan.pyramid.size
+        boxes = np.concatenate([corners * scale, (corners + extents) * scale], axis=1)
+        return shares_in_boxes(self.pen, boxes)
 
 
 def _guessed_mpp(power: float | None) -> float:
