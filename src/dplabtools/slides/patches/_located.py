@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from dplabtools import config
 from dplabtools._typing import Size, StrPath
-from dplabtools.errors import ParameterError, ParameterTypeError
+from dplabtools.errors import ParameterError
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Mpp, Number, parse_level_or_mpp
 from dplabtools.locations.inputs import (
@@ -33,6 +33,7 @@ from dplabtools.locations.locate import (
 from dplabtools.locations.preview import Ink, draw_preview
 from dplabtools.locations.regions import RegionSource
 from dplabtools.locations.samplers import CustomPoints, Sampler
+from dplabtools.locations.seeds import describe_seed, generator_of
 from dplabtools.masks.colors import Rgb, parse_color
 from dplabtools.masks.files import foreground_of
 from dplabtools.notebook import never_raises
@@ -49,9 +50,7 @@ from dplabtools.slides.utils import MaskData
 if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
 
-__all__ = ["Located", "LocationParameters", "Seed"]
-
-Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
+__all__ = ["Located", "LocationParameters"]
 
 
 @declared
@@ -98,7 +97,7 @@ class Located(LocationParameters):
             overlap=arguments["overlap_ratio"],
             buffer=arguments["polygon_buffer"],
         )
-        rng = _generator(arguments.get("seed"))
+        rng = generator_of(arguments.get("seed"))
         pyramid = _pyramid(request, config.snapshot())
         mask_array = read_mask(
             arguments["mask_data"], pyramid, npz_key=MaskData.npz_data_key
@@ -314,30 +313,6 @@ def _locate(
         raise error.of_slide(Path(request.slide).name) from error
 
 
-def _generator(seed: Seed) -> np.random.Generator:
-    """Return a source of chance."""
-    try:
-        return np.random.default_rng(seed)
-    except TypeError as error:
-        msg = f"seed must be an int, a SeedSequence, a Generator or None, not {seed!r}"
-        raise ParameterTypeError(msg) from error
-    except ValueError as error:
-        msg = f"seed must not be negative, as {seed!r} is"
-        raise ParameterError(msg) from error
-
-
-def _describe_seed(seed: Seed) -> Seed | str:
-    """Return a seed as it is, or as one line of text."""
-    match seed:
-        case np.random.SeedSequence():
-            key = seed.spawn_key
-            return f"SeedSequence(entropy={seed.entropy}, spawn_key={key})"
-        case np.random.Generator():
-            return str(seed)
-        case _:
-            return seed
-
-
 def _as_is(value: Any) -> Any:  # noqa: ANN401 - an argument
     return value
 
@@ -349,6 +324,6 @@ _AS_TEXT: Final[Mapping[str, Callable[[Any], Any]]] = {
     "points": describe_points,
     "included_labels": list,
     "excluded_labels": list,
-    "seed": _describe_seed,
+    "seed": describe_seed,
 }
 """How arguments are described that are not said as they are."""

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass
-from itertools import starmap
-from pathlib import Path
-from typing import Any, ClassVar, Final, overload
-
-import numpy as np
+from typing import Any, ClassVar, overload
 
 from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.engine.base import Outcome, run
 from dplabtools.engine.choose import RunOptions, make_engine
-from dplabtools.errors import ParameterError, ParameterTypeError
+from dplabtools.errors import ParameterTypeError
 from dplabtools.extraction.progress import Progress, ProgressArgument, reporter
 from dplabtools.locations.inputs import MaskGiven
+from dplabtools.locations.per_slide import SlideArguments, arguments_of_slides
 from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
@@ -34,11 +29,6 @@ from dplabtools.slides.patches._request import check_choice, parse_count, parse_
 from dplabtools.slides.utils import MaskData
 
 __all__ = ["LocatedPool"]
-
-_LIST: Final = "_list"
-"""What parameters end in that hold an argument of the location class for each slide."""
-_LABEL_LISTS: Final = ("included_labels", "excluded_labels")
-_PER_SLIDE_ONLY: Final = ("wsi_file", "mask_data", "polygon_data", "points")
 
 
 @declared
@@ -69,8 +59,8 @@ class LocatedPool(PoolParameters, Sequence[PatchesMock]):
         kind = self.kind
         _check(arguments)
         preview = dict(arguments["save_preview_image_args"] or {})
-        jobs = _jobs(kind, arguments, preview=preview)
-        work = _Place(
+        jobs = arguments_of_slides(kind, arguments, preview=preview)
+        work = _Locate(
             kind=kind,
             preview=preview,
             settings=config.snapshot(),
@@ -150,15 +140,6 @@ class LocatedPool(PoolParameters, Sequence[PatchesMock]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Job:
-    """The arguments of one slide, and only of it."""
-
-    slide: str
-    arguments: Mapping[str, Any]
-    preview_file: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Result:
     """Patches of one slide, and what the caller is to be warned of."""
 
@@ -168,7 +149,7 @@ class _Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Locate:
     """Places the patches of a slide, and saves a preview."""
 
     kind: type[Located]
@@ -176,7 +157,7 @@ class _Place:
     settings: Settings
     npz_data_key: str
 
-    def __call__(self, job: _Job, /) -> _Result:
+    def __call__(self, job: SlideArguments, /) -> _Result:
         """Do it, by the settings of the caller."""
         config.adopt(self.settings)
         MaskData.npz_data_key = self.npz_data_key
@@ -197,7 +178,7 @@ class _Place:
 
 
 def _run(
-    work: _Place, jobs: Sequence[_Job], *, arguments: Mapping[str, Any]
+    work: _Locate, jobs: Sequence[SlideArguments], *, arguments: Mapping[str, Any]
 ) -> list[Outcome]:
     """Place the patches of all slides; return the outcomes in the order of the slides."""
     tell = reporter(arguments["progress"])
@@ -244,113 +225,3 @@ def _check(arguments: Mapping[str, Any]) -> None:
         if not isinstance(value, Mapping):
             msg = f"{name} must be a dict, not {type(value).__name__}"
             raise ParameterTypeError(msg)
-
-
-def _jobs(
-    kind: type[Located], arguments: Mapping[str, Any], *, preview: Mapping[str, Any]
-) -> list[_Job]:
-    """Give each slide its own arguments."""
-    patches_args = arguments["patches_args"]
-    lists = [name for name in arguments if name.endswith(_LIST)]
-    of_slide = [name.removesuffix(_LIST) for name in lists]
-    _check_names(kind, (*of_slide, *patches_args), patches_args)
-    _check_preview(kind, preview)
-    columns = {
-        key: _column(name, arguments[name])
-        for key, name in zip(of_slide, lists, strict=True)
-    }
-    lengths = {name: len(arguments[name]) for name in lists}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(starmap("{} has {}".format, lengths.items()))
-        msg = f"the lists must have one entry for each slide, but {listed}"
-        raise ParameterError(msg)
-    count = len(columns["wsi_file"])
-    for key, value in patches_args.items():
-        columns[key] = _spread(key, value, count)
-    return [
-        _job({key: column[index] for key, column in columns.items()}, preview)
-        for index in range(count)
-    ]
-
-
-def _job(arguments: dict[str, Any], preview: Mapping[str, Any]) -> _Job:
-    """Name the slide and its preview."""
-    slide = os.fspath(arguments["wsi_file"])
-    file = None
-    if preview:
-        pattern = Path(preview["image_file"])
-        file = str(pattern.with_name(Path(slide).stem + pattern.name))
-    return _Job(slide=slide, arguments=arguments, preview_file=file)
-
-
-def _column(name: str, values: Sequence[Any]) -> list[Any]:
-    """Return one value for each slide."""
-    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        msg = f"{name} must be a list with one entry for each slide, not {values!r}"
-        raise ParameterTypeError(msg)
-    return list(values)
-
-
-def _spread(key: str, value: Any, count: int) -> list[Any]:  # noqa: ANN401 - any argument
-    """Return the value of an argument for each slide."""
-    if key in _LABEL_LISTS and all(isinstance(label, str) for label in value):
-        return [value] * count
-    if isinstance(value, list):
-        if len(value) != count:
-            msg = f"patches_args[{key!r}] has {len(value)} values for {count} slides"
-            raise ParameterError(msg)
-        return value
-    if key == "seed":
-        return _streams(value, count)
-    return [value] * count
-
-
-def _streams(seed: Any, count: int) -> list[Any]:  # noqa: ANN401 - checked here
-    """Return an independent seed for each slide."""
-    match seed:
-        case None:
-            return [None] * count
-        case np.random.Generator():
-            return list(seed.spawn(count))
-        case np.random.SeedSequence():
-            parent = seed
-        case _:
-            try:
-                parent = np.random.SeedSequence(seed)
-            except (TypeError, ValueError) as error:
-                msg = f"seed must be an int >= 0, a SeedSequence or a Generator: {error}"
-                raise ParameterError(msg) from error
-    # Not parent.spawn(): it would give other children the next time.
-    return [
-        np.random.SeedSequence(parent.entropy, spawn_key=(*parent.spawn_key, index))
-        for index in range(count)
-    ]
-
-
-def _check_names(
-    kind: type[Located], names: Sequence[str], patches_args: Mapping[str, Any]
-) -> None:
-    """Raise if arguments are unknown, missing, or in the wrong place."""
-    misplaced = [key for key in _PER_SLIDE_ONLY if key in patches_args]
-    if misplaced:
-        msg = (
-            f"patches_args must not hold {', '.join(misplaced)}: these are given for each "
-            f"slide, as arguments of the pool"
-        )
-        raise ParameterError(msg)
-    try:
-        inspect.signature(kind).bind(**dict.fromkeys(names))
-    except TypeError as error:
-        msg = f"patches_args do not suit {kind.__name__}: {error}"
-        raise ParameterTypeError(msg) from error
-
-
-def _check_preview(kind: type[Located], preview: Mapping[str, Any]) -> None:
-    """Raise if arguments of the preview are unknown, or its file is missing."""
-    if not preview:
-        return
-    try:
-        inspect.signature(kind.save_preview_image).bind(None, **dict.fromkeys(preview))
-    except TypeError as error:
-        msg = f"save_preview_image_args do not suit save_preview_image: {error}"
-        raise ParameterTypeError(msg) from error

@@ -12,10 +12,11 @@ from dplabtools.locations.inputs import Points, chosen_polygons
 from dplabtools.locations.locate import PerRegion
 from dplabtools.locations.polygons import PolygonRegions
 from dplabtools.locations.samplers import CustomPoints, Grid, PoissonDisk, Random
+from dplabtools.locations.seeds import Seed
 from dplabtools.slides._arguments import checked_number
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._located import Located, Seed
+from dplabtools.slides.patches._located import Located
 
 __all__ = [
     "PolygonRegionCustomPatches",

@@ -10,9 +10,10 @@ from dplabtools.locations.inputs import Points
 from dplabtools.locations.locate import PerRegion
 from dplabtools.locations.regions import WholeImage
 from dplabtools.locations.samplers import CustomPoints, Grid, PoissonDisk, Random
+from dplabtools.locations.seeds import Seed
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._documentation import documented
-from dplabtools.slides.patches._located import Located, Seed
+from dplabtools.slides.patches._located import Located
 
 __all__ = [
     "WholeImageCustomPatches",
