@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import Pixels, Size
 
-__all__ = ["paint_tissue"]
+__all__ = ["cell_share", "paint_tissue"]
 
 _Plane: TypeAlias = npt.NDArray[np.float32]
 
@@ -52,13 +52,13 @@ def paint_tissue(
     rng = np.random.default_rng(seed)
     width, height = size
     scale = _MPP / mpp
-    outline = _slow_field(rng, size, blobs=True)
+    outline, kind = _slow_fields(rng, size)
     outline -= np.quantile(outline, 1 - share)
     slope = float(np.abs(np.diff(outline, axis=1)).mean()) / _STEP
     outline /= slope * _RIM * scale
     section = _Section(
         outline=outline if share < 1 else np.full_like(outline, 9),
-        kind=_slow_field(rng, size, blobs=False),
+        kind=kind,
         fibres=_fibres(rng, scale),
         sparse=_nuclei(rng, 1013, count=420, scale=scale),
         dense=_nuclei(rng, 907, count=1900, scale=scale),
@@ -72,6 +72,30 @@ def paint_tissue(
         rows = np.arange(first, min(first + _BAND, height - top))
         image[rows[0] : rows[-1] + 1, left : width - left] = section.paint(rows, columns)
     return image
+
+
+def cell_share(
+    rows: npt.NDArray[np.int_], columns: npt.NDArray[np.int_], *, size: Size, seed: int
+) -> _Plane:
+    """Return which of two kinds the tissue of `paint_tissue` is.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int, shape (m,), (n,)
+        Rows and columns of the picture.
+    size : (int, int)
+        (width, height) of the picture.
+    seed : int
+        Of the picture.
+
+    Returns
+    -------
+    ndarray of float32, shape (m, n)
+        From 0, fibres with few nuclei, to 1, rich in cells; between the two, both. It says
+        nothing of where there is tissue.
+    """
+    _, kind = _slow_fields(np.random.default_rng(seed), size)
+    return _share(kind, rows, columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +120,7 @@ class _Section:
     def paint(self, rows: npt.NDArray[np.int_], columns: npt.NDArray[np.int_]) -> Pixels:
         """Return the pixels of some rows and columns."""
         fibres = _repeated(self.fibres, rows, columns)
-        cells = np.clip(_interpolated(self.kind, rows, columns) * 6 + 0.5, 0, 1)
+        cells = _share(self.kind, rows, columns)
         cells += 0.15 * fibres
         np.clip(cells, 0, 1, out=cells)
         tissue = _interpolated(self.outline, rows, columns) + 0.4 * fibres
@@ -115,6 +139,18 @@ class _Section:
             light = _GLASS[channel] * np.exp(-density) + grain
             pixels[..., channel] = np.clip(light, 0, 255)
         return pixels
+
+
+def _slow_fields(rng: np.random.Generator, size: Size) -> tuple[_Plane, _Plane]:
+    """Return where there is tissue, and of which kind."""
+    return _slow_field(rng, size, blobs=True), _slow_field(rng, size, blobs=False)
+
+
+def _share(
+    kind: _Plane, rows: npt.NDArray[np.int_], columns: npt.NDArray[np.int_]
+) -> _Plane:
+    """Return the share of cells at some rows and columns."""
+    return np.clip(_interpolated(kind, rows, columns) * 6 + 0.5, 0, 1)
 
 
 def _slow_field(rng: np.random.Generator, size: Size, *, blobs: bool) -> _Plane:
