@@ -86,6 +86,27 @@ def test_maps_equal_those_of_a_plain_loop(
     np.testing.assert_allclose(maps, wanted, atol=1e-6)
 
 
+def test_models_get_floats_however_they_were_sent(
+    overlapping: WholeImageGridPatches,
+) -> None:
+    seen: list[Any] = []
+
+    def model(images: Any) -> Any:
+        seen.append(images)
+        return images.view(len(images), -1)[:, :3]
+
+    dataset = WSIDataset(patches=overlapping)
+    _inference(model=model, num_workers=1).process_dataset(dataset)
+    wanted = torch.stack([dataset[row][0] for row in range(len(dataset))])
+    assert torch.equal(torch.cat(seen), wanted)
+    seen.clear()
+    in_bytes = WSIDataset(patches=overlapping, dtype=torch.uint8)
+    _inference(model=lambda images: model(images.contiguous()) / 255).process_dataset(
+        in_bytes
+    )
+    assert {images.dtype for images in seen} == {torch.uint8}
+
+
 def test_values_of_pixels_lie_where_the_pixels_do(
     overlapping: WholeImageGridPatches, made_slide: Path
 ) -> None:

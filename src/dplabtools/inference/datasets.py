@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import OutputError, ParameterError
 from dplabtools.extraction.patch_reader import PatchReader
 from dplabtools.inference.shared_batches import batch_tensor, sent, whole
+from dplabtools.readers.native_tiff.cache import TILES
 
 __all__ = ["PatchDataset", "PatchSource", "ReadPatches", "ReadStored", "Sample"]
+
+_TILE_BYTES: Final = TILES.max_bytes  # of decoded tiles, in all workers
+_LEAST_TILE_BYTES: Final = 32 << 20  # in each
 
 
 class Sample(NamedTuple):
@@ -86,6 +90,10 @@ class ReadPatches:
 
     def read(self, rows: Sequence[int], /) -> list[list[Pixels]]:
         """Return the pixels of patches at each resolution."""
+        worker = get_worker_info()
+        if worker is not None:
+            # Of several workers each reads every n-th batch: it meets fewer neighbours.
+            TILES.max_bytes = max(_TILE_BYTES // worker.num_workers, _LEAST_TILE_BYTES)
         return self.reader.read(rows)
 
 
@@ -188,6 +196,18 @@ class PatchDataset(Dataset[Sample]):
         made = self._tensors(pictures) if ours else self._made(pictures)
         sample = _TensorSample if ours else Sample
         return [sample(images, x, y) for images, (x, y) in zip(made, places, strict=True)]
+
+    def as_bytes(self) -> PatchDataset | None:
+        """Return the same dataset with bytes in place of floats; None if it has none."""
+        if self._transform is not None or self._dtype != torch.float32:
+            return None
+        return PatchDataset(
+            self._source,
+            transform=None,
+            dtype=torch.uint8,
+            multires=self._multires,
+            save_dir=self._save_dir,
+        )
 
     def worker_init(self, worker_id: int = 0) -> None:
         """Look at the slides in this worker: the ``worker_init_fn`` of a `DataLoader`.

@@ -135,9 +135,13 @@ class ModelRunner:
         return maps
 
     def _batches(self, dataset: PatchDataset) -> Iterator[tuple[list[Any], IntArray]]:
-        """Yield images for each resolution, and locations."""
+        """Yield images for each resolution, and locations.
+
+        Workers send bytes, of which floats are made on the device: a quarter of the memory.
+        """
+        in_bytes = dataset.as_bytes()
         loader: DataLoader[Any] = DataLoader(
-            dataset,
+            dataset if in_bytes is None else in_bytes,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             worker_init_fn=dataset.worker_init if self.num_workers else None,
@@ -146,6 +150,8 @@ class ModelRunner:
         for images, x, y in loader:
             views = list(images) if isinstance(images, Sequence) else [images]
             moved = [view.to(self.device, non_blocking=True) for view in views]
+            if in_bytes is not None:
+                moved = [_as_floats(view) for view in moved]
             yield moved, np.stack([np.asarray(x), np.asarray(y)], axis=1)
 
     def _values(self, images: list[Any], count: int, frame: MapFrame) -> torch.Tensor:
@@ -181,6 +187,12 @@ class ModelRunner:
         return torch.nn.functional.interpolate(
             values, size=size, mode=self.interpolation, **options
         )
+
+
+def _as_floats(pixels: torch.Tensor) -> torch.Tensor:
+    """Return bytes as float32 from 0 to 1."""
+    floats = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+    return floats.div_(255)
 
 
 def pick_device(*, use_cuda: bool) -> torch.device:

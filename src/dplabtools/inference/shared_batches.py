@@ -27,7 +27,7 @@ from dplabtools.errors import WorkerError
 
 __all__ = ["batch_tensor", "sent", "whole"]
 
-_SPARE: Final = 4  # segments that wait to be used again, at most
+_SPARE: Final = 2  # segments that wait to be used again, at most
 _SMALL: Final = 1 << 16  # bytes that are sent as they are
 _SIGNALLED_S: Final = 1.0
 _HERE, _THERE = 0, 1  # who holds a segment: the worker, the main process

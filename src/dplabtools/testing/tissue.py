@@ -150,7 +150,8 @@ def _share(
     kind: _Plane, rows: npt.NDArray[np.int_], columns: npt.NDArray[np.int_]
 ) -> _Plane:
     """Return the share of cells at some rows and columns."""
-    return np.clip(_interpolated(kind, rows, columns) * 6 + 0.5, 0, 1)
+    share: _Plane = np.clip(_interpolated(kind, rows, columns) * 6 + 0.5, 0, 1)
+    return share
 
 
 def _slow_field(rng: np.random.Generator, size: Size, *, blobs: bool) -> _Plane:
