@@ -214,7 +214,7 @@ class RunRecord:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any], *, slides: Iterable[SlideResult]) -> Self:
         """Return one of its fields, but for the slides; others are left out."""
-        fields = {**_known(cls, given), "slides": tuple(slides)}
+        fields: dict[str, Any] = {**_known(cls, given), "slides": tuple(slides)}
         fields["command"] = tuple(fields["command"])
         fields["warnings"] = tuple(fields.get("warnings", ()))
         return cls(**fields)

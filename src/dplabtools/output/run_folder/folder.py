@@ -447,7 +447,8 @@ class RunFolder:
         if result.status == "failed" or self._journal.is_open:
             planned = slide in self._checkpoints  # so it has a manifest
             number = self.manifest_ids[slide] if planned else None
-            self._journal.append("slide", asdict(replace(result, manifest_id=number)))
+            told = asdict(replace(result, manifest_id=number))
+            self._journal.append("slide", {"index": slide, **told})
 
     def discard(self, slide: int) -> None:
         """Remove the manifests of a slide, of which there is nothing any more."""

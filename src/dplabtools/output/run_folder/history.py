@@ -231,8 +231,8 @@ def end_run(journal: Journal, run: RunRecord) -> None:
     OutputError
         If it cannot be written.
     """
-    for slide in run.slides:
-        journal.append("slide", asdict(slide))
+    for index, slide in enumerate(run.slides):
+        journal.append("slide", {"index": index, **asdict(slide)})
     end = {name: getattr(run, name) for name in ("seconds", "interrupted", "warnings")}
     journal.append("end", end)
     journal.sync()
@@ -272,7 +272,7 @@ def _follow(
     run, *following = events
     parameters = deciding(run["parameters"])
     end: Event = {"interrupted": True, "seconds": _seconds(events)}
-    results: list[SlideResult] = []
+    results: dict[int, SlideResult] = {}
     for event in following:
         match event["event"]:
             case "begin":
@@ -289,12 +289,13 @@ def _follow(
             case "discard":
                 checkpoints.pop(event["manifest_id"], None)
             case "slide":
-                results.append(SlideResult.from_dict(event))
+                results[event["index"]] = SlideResult.from_dict(event)
             case "end":
                 end = event
             case _:  # of a later version
                 pass
-    return events[-1]["at"], RunRecord.from_dict({**run, **end}, slides=results)
+    slides = (results[index] for index in sorted(results))
+    return events[-1]["at"], RunRecord.from_dict({**run, **end}, slides=slides)
 
 
 def _seconds(events: Sequence[Event]) -> float:
