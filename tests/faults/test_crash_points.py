@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from dplabtools.output.run_folder import lock as folder_lock
+from dplabtools.output.run_folder.history import read_history
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -94,6 +96,20 @@ def write(folder: Path, kind: Any, *patches: PatchesMock) -> None:
     )
 
 
+def there(folder: Path) -> set[str]:
+    """Return what a user finds beside the manifests."""
+    return {each.name for each in folder.iterdir()} - {"manifests"}
+
+
+def listed(folder: Path) -> set[str]:
+    """Return what the manifests tell of."""
+    return {
+        row["file"]
+        for table in folder.glob("manifests/*.csv")
+        for row in csv.DictReader(table.read_text().splitlines())
+    }
+
+
 def end_at(
     step: int, folder: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[], None]
 ) -> bool:
@@ -140,6 +156,8 @@ def test_a_run_goes_on_from_wherever_it_was_ended(
         for one, wanted in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, wanted, err_msg=f"ended at step {step}")
         assert not list(out.glob(".dplabtools*")), step
+        assert there(out) == listed(out), f"ended at step {step}"
+        assert not read_history(out).unfinished(), step
         if not ended:
             break
     assert 8 < step < MOST - 1
