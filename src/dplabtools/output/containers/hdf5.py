@@ -182,7 +182,7 @@ class Hdf5File(SlideFiles):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Hdf5Rows:
-    """Places of a chunk's patches in a file, whose layout is settled.
+    """Where the patches of a chunk go in a file, whose layout is settled.
 
     Attributes
     ----------

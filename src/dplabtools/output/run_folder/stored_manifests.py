@@ -71,7 +71,7 @@ class Manifest:
             msg = f"{self.table} cannot be read: it was cut or changed since it was written"
             remedy = "extract again with resume=True, which writes it anew"
             raise StoredPatchesError(msg, remedy=remedy)
-        rows = csv.reader(io.StringIO(data.decode(), newline=""))
+        rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""))
         names = next(rows)
         every = list(zip(*rows, strict=True))
         columns = dict(zip(names, every or [()] * len(names), strict=True))
