@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dplabtools._typing import Picture, Pixels
+from dplabtools._typing import Pixels
 from dplabtools.output.codecs.decoding import decode_image
-from dplabtools.output.codecs.encoder import encode_views
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
 from dplabtools.output.patch_columns import recorded_slide
@@ -24,12 +23,7 @@ class ZipFormat:
 
     def __init__(self, images: ShardImages) -> None:
         self.images = images
-        self.takes_jpeg = images.takes_jpeg
         self._members: list[tuple[str, bytes]] = []
-
-    def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
-        """Encode the images of a patch."""
-        return encode_views(self.images.encoders, pictures)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Keep these patches: the list of members comes last in a ZIP file."""

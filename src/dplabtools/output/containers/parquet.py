@@ -12,13 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools._typing import IntArray, Pixels
 from dplabtools.optional import optional
 from dplabtools.output.codecs.decoding import decode_image
-from dplabtools.output.codecs.encoder import encode_views
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
-from dplabtools.output.patch_columns import recorded_slide
+from dplabtools.output.patch_columns import recorded_slide, view_column
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 from dplabtools.records.quality import QUALITY_COLUMNS
 
@@ -52,15 +51,6 @@ class ParquetFormat:
     _out: io.BytesIO = field(default_factory=io.BytesIO)
     _writer: Any = None
 
-    @property
-    def takes_jpeg(self) -> bool:
-        """Whether stored JPEG streams are taken as they are."""
-        return self.images.takes_jpeg
-
-    def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
-        """Encode the images of a patch."""
-        return encode_views(self.images.encoders, pictures)
-
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return a row group of these items."""
         rows = [self._row(item, images) for item, images in encoded.items()]
@@ -83,7 +73,7 @@ class ParquetFormat:
         row: dict[str, object] = {}
         names = self.images.names(item)
         for view, (image, name) in enumerate(zip(images, names, strict=True)):
-            row[_column(view, len(images))] = {"bytes": image, "path": name}
+            row[view_column(_IMAGE, view, len(images))] = {"bytes": image, "path": name}
         for name, value in self.images.columns.record(item).items():
             row[name] = value if value is None or _kind(name) != "string" else str(value)
         return row
@@ -99,11 +89,6 @@ class ParquetFormat:
         self._out.seek(0)
         self._out.truncate()
         return data
-
-
-def _column(view: int, views: int) -> str:
-    """Return the name of the column of the images of a view."""
-    return _IMAGE if views == 1 else f"{_IMAGE}_{view}"
 
 
 def _kind(name: str) -> str:
@@ -168,7 +153,7 @@ class ParquetImages:
         """Return the images of a row group, encoded."""
         key = (path, group, view)
         if self._last is None or self._last[0] != key:
-            column = _column(view, self.addresses.views)
+            column = view_column(_IMAGE, view, self.addresses.views)
             with _parquet().ParquetFile(
                 path, memory_map=True, page_checksum_verification=True
             ) as file:

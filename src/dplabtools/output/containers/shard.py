@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.atomic import writing
-from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.output.containers.base import (
     Contained,
     Container,
@@ -27,7 +27,14 @@ from dplabtools.records.quality import QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.stages import stage
 
-__all__ = ["ImageShards", "Shard", "ShardFormat", "ShardImages", "shard_rows"]
+__all__ = [
+    "ImageShards",
+    "PatchEncoder",
+    "Shard",
+    "ShardFormat",
+    "ShardImages",
+    "shard_rows",
+]
 
 _PARTS = 32  # shards that a slide is cut into, if they are neither too long nor too short
 _LEAST, _MOST = 256, 4096  # patches
@@ -54,8 +61,8 @@ def shard_rows(plan: SlidePlan) -> int:
     return max(1, min(max(fair, _LEAST), _MOST, _MOST_BYTES // bytes_each))
 
 
-class ShardFormat(Protocol):
-    """How patches become the bytes of one file; an object serves one file."""
+class PatchEncoder(Protocol):
+    """How a patch becomes bytes."""
 
     @property
     def takes_jpeg(self) -> bool:
@@ -65,6 +72,10 @@ class ShardFormat(Protocol):
     def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
         """Encode the images of a patch; called from several threads."""
         ...
+
+
+class ShardFormat(Protocol):
+    """How encoded patches become the bytes of one file; an object serves one file."""
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return what to append for these items, which are in order."""
@@ -87,6 +98,8 @@ class Shard:
         Where it is until then, on the same file system.
     path : str
         Its name.
+    encoder : PatchEncoder
+        Makes bytes of each patch.
     format : ShardFormat
         What it looks like inside.
     quality : ndarray of float32, shape (n, columns), or None
@@ -96,6 +109,7 @@ class Shard:
     slide: str
     aside: str
     path: str
+    encoder: PatchEncoder
     format: ShardFormat
     quality: QualityValues | None = None
     _waiting: dict[int, list[bytes]] = field(default_factory=dict)
@@ -104,7 +118,7 @@ class Shard:
     @property
     def takes_jpeg(self) -> bool:
         """Whether stored JPEG streams are taken as they are."""
-        return self.format.takes_jpeg
+        return self.encoder.takes_jpeg
 
     def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: patches are encoded."""
@@ -117,7 +131,7 @@ class Shard:
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Encode a patch."""
         with stage("encode"):
-            self._waiting[item] = self.format.encode(pictures)
+            self._waiting[item] = self.encoder.encode(pictures)
 
     def flush(self) -> None:
         """Append the patches that were put, in the order of their items."""
@@ -170,6 +184,10 @@ class ShardImages:
     def takes_jpeg(self) -> bool:
         """Whether stored JPEG streams are taken as they are."""
         return self.encoders[0].takes_jpeg
+
+    def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
+        """Encode the images of a patch."""
+        return encode_views(self.encoders, pictures)
 
     def names(self, item: int) -> list[str]:
         """Return the names of the images of a patch."""
@@ -241,6 +259,7 @@ class ImageShards(SlideFiles):
             slide=self.slide.plan.table.slide_name,
             aside=str(self.slide.staging / name),
             path=str(path),
+            encoder=images,
             format=self.format_of(images),
             quality=images.columns.quality,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Picture, Pixels
+from dplabtools._typing import IntArray, Pixels
 from dplabtools.output.codecs.decoding import decode_image
-from dplabtools.output.codecs.encoder import encode_views
 from dplabtools.output.containers.arrays import read_at
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
@@ -40,15 +39,6 @@ class TarFormat:
     """
 
     images: ShardImages
-
-    @property
-    def takes_jpeg(self) -> bool:
-        """Whether stored JPEG streams are taken as they are."""
-        return self.images.takes_jpeg
-
-    def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
-        """Encode the images of a patch."""
-        return encode_views(self.images.encoders, pictures)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return the members of these items."""

@@ -146,7 +146,8 @@ class ZarrGroup(SlideFiles):
             slide=self.slide.plan.table.slide_name,
             aside=str(self.slide.staging / name),
             path=str(path),
-            format=ZarrShardFormat(capacity=self.slide.chunk_rows, level=self.level),
+            encoder=ZstdEncoder(self.level),
+            format=ZarrShardFormat(self.slide.chunk_rows),
         )
 
     def _path(self, number: int, folder: Path | None = None) -> Path:
@@ -245,24 +246,17 @@ class ZarrGroup(SlideFiles):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class ZarrShardFormat:
-    """A shard of the codec ``sharding_indexed``, its index at the end.
-
-    The chunks come first, one for each patch, compressed by Zstandard; then offset and
-    length of each, and a checksum (https://zarr-specs.readthedocs.io, version 3).
+@dataclass(frozen=True, slots=True)
+class ZstdEncoder:
+    """Compresses the images of a patch together.
 
     Attributes
     ----------
-    capacity : int
-        Chunks that the index has room for.
     level : int
         Of the compression.
     """
 
-    capacity: int
     level: int
-    _lengths: list[int] = field(default_factory=list)
 
     @property
     def takes_jpeg(self) -> bool:
@@ -273,6 +267,23 @@ class ZarrShardFormat:
         """Compress the images of a patch together."""
         pixels = b"".join(np.ascontiguousarray(each).data for each in pictures)
         return [bytes(imagecodecs.zstd_encode(pixels, level=self.level))]
+
+
+@dataclass(slots=True, eq=False)
+class ZarrShardFormat:
+    """A shard of the codec ``sharding_indexed``, its index at the end.
+
+    The chunks come first, one for each patch, compressed by Zstandard; then offset and
+    length of each, and a checksum (https://zarr-specs.readthedocs.io, version 3).
+
+    Attributes
+    ----------
+    capacity : int
+        Chunks that the index has room for.
+    """
+
+    capacity: int
+    _lengths: list[int] = field(default_factory=list)
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return the chunks of these items."""
