@@ -27,10 +27,12 @@ __all__ = [
 _LONGEST_NAME: Final = 255  # bytes, where the file system does not tell
 _FULL = "make room on the disk, or write to another one"
 _FORBIDDEN = "find out who may write there"
+_BROKEN = "see what the system says of the disk, or write to another one"
 _GONE = "a folder is gone: it has to stay where it is until the run is done"
 _REMEDIES: Final[Mapping[int | None, str]] = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
+    errno.EIO: _BROKEN,
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.EROFS: _FORBIDDEN,
