@@ -144,17 +144,22 @@ def test_names_of_containers_stay_when_a_slide_of_the_same_name_is_added(
 @pytest.mark.parametrize("gaps", [(), (3,), (3, 20, 39)])
 @pytest.mark.parametrize("where", ["sync_file_system", "sync_folder", "_remove"])
 def test_a_run_that_is_killed_as_it_completes_a_slide_goes_on(
-    slides: list[Path],
+    damaged_slide: Path,
     out: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     gaps: tuple[int, ...],
     where: str,
 ) -> None:
-    rows = [
-        ((90_000 if row in gaps else 7 * row, 5 * row), (32, 32), "a") for row in range(40)
+    rows = [  # the tile that is damaged lies between the others
+        (
+            (300, 300 + row) if row in gaps else (7 * row, 5 * row + row // 20 * 500),
+            (32, 32),
+            "a",
+        )
+        for row in range(40)
     ]
-    patches = PatchesMock(patch_data=rows, wsi_file=slides[0], level_or_mpp=0)
+    patches = PatchesMock(patch_data=rows, wsi_file=damaged_slide, level_or_mpp=0)
     with monkeypatch.context() as patch:
         if where == "_remove":
             patch.setattr(f"dplabtools.output.containers.{_HOME[kind]}.tidy", killed)

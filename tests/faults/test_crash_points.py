@@ -73,8 +73,11 @@ class Shim:
 
 
 def patches_of(slide: Path, *, gap: int | None) -> PatchesMock:
+    below = 0 if gap is None else 520  # the tile that is damaged lies between the others
     rows = [
-        ((300, 300) if row == gap else (9 * row, 5 * row), (32, 32), "a")
+        ((300, 300), (32, 32), "a")
+        if row == gap
+        else ((9 * row, 5 * row + row // 6 * below), (32, 32), "a")
         for row in range(12)
     ]
     return PatchesMock(patch_data=rows, wsi_file=slide, level_or_mpp=0)
