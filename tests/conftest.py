@@ -250,15 +250,15 @@ def _from_first(found: re.Match[str], *, first: int) -> str:
 
 
 @pytest.fixture(scope="session")
-def holdings() -> Callable[[Path], dict[str, bytes]]:
+def holdings() -> Callable[..., dict[str, bytes]]:
     """Returns the files that a folder holds, by name, but for the record of the run.
 
     Ids of manifests, times, and the place of the folder are taken out of names and
-    manifests; sets are numbered from the first of their slide.
+    manifests; with `renumbered` sets are numbered from the first of their slide.
     """
 
-    def hold(folder: Path) -> dict[str, bytes]:
-        first_sets = _first_sets(folder)
+    def hold(folder: Path, *, renumbered: bool = False) -> dict[str, bytes]:
+        first_sets = _first_sets(folder) if renumbered else {}
         found: dict[str, bytes] = {}
         for file in sorted(folder.rglob("*")):
             name = str(file.relative_to(folder))
