@@ -42,6 +42,7 @@ The tree of them, with the built-in error each one also is::
         │   └── FolderInUseError
         ├── OutputFormatError          ValueError
         ├── ResumeError                ValueError
+        │   └── OtherFeaturesError
         ├── TransformError             ValueError
         ├── NotEnoughMemoryError       MemoryError
         ├── SystemLimitError           OSError
@@ -105,6 +106,7 @@ __all__ = [
     "NoAnnotationsError",
     "NotEnoughMemoryError",
     "NotEnoughPatchesError",
+    "OtherFeaturesError",
     "OutputError",
     "OutputFormatError",
     "OverlappingPolygonsWarning",
@@ -433,6 +435,12 @@ class ResumeError(ExtractionError, ValueError):
     """What is in the folder was made of another slide file, or with other parameters."""
 
     advice = "extract to another folder"
+
+
+class OtherFeaturesError(ResumeError):
+    """A file of features is of another encoder, other patches or another slide file."""
+
+    advice = "write to another folder"
 
 
 class TransformError(ExtractionError, ValueError):

@@ -17,11 +17,11 @@ from dplabtools.errors import (
     MissingMppError,
     ModelOutputError,
     NotEnoughMemoryError,
+    OtherFeaturesError,
     OutputError,
     ParameterError,
     ParameterTypeError,
     ResolutionError,
-    ResumeError,
     SlideReadError,
     WorkerError,
 )
@@ -607,7 +607,7 @@ def test_a_file_of_something_else_is_refused(
 ) -> None:
     features(tmp_path, [placed(two[0])], encoder=Colours())
     before = contents(tmp_path)
-    with pytest.raises(ResumeError, match=r"a\.svs.*another folder") as caught:
+    with pytest.raises(OtherFeaturesError, match=r"a\.svs.*another folder") as caught:
         features(tmp_path, [placed(two[0])], **{"encoder": Colours(), **changes})
     assert named in str(caught.value)
     assert contents(tmp_path) == before
@@ -623,10 +623,10 @@ def test_a_file_of_other_patches_or_of_another_slide_is_refused(tmp_path: Path) 
         wsi_file=slide,
         level_or_mpp=0,
     )
-    with pytest.raises(ResumeError, match=r"s\.svs.*patches sha256"):
+    with pytest.raises(OtherFeaturesError, match=r"s\.svs.*patches sha256"):
         features(tmp_path, [moved])
     make_slide(slide, size=(1024, 768), seed=2)
-    with pytest.raises(ResumeError, match=r"s\.svs.*slide edges_sha256"):
+    with pytest.raises(OtherFeaturesError, match=r"s\.svs.*slide edges_sha256"):
         features(tmp_path, [placed(slide)])
 
 
@@ -641,7 +641,7 @@ def test_a_file_that_somebody_else_has_written_is_refused(
     else:
         (tmp_path / "a.h5").write_bytes(data)
     before = (tmp_path / "a.h5").read_bytes()
-    with pytest.raises(ResumeError, match=r"a\.svs.*is no file of features"):
+    with pytest.raises(OtherFeaturesError, match=r"a\.svs.*is no file of features"):
         features(tmp_path, [placed(two[0])])
     assert (tmp_path / "a.h5").read_bytes() == before
 

@@ -63,6 +63,7 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
         "lower --num-patches, --foreground-ratio or --overlap-ratio",
     ),
     (errors.MissingLocationsError, "add the file to the folder of --locations"),
+    (errors.OtherFeaturesError, "name another --out, or move the file"),
     (
         errors.ResumeError,
         "name another --out, or go on as it was: --config OUT/dplabtools.toml --resume",

@@ -203,24 +203,19 @@ class EncoderRunner:
             If that is not what there is.
         """
         if not isinstance(outputs, torch.Tensor):
-            msg = (
-                f"the encoder returned {type(outputs).__name__}, no tensor; wrap it in a "
-                f"function that returns the one of its parts that is the features"
-            )
-            raise ModelOutputError(msg, slide=slide)
+            msg = f"the encoder returned {type(outputs).__name__}, no tensor"
+            remedy = "wrap it in a function that returns that part of it"
+            raise ModelOutputError(msg, slide=slide, remedy=remedy)
         pooled = self._pooled(outputs) if outputs.ndim > 2 else outputs
         if pooled.ndim != 2 or len(pooled) != count:
             pooling = self._encoder.pooling
-            advice = (
-                "; pooling='cls', 'mean' or 'cls+mean' makes that of tokens"
-                if outputs.ndim > 2 and pooling is None
-                else ""
-            )
+            tokens = outputs.ndim > 2 and pooling is None
+            remedy = "pooling='cls', 'mean' or 'cls+mean' makes that of tokens"
             msg = (
                 f"the encoder returned shape {tuple(outputs.shape)} for {count} patches; "
-                f"it must be ({count}, features){advice}"
+                f"it must be ({count}, features)"
             )
-            raise ModelOutputError(msg, slide=slide)
+            raise ModelOutputError(msg, slide=slide, remedy=remedy if tokens else "")
         return pooled.float()
 
     def _pooled(self, outputs: torch.Tensor) -> torch.Tensor:
@@ -243,8 +238,9 @@ def _failures_named(slide: str, shape: tuple[int, ...]) -> Generator[None]:
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-        msg = f"the encoder has too little memory for {shape[0]} patches; lower batch_size"
-        raise NotEnoughMemoryError(msg, slide=slide) from error
+        msg = f"the encoder has too little memory for {shape[0]} patches"
+        remedy = "lower batch_size"
+        raise NotEnoughMemoryError(msg, slide=slide, remedy=remedy) from error
     except Exception as error:
         msg = (
             f"the encoder failed at {shape[0]} patches of {shape[2]} x {shape[1]} pixels: "

@@ -214,9 +214,9 @@ def _write_stamp(bag: SlideBag, path: Path) -> None:
     if not np.isfinite(half).all():
         msg = (
             f"STAMP's layout has 16 bits, which hold values up to 65,504, and the encoder "
-            f"returned {np.abs(bag.features).max():g}; use another layout"
+            f"returned {np.abs(bag.features).max():g}"
         )
-        raise ModelOutputError(msg, slide=bag.pyramid.slide)
+        raise ModelOutputError(msg, slide=bag.pyramid.slide, remedy="use another layout")
     microns = (bag.origins * bag.pyramid.required_mpp()).astype(np.float32)
     _write_hdf5(
         bag,

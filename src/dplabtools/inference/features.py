@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dplabtools._typing import IntArray
-from dplabtools.errors import ModelOutputError, ResumeError
+from dplabtools.errors import ModelOutputError, OtherFeaturesError
 from dplabtools.inference.encoder import Encoder
 from dplabtools.inference.encoding import EncodedBatch, EncoderRunner, Features
 from dplabtools.inference.feature_files import FeatureLayout, SlideBag, StoredBag
@@ -20,12 +20,13 @@ from dplabtools.output.run_folder.fingerprint import Fingerprint, differences
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
 
-__all__ = ["BatchSource", "Encoded", "Event", "FeatureShare", "Wrote", "stored_bag"]
+__all__ = ["Encoded", "Event", "FeatureShare", "PatchBatches", "Wrote", "stored_bag"]
 
 _SHOWN = 8  # changes in a message
+_REMEDY = "write to another folder, or move the file"
 
 
-class BatchSource(Protocol):
+class PatchBatches(Protocol):
     """Patches of slides, batch by batch, slides as given and patches in their order."""
 
     @property
@@ -63,7 +64,7 @@ class FeatureShare:
 
     Attributes
     ----------
-    source : BatchSource
+    source : PatchBatches
         Their patches.
     bags : sequence of SlideBag
         For each slide what is to be written, without features; `origins` of all patches.
@@ -81,7 +82,7 @@ class FeatureShare:
         Go on with the other slides where one fails.
     """
 
-    source: BatchSource
+    source: PatchBatches
     bags: Sequence[SlideBag]
     paths: Sequence[str]
     files: Sequence[Path]
@@ -208,11 +209,9 @@ class _Filling:
 
     def _give_up(self, bag: SlideBag, features: Features) -> None:
         bad = int((~np.isfinite(features)).any(axis=1).sum())
-        msg = (
-            f"the encoder returned NaN or infinite values for {bad} patches; try "
-            f"precision='float32' or 'bfloat16', and look at mean and std"
-        )
-        error = ModelOutputError(msg, slide=bag.pyramid.slide)
+        msg = f"the encoder returned NaN or infinite values for {bad} patches"
+        remedy = "try precision='float32' or 'bfloat16', and look at mean and std"
+        error = ModelOutputError(msg, slide=bag.pyramid.slide, remedy=remedy)
         if not self.share.skip_errors:
             raise error
         self._given_up = True
@@ -227,7 +226,7 @@ def stored_bag(
 
     Raises
     ------
-    ResumeError
+    OtherFeaturesError
         If it is of another encoder, other patches or another file.
     """
     if not file.exists():
@@ -237,19 +236,18 @@ def stored_bag(
     except (OSError, KeyError, ValueError, TypeError) as error:
         msg = (
             f"{file} is no file of features of this layout that dplabtools has written "
-            f"({type(error).__name__}: {error}); move it, or write to another folder"
+            f"({type(error).__name__}: {error})"
         )
-        raise ResumeError(msg, slide=slide) from error
+        raise OtherFeaturesError(msg, slide=slide, remedy=_REMEDY) from error
     differ = _changes(found.fingerprint, wanted)
     if differ:
         more = len(differ) - _SHOWN
         rest = [f"and {more} more"] if more > 0 else []
         msg = (
-            f"{file} has features of another encoder, of other patches or of another file; "
-            f"write to another folder, or remove it. Changed: "
-            f"{'; '.join([*differ[:_SHOWN], *rest])}"
+            f"{file} has features of another encoder, of other patches or of another file "
+            f"({'; '.join([*differ[:_SHOWN], *rest])})"
         )
-        raise ResumeError(msg, slide=slide)
+        raise OtherFeaturesError(msg, slide=slide, remedy=_REMEDY)
     return found
 
 
@@ -264,5 +262,5 @@ def _changes(found: Mapping[str, Any], wanted: Fingerprint) -> list[str]:
             *map(str, differences(found["slide"], of_slide, prefix="slide ")),
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        msg = f"its fingerprint is none: {error!r}"
-        raise ResumeError(msg, slide=slide.name) from error
+        msg = f"the fingerprint of its file of features is none: {error!r}"
+        raise OtherFeaturesError(msg, slide=slide.name, remedy=_REMEDY) from error
