@@ -45,15 +45,14 @@ def check_texts(plan: SlidePlan, *, holds_nul: bool = True) -> None:
         msg = "its name is not UTF-8, as what is written has to be; rename the file"
         raise ParameterError(msg, slide=slide)
     used, first = np.unique(plan.table.codes, return_index=True)
-    labels = zip(used.tolist(), first.tolist(), strict=True)
-    texts = [
-        (f"the label of the patch in row {row}", plan.table.labels[code])
-        for code, row in labels
-    ]
-    texts += [("the name of a column", name) for name, _ in plan.slide_columns]
-    texts += [(f"the column {name!a}", text) for name, text in plan.slide_columns]
-    for where, text in texts:
+    texts: list[tuple[str, str]] = []
+    for code, row in zip(used.tolist(), first.tolist(), strict=True):
+        label = plan.table.labels[code]
+        texts.append((label, f"the label {label!a} of the patch in row {row}"))
+    for name, text in plan.slide_columns:
+        texts += [(each, f"{each!a} in the column {name!a}") for each in (name, text)]
+    for text, what in texts:
         if not is_unicode(text) or (not holds_nul and "\0" in text):
             why = "HDF5 holds no NUL" if is_unicode(text) else "it is no Unicode text"
-            msg = f"{where}, {text!a}, cannot be written: {why}; change it"
-            raise ParameterError(msg, slide=slide)
+            msg = f"{what} cannot be written: {why}"
+            raise ParameterError(msg, slide=slide, remedy="change it")
