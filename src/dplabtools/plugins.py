@@ -2,7 +2,8 @@
 
 Other distributions enter what they bring as entry points
 (https://packaging.python.org/en/latest/specifications/entry-points/). Nobody looks for
-them before they are needed: that takes 10 ms, and more where a disk is slow.
+them before they are needed: that takes 10 ms, and more where a disk is slow. The help of
+the command needs the names and nothing else, so that errors are imported late.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dplabtools.errors import MissingLibraryError, PluginError, PluginWarning
-
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from dplabtools.errors import PluginError
 
 __all__ = ["Entrypoint", "Registry"]
 
@@ -63,6 +64,8 @@ class Entrypoint:
         MissingLibraryError
             If the library that it takes is not installed.
         """
+        from dplabtools.errors import MissingLibraryError
+
         try:
             import_module(self.module)
         except ImportError as error:
@@ -108,6 +111,8 @@ class Registry(Generic[_T]):
     @cached_property
     def added_and_whole(self) -> tuple[_T, ...]:
         """What other distributions add; the broken is warned of, and left out."""
+        from dplabtools.errors import PluginError, PluginWarning
+
         whole: list[_T] = []
         for name in self.added:
             try:
@@ -153,6 +158,8 @@ class Registry(Generic[_T]):
         return entry
 
     def _broken(self, point: EntryPoint, what: str) -> PluginError:
+        from dplabtools.errors import PluginError
+
         package = "an unknown distribution" if point.dist is None else point.dist.name
         return PluginError(
             f"the {self._noun} {point.name!r} ({point.value}) of {package} {what}",

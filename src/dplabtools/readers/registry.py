@@ -13,12 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dplabtools.errors import ConfigError
 from dplabtools.plugins import Entrypoint, Registry
-from dplabtools.settings import Settings
 
 if TYPE_CHECKING:
     from dplabtools.readers.base import SlideIndex, SlideReader
+    from dplabtools.settings import Settings
 
 __all__ = [
     "AUTO",
@@ -240,6 +239,8 @@ def check_library(name: str) -> None:
         If nothing of that name is here or installed.
     """
     if name not in library_names() and name not in READERS.added:
+        from dplabtools.errors import ConfigError
+
         names = (*library_names(), *READERS.added)
         msg = f"config.slide_library must be one of {names}, not {name!r}"
         raise ConfigError(msg)
