@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dplabtools.cli.console import steps, table_console
-from dplabtools.cli.extraction_run import Request
 from dplabtools.cli.preflight import look_ahead
 from dplabtools.cli.remedies import error_record, in_brief
+from dplabtools.cli.request import Request
 from dplabtools.cli.sampling import measure, size_in_words
 from dplabtools.engine.limits import usable_cores
 from dplabtools.pipeline.states import SlideStates

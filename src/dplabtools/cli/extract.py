@@ -24,7 +24,7 @@ from dplabtools.cli.options.writing import FileOptions, OutputOptions
 from dplabtools.cli.report import make_report
 
 if TYPE_CHECKING:
-    from dplabtools.cli.extraction_run import Request
+    from dplabtools.cli.request import Request
     from dplabtools.records.run_record import RunRecord
 
 __all__ = ["extract"]
@@ -74,9 +74,9 @@ def extract(  # noqa: PLR0913 - each is a group of options
     understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
     """
     with one_line_errors():
-        from dplabtools.cli.extraction_run import Request
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locating import check_locating, locations_args, with_seed
+        from dplabtools.cli.request import Request
         from dplabtools.cli.resolution import chosen_resolution
         from dplabtools.output.run_folder.resume import earlier_options
         from dplabtools.pipeline.steps import apply_mpps

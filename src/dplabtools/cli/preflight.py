@@ -40,7 +40,7 @@ from dplabtools.slides.patches._disk import DiskOptions
 from dplabtools.slides.patches._request import parse_count, parse_views
 
 if TYPE_CHECKING:
-    from dplabtools.cli.extraction_run import Request
+    from dplabtools.cli.request import Request
 
 __all__ = ["check_files", "check_libraries", "find_modules_here", "look_ahead"]
 

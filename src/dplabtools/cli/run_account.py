@@ -29,7 +29,7 @@ from dplabtools.records.run_record import (
 )
 
 if TYPE_CHECKING:
-    from dplabtools.cli.extraction_run import Request
+    from dplabtools.cli.request import Request
     from dplabtools.pipeline.steps import Written
 
 __all__ = ["begun_record", "ended_record", "library_versions", "print_record"]

@@ -18,7 +18,7 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock
 
 if TYPE_CHECKING:
-    from dplabtools.cli.extraction_run import Request
+    from dplabtools.cli.request import Request
 
 __all__ = ["Sample", "check_room", "measure", "size_in_words"]
 
