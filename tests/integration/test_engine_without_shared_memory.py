@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dplabtools.extraction.pool_run import PoolRun
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -16,7 +17,6 @@ from dplabtools.slides.patches import (
     StreamPatchExtractorPool,
     open_patches,
 )
-from dplabtools.slides.patches._pool_run import PoolRun
 from dplabtools.testing.distant_engine import DistantEngine
 
 pytestmark = pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from dplabtools import config
+from dplabtools.arguments import parse_count
 from dplabtools.cli.console import exit_code_of, with_remedy
 from dplabtools.cli.earlier_run import typed
 from dplabtools.cli.options.locating import Region, Sampler
@@ -28,6 +29,7 @@ from dplabtools.errors import (
     ParameterError,
 )
 from dplabtools.extraction.transform import Transform
+from dplabtools.geometry.resolution import parse_views
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.run_folder.lock import check_unused
@@ -37,7 +39,6 @@ from dplabtools.readers.registry import check_installed
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches._containers import parse_container
 from dplabtools.slides.patches._disk import DiskOptions
-from dplabtools.slides.patches._request import parse_count, parse_views
 
 if TYPE_CHECKING:
     from dplabtools.cli.request import Request

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from dplabtools.errors import ParameterError, ResolutionTypeError
+from dplabtools.errors import ParameterError, ParameterTypeError, ResolutionTypeError
 
-__all__ = ["Level", "Mpp", "Number", "Resolution", "parse_level_or_mpp"]
+__all__ = ["Level", "Mpp", "Number", "Resolution", "parse_level_or_mpp", "parse_views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +105,23 @@ def parse_level_or_mpp(value: Number) -> Resolution:
         f"not {value!r}"
     )
     raise ResolutionTypeError(msg)
+
+
+def parse_views(levels_or_mpps: Sequence[Number]) -> tuple[Resolution, ...]:
+    """Return the resolutions of multi-resolution patches.
+
+    Raises
+    ------
+    ParameterTypeError
+        If they are no list.
+    ParameterError
+        If there are none, or one is neither a level nor an mpp.
+    """
+    given: object = levels_or_mpps
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        msg = f"levels_or_mpps must be a list of levels and mpps, not {levels_or_mpps!r}"
+        raise ParameterTypeError(msg)
+    if not levels_or_mpps:
+        msg = "levels_or_mpps is empty; name at least one level or mpp"
+        raise ParameterError(msg)
+    return tuple(map(parse_level_or_mpp, levels_or_mpps))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dplabtools.arguments import parse_count
 from dplabtools.errors import ParameterError
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.containers.base import Container
 from dplabtools.output.containers.formats import container_format
-from dplabtools.slides.patches._request import parse_count
 
 __all__ = ["parse_container"]
 

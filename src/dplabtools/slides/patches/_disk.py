@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, cast
 
 from dplabtools._typing import StrPath
+from dplabtools.arguments import check_choice
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
+from dplabtools.extraction.selection import Selection
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
@@ -19,7 +21,6 @@ from dplabtools.output.run_folder.folder import ResumeOptions, Verify
 from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.output.texts import is_unicode
 from dplabtools.settings import Settings
-from dplabtools.slides.patches._request import Selection, check_choice
 
 __all__ = ["ContainerKind", "DiskOptions", "params_of_sets"]
 

@@ -7,6 +7,7 @@ from dataclasses import InitVar
 from typing import Any, ClassVar
 
 from dplabtools._typing import StrPath
+from dplabtools.arguments import parse_count
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
@@ -14,7 +15,6 @@ from dplabtools.geometry.resolution import Number
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._disk import DiskOptions, params_of_sets
 from dplabtools.slides.patches._extractor import Extractor
-from dplabtools.slides.patches._request import parse_count
 
 __all__ = ["DiskPatchExtractor", "MultiResDiskPatchExtractor"]
 

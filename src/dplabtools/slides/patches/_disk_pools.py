@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dplabtools._typing import StrPath
+from dplabtools.arguments import parse_count
 from dplabtools.errors import ParameterError
 from dplabtools.geometry.resolution import Number
 from dplabtools.output.run_folder.folder import Verify
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._disk import ContainerKind, DiskOptions, params_of_sets
-from dplabtools.slides.patches._pool_run import ExtractorPool, PoolRun
-from dplabtools.slides.patches._request import parse_count
+from dplabtools.slides.patches._extractor_pool import ExtractorPool, pool_run
 
 __all__ = ["DiskPatchExtractorPool", "MultiResDiskPatchExtractorPool"]
 
@@ -38,7 +38,7 @@ class _DiskPool(ExtractorPool):
         first_set = arguments.get("global_counter")
         if first_set is not None:
             parse_count(first_set, name="global_counter", least=0)
-        run = PoolRun(arguments)
+        run = pool_run(arguments)
         if run.transform is not None and disk.save_options.get("passthrough"):
             msg = (
                 "passthrough keeps stored tiles, and transform changes them; leave one out"

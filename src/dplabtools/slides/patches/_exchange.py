@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dplabtools import config
 from dplabtools._typing import StrPath
+from dplabtools.arguments import check_choice, parse_count
 from dplabtools.errors import OutputError, ParameterError
+from dplabtools.extraction.selection import LocationLike, Selection
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Number, Resolution, parse_level_or_mpp
 from dplabtools.readers.slide import Slide
 from dplabtools.records.labels import LabelFilter
 from dplabtools.slides.patches._mock import PatchesMock, check_locations
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    Selection,
-    check_choice,
-    parse_count,
-)
 
 if TYPE_CHECKING:  # who only extracts needs no formats of other tools
     from dplabtools.interchange.formats import Format

@@ -6,18 +6,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import InitVar
 from typing import Any
 
+from dplabtools import config
+from dplabtools.arguments import parse_count
+from dplabtools.extraction.reading import declared_views, parse_reading
+from dplabtools.extraction.selection import LocationLike, Selection
 from dplabtools.notebook import never_raises
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchRow
 from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import location_html
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    Selection,
-    declared_views,
-    parse_count,
-    reading,
-)
 
 __all__ = ["Extractor"]
 
@@ -41,7 +38,12 @@ class Extractor(Declared):
         labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
         self._selection = Selection.of(arguments["patches"], labels)
         self._table = self._selection.selected
-        self._reading = reading(views, arguments["resampling_mode"], [self._table])
+        self._reading = parse_reading(
+            views,
+            arguments["resampling_mode"],
+            tables=[self._table],
+            settings=config.snapshot(),
+        )
         self._view_count = 1 if views is None else len(views)
 
     @property

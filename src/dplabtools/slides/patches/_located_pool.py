@@ -11,6 +11,7 @@ from typing import Any, ClassVar, overload
 
 from dplabtools import config
 from dplabtools._typing import StrPath
+from dplabtools.arguments import check_choice, parse_count, parse_timeout
 from dplabtools.engine.base import Outcome, run
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.errors import ParameterTypeError
@@ -25,7 +26,6 @@ from dplabtools.slides._declared import Declared, declared
 from dplabtools.slides.patches._html import pool_html
 from dplabtools.slides.patches._located import Located
 from dplabtools.slides.patches._mock import PatchesMock
-from dplabtools.slides.patches._request import check_choice, parse_count, parse_timeout
 from dplabtools.slides.utils import MaskData
 
 __all__ = ["LocatedPool"]

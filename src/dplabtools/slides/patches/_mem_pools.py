@@ -15,8 +15,8 @@ from dplabtools.errors import ClosedPoolError
 from dplabtools.geometry.resolution import Number
 from dplabtools.output.memory import MemorySink
 from dplabtools.slides._declared import declared
+from dplabtools.slides.patches._extractor_pool import ExtractorPool, pool_run
 from dplabtools.slides.patches._html import counts_text
-from dplabtools.slides.patches._pool_run import ExtractorPool, PoolRun
 from dplabtools.slides.patches._results import (
     MemoryResult,
     PatchList,
@@ -34,7 +34,7 @@ class _MemPool(ExtractorPool):
     array_mode: InitVar[bool] = False
 
     def _construct(self, arguments: Mapping[str, Any]) -> None:
-        run = PoolRun(arguments)
+        run = pool_run(arguments)
         sink = MemorySink()
         account = run.into(sink)
         self._keep(account, views=run.views)

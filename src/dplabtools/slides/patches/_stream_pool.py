@@ -9,9 +9,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
+from dplabtools.arguments import check_choice, parse_count
 from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.account import Account
+from dplabtools.extraction.pool_run import OnError
 from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.selection import LocationLike
 from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
@@ -19,13 +22,8 @@ from dplabtools.notebook import never_raises
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
 from dplabtools.records.profile import Profile
+from dplabtools.slides.patches._extractor_pool import pool_run
 from dplabtools.slides.patches._html import result_html
-from dplabtools.slides.patches._pool_run import OnError, PoolRun
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    check_choice,
-    parse_count,
-)
 
 __all__ = ["StreamPatchExtractorPool"]
 
@@ -117,7 +115,7 @@ class StreamPatchExtractorPool:
         transform: TransformLike | None = None,
     ) -> None:
         check_choice(order, ("table", "near", "ready"), name="order")
-        self._run = PoolRun(
+        self._run = pool_run(
             {
                 "patches_pool": patches_pool,
                 "proc_num_workers": proc_num_workers,

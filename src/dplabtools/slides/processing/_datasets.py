@@ -8,10 +8,13 @@ from typing import Any, TypeAlias
 
 import torch
 
+from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.patch_reader import PatchReader
-from dplabtools.geometry.resolution import Number, Resolution
+from dplabtools.extraction.reading import parse_reading
+from dplabtools.extraction.selection import LocationLike, Selection
+from dplabtools.geometry.resolution import Number, Resolution, parse_views
 from dplabtools.inference.datasets import (
     PatchDataset,
     PatchSource,
@@ -20,12 +23,6 @@ from dplabtools.inference.datasets import (
 )
 from dplabtools.records.labels import LabelFilter
 from dplabtools.slides.patches import StoredPatches
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    Selection,
-    parse_views,
-    reading,
-)
 
 __all__ = ["SlideDataset", "WSIDataset", "WSIMultiResDataset"]
 
@@ -216,7 +213,7 @@ def _source(
     tables = tuple(each.table for each in Selection.all_of(pool, LabelFilter((), ())))
     reader = PatchReader(
         tables=tables,
-        reading=reading(views, mode, tables),
+        reading=parse_reading(views, mode, tables=tables, settings=config.snapshot()),
         extra_mpps=tuple(map(float, extra_mpps)),
     )
     return ReadPatches(reader)

@@ -10,8 +10,11 @@ import numpy as np
 
 from dplabtools import config
 from dplabtools._typing import IntArray, StrPath
+from dplabtools.arguments import check_choice, parse_count
 from dplabtools.errors import ParameterError
+from dplabtools.extraction.pool_run import OnError
 from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.selection import LocationLike, Selection
 from dplabtools.extraction.transform import Transform, TransformLike
 from dplabtools.geometry.resolution import parse_level_or_mpp
 from dplabtools.inference.encoder import Encoder, EncoderLike, Pooling, Precision
@@ -24,13 +27,6 @@ from dplabtools.output.stored_slide import coded
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock, StoredPatches, StreamPatchExtractorPool
-from dplabtools.slides.patches._pool_run import OnError
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    Selection,
-    check_choice,
-    parse_count,
-)
 
 __all__ = ["Layout", "SlideFeatures", "extract_features"]
 

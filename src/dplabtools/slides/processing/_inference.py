@@ -14,6 +14,7 @@ from PIL import Image
 
 from dplabtools import config
 from dplabtools._typing import Pixels, StrPath
+from dplabtools.arguments import check_choice, parse_count
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.geometry.resolution import parse_level_or_mpp
 from dplabtools.inference.class_maps import Window
@@ -27,7 +28,6 @@ from dplabtools.inference.runner import (
 from dplabtools.masks.files import save_arrays
 from dplabtools.readers.slide import Slide
 from dplabtools.slides._images import save_image
-from dplabtools.slides.patches._request import check_choice, parse_count
 from dplabtools.slides.processing._datasets import SlideDataset
 from dplabtools.slides.processing._heatmap import tiff_geometry
 from dplabtools.slides.utils import MaskData

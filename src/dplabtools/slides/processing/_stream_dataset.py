@@ -12,22 +12,20 @@ import numpy as np
 import torch
 
 from dplabtools._typing import IntArray
+from dplabtools.arguments import check_choice, parse_count
 from dplabtools.engine.limits import limits_named
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.account import Account
 from dplabtools.extraction.epoch import Epochs, RankShare
+from dplabtools.extraction.pool_run import OnError, PoolRun
+from dplabtools.extraction.selection import LocationLike
 from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
 from dplabtools.inference.streaming import Delivery, StreamedPatches
 from dplabtools.records.failure import Failure
 from dplabtools.records.pixel_batch import PixelBatch
-from dplabtools.slides.patches._pool_run import OnError, PoolRun
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    check_choice,
-    parse_count,
-)
+from dplabtools.slides.patches._extractor_pool import pool_run
 
 __all__ = ["PatchStreamDataset"]
 
@@ -199,7 +197,7 @@ class PatchStreamDataset(StreamedPatches):
         on_error: OnError = "raise",
     ) -> None:
         check_choice(channels, ("last", "first"), name="channels")
-        run = PoolRun(
+        run = pool_run(
             {
                 "patches_pool": patches_pool,
                 "proc_num_workers": proc_num_workers,

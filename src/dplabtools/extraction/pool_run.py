@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import InitVar, replace
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal, TypeAlias
 
-from PIL import Image
-
-from dplabtools import config
+from dplabtools.arguments import check_choice, parse_count, parse_timeout
 from dplabtools.engine.base import Engine
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.account import Account
-from dplabtools.extraction.progress import ProgressArgument, ProgressClock, reporter
+from dplabtools.extraction.progress import ProgressClock, reporter
+from dplabtools.extraction.reading import declared_views, parse_quality, parse_reading
 from dplabtools.extraction.run import Extraction
-from dplabtools.extraction.transform import Transform, TransformLike
-from dplabtools.notebook import never_raises
+from dplabtools.extraction.selection import Selection
+from dplabtools.extraction.transform import Transform
 from dplabtools.output.sink import Sink
 from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.registry import modules_asked_first
-from dplabtools.records.failure import Failure
 from dplabtools.records.labels import LabelFilter
-from dplabtools.records.profile import Profile
-from dplabtools.records.quality import QualityLimits
-from dplabtools.slides._declared import Declared, declared
-from dplabtools.slides.patches._html import result_html
-from dplabtools.slides.patches._request import (
-    LocationLike,
-    Selection,
-    check_choice,
-    declared_views,
-    parse_count,
-    parse_quality,
-    parse_timeout,
-    reading,
-)
+from dplabtools.settings import Settings
 
-__all__ = ["ExtractorPool", "OnError", "PoolRun"]
+__all__ = ["OnError", "PoolRun"]
 
-OnError = Literal["raise", "skip"]
+OnError: TypeAlias = Literal["raise", "skip"]
 _READING = "dplabtools.extraction.source"
 _COUNTS: Final = (
     *("proc_num_workers", "thread_num_workers"),
@@ -53,16 +38,22 @@ class PoolRun:
     Parameters
     ----------
     arguments : mapping
-        What `ExtractorPool` declares, and ``levels_or_mpps`` for several resolutions.
+        Those of an extractor pool, by name; ``levels_or_mpps`` for several resolutions.
+    settings : Settings
+        The configuration.
+    engine : str
+        Name of the engine.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, arguments: Mapping[str, Any], *, settings: Settings, engine: str
+    ) -> None:
         views = declared_views(arguments)
         self.processes, self.threads, _, _ = (
             parse_count(arguments[name], name=name) for name in _COUNTS
         )
         check_choice(arguments["on_error"], ("raise", "skip"), name="on_error")
-        self.engine_name = config.chosen_engine()
+        self.engine_name = engine
         self.timeout_s = parse_timeout(arguments["chunk_timeout_s"])
         reporter(arguments["progress"])  # checked here, and made for each run anew
         labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
@@ -73,7 +64,12 @@ class PoolRun:
         given = arguments["transform"]
         self.transform = None if given is None else Transform.of(given)
         self.reading = replace(
-            reading(views, arguments["resampling_mode"], self.tables),
+            parse_reading(
+                views,
+                arguments["resampling_mode"],
+                tables=self.tables,
+                settings=settings,
+            ),
             transform=self.transform,
             quality=parse_quality(arguments.get("quality", False)),
         )
@@ -149,76 +145,3 @@ class PoolRun:
         clock = self.clock()
         with limits_named("patches cannot be extracted"), self.engine() as engine:
             return self.extraction().run(engine, sink, clock)
-
-
-@declared
-class ExtractorPool(Declared):
-    """Parameters of every extractor pool, and what it tells of its run."""
-
-    patches_pool: InitVar[Iterable[LocationLike]]
-    proc_num_workers: InitVar[int]
-    thread_num_workers: InitVar[int]
-    proc_mp_chunksize: InitVar[int] = 1
-    thread_mp_chunksize: InitVar[int] = 1
-    resampling_mode: InitVar[str | None] = None
-    included_labels: InitVar[Collection[str]] = ()
-    excluded_labels: InitVar[Collection[str]] = ()
-    on_error: InitVar[OnError] = "raise"
-    progress: InitVar[ProgressArgument] = False
-    chunk_timeout_s: InitVar[float] = 900.0
-    transform: InitVar[TransformLike | None] = None
-    quality: InitVar[bool | QualityLimits] = False
-
-    def _keep(self, account: Account, *, views: int) -> None:
-        """Keep what became of the run."""
-        self._errors = account.errors()
-        self._pids = account.pids
-        self._profile = account.profile
-        self._seconds = account.seconds
-        self._delivered = sum(int(rows.sum()) for rows in account.delivered)
-        self._views = views
-
-    @property
-    def errors(self) -> list[Failure]:
-        """What was skipped: slides as given, patches in their order."""
-        return list(self._errors)
-
-    @property
-    def pids(self) -> list[int]:
-        """For each slide as given, the process that finished it."""
-        return list(self._pids)
-
-    @property
-    def slide_seconds(self) -> list[float]:
-        """For each slide as given, how long workers were at it, all together."""
-        return list(self._seconds)
-
-    @property
-    def profile(self) -> Profile:
-        """Where the time went, by worker and stage, with a line of advice."""
-        return self._profile
-
-    @property
-    def patch_count(self) -> int:
-        """Number of images produced."""
-        return self._delivered * self._views
-
-    def _facts(self) -> dict[str, object]:
-        """Return what is shown of the result, beside numbers and errors."""
-        return {}
-
-    def _pictures(self) -> list[Image.Image]:
-        """Return some of the patches, small."""
-        return []
-
-    @never_raises
-    def _repr_html_(self) -> str:
-        facts = {
-            "images": self.patch_count,
-            "errors": len(self._errors) or "none",
-            **self._facts(),
-            "seconds": f"{self._profile.total:.1f}",
-            "advice": self._profile.advice,
-        }
-        name = type(self).__name__
-        return result_html(name, facts, pictures=self._pictures(), errors=self._errors)
