@@ -7,6 +7,7 @@ import inspect
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -286,18 +287,30 @@ def _source(model: Callable[..., Any]) -> bytes:
 
 
 def _modules(model: object) -> Iterator[torch.nn.Module]:
-    """Yield the models that something callable is, or holds."""
-    if isinstance(model, torch.nn.Module):
-        yield model
-        return
-    cells = getattr(model, "__closure__", None) or ()
-    held: list[Any] = [getattr(model, "__self__", None), *getattr(model, "args", ())]
-    held += [each.cell_contents for each in cells]
-    held += [getattr(model, "func", None)] if isinstance(model, partial) else []
-    held += vars(model).values() if hasattr(model, "__dict__") else ()
-    for each in held:
-        if isinstance(each, torch.nn.Module | partial):
-            yield from _modules(each)
+    """Yield the models that something callable is, or holds, each once."""
+    seen: set[int] = set()
+    left: list[Any] = [model]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, torch.nn.Module):
+            yield each
+        elif each is model or isinstance(each, partial) or inspect.isroutine(each):
+            left += _held(each)
+
+
+def _held(called: Any) -> Iterator[object]:  # noqa: ANN401 - whatever can be called
+    """Yield what a function, method, partial or object works with."""
+    if isinstance(called, partial):
+        yield from (called.func, *called.args, *called.keywords.values())
+    yield getattr(called, "__self__", None)
+    yield getattr(called, "__func__", None)
+    for cell in getattr(called, "__closure__", None) or ():
+        with suppress(ValueError):  # it is empty
+            yield cell.cell_contents
+    yield from getattr(called, "__dict__", {}).values()
 
 
 def _stated(model: object) -> Iterator[tuple[str, Any]]:
