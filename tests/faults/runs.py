@@ -27,6 +27,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     return {"error": None, "message": "", "skipped": len(done.errors)}
 
 
-for line in sys.stdin:
-    sys.stdout.write(f"{json.dumps(run(json.loads(line)))}\n")
-    sys.stdout.flush()
+if __name__ == "__main__":
+    for line in sys.stdin:
+        sys.stdout.write(f"{json.dumps(run(json.loads(line)))}\n")
+        sys.stdout.flush()
