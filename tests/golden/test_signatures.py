@@ -17,12 +17,17 @@ import pytest
 
 SIGNATURES = Path(__file__).with_name("signatures.json")
 PACKAGES = (
+    "dplabtools.pipeline",
     "dplabtools.slides",
     "dplabtools.slides.annotations",
     "dplabtools.slides.patches",
     "dplabtools.slides.utils",
 )
-HANDED_OUT = ("StoredPatch", "StoredPatches")  # nobody makes them by hand
+HANDED_OUT = (
+    "ExtractedSlides",
+    "StoredPatch",
+    "StoredPatches",
+)  # nobody makes them by hand
 PARAMETERS = re.compile(
     r"^Parameters\n-+\n(.*?)(?=^\w+\n-+\n|\Z)", re.MULTILINE | re.DOTALL
 )
