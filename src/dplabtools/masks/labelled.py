@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 
-from dplabtools._typing import BoolArray, FloatArray, Pixels, Point, Size
+from dplabtools._typing import BoolArray, FloatArray, IntArray, Pixels, Point, Size
 from dplabtools.masks.raster import fill_polygons
+from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["LabelledAreas"]
+__all__ = ["LabelledAreas", "PatchLabels"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,9 +48,29 @@ class LabelledAreas:
             boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
         )
 
-    def near(self, corner: Point, opposite: Point) -> LabelledAreas:
+    @property
+    def sha256(self) -> str:
+        """Hash of the areas and their values, in their order."""
+        digest = hashlib.sha256()
+        for value, rings in zip(self.values, self.rings, strict=True):
+            lengths = [value, *map(len, rings)]
+            digest.update(np.array(lengths, dtype="<i8").tobytes())
+            digest.update(np.concatenate(rings).astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    def of_patches(self, plan: SlidePlan, rows: IntArray) -> PatchLabels:
+        """Return what draws the masks of rows of a slide."""
+        downsamples = tuple(plan.pyramid.downsample(view) for view in plan.views)
+        origins, sizes = plan.origins[rows], plan.table.sizes[rows]
+        ends = origins + sizes[:, None] * np.array(downsamples)[None, :, None]
+        near = self._near(origins.min(axis=(0, 1)), ends.max(axis=(0, 1)))
+        return PatchLabels(
+            areas=near, origins=origins, sizes=sizes, downsamples=downsamples
+        )
+
+    def _near(self, corner: FloatArray, opposite: FloatArray) -> LabelledAreas:
         """Return the areas that may reach into a box, given in level 0 pixels."""
-        kept = np.flatnonzero(self._touching(np.array(corner), np.array(opposite))).tolist()
+        kept = np.flatnonzero(self._touching(corner, opposite)).tolist()
         return LabelledAreas(
             rings=tuple(self.rings[number] for number in kept),
             values=tuple(self.values[number] for number in kept),
@@ -82,3 +105,39 @@ class LabelledAreas:
             rings = [(ring - corner) / downsample for ring in self.rings[number]]
             classes[fill_polygons([rings], size)] = self.values[number]
         return classes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatchLabels:
+    """Draws the masks of some patches of a slide.
+
+    Attributes
+    ----------
+    areas : LabelledAreas
+        Those that reach into them.
+    origins : ndarray of int64, shape (n, views, 2)
+        (x, y) of the top-left corners, in level 0 pixels.
+    sizes : ndarray of int64, shape (n, 2)
+        (width, height), in pixels of each view.
+    downsamples : tuple of float
+        Level 0 pixels per pixel of each view.
+    """
+
+    areas: LabelledAreas
+    origins: IntArray
+    sizes: IntArray
+    downsamples: tuple[float, ...]
+
+    def masks(self, item: int) -> list[Pixels]:
+        """Return the mask of a patch at each view, uint8 of shape (height, width)."""
+        width, height = self.sizes[item].tolist()
+        return [
+            self.areas.mask((x, y), (width, height), downsample=downsample)
+            for (x, y), downsample in zip(
+                self.origins[item].tolist(), self.downsamples, strict=True
+            )
+        ]
+
+    def encoded(self, item: int) -> list[bytes]:
+        """Return the same as PNG files of one channel."""
+        return [bytes(imagecodecs.png_encode(mask, level=1)) for mask in self.masks(item)]

@@ -47,6 +47,10 @@ class Kind(Protocol):
         """Whether files hold many images, which are found in them by key or row."""
         ...
 
+    def label_mask(self, file: str, item: str, /) -> str:
+        """Return where the label mask of an image is, of its file and place in it."""
+        ...
+
     def check(self, plans: Sequence[SlidePlan], folder: Path, /) -> None:
         """Raise if slides cannot be written to the disk that a folder is on."""
         ...
@@ -187,6 +191,7 @@ class DiskSink:
                 folder=self._run.path,
                 staging=self._run.staging,
                 chunk_rows=rows or shard_rows(plan),
+                areas=self._heads[plan.slide].areas,
             )
         )
         self._run.settle_shards(plan.slide, files.chunk_rows)
@@ -315,6 +320,7 @@ class DiskSink:
             found,
             has_items=self._kind.has_items,
             sets=None if first is None else range(first, first + len(plan)),
+            label_mask=self._kind.label_mask if self._heads[plan.slide].areas else None,
         )
         self._run.complete(
             plan.slide,

@@ -140,6 +140,7 @@ def recorded_slide(
     views: int,
     images: Images,
     sets: IntArray | None = None,
+    label_masks: Images | None = None,
 ) -> StoredSlide:
     """Return the patches that a `PatchColumns.record` of each is stored of.
 
@@ -155,6 +156,8 @@ def recorded_slide(
         Their pixels.
     sets : ndarray of int64, shape (n,), optional
         Number of each set.
+    label_masks : Images, optional
+        Their masks of classes.
     """
     labels, codes = coded(columns.get("label", ()))
     count = len(codes)
@@ -185,6 +188,7 @@ def recorded_slide(
         ),
         sets=sets,
         images=images,
+        label_masks=label_masks,
         extra={
             name: _extra_column(name, values)
             for name, values in columns.items()

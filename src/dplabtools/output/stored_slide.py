@@ -132,6 +132,8 @@ class StoredSlide:
         Further columns by name.
     images : Images
         The pixels.
+    label_masks : Images or None
+        The masks of classes, uint8 of shape (height, width), if there are any.
     """
 
     wsi_file: str
@@ -144,6 +146,7 @@ class StoredSlide:
     sets: IntArray | None
     images: Images
     extra: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    label_masks: Images | None = None
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -19,7 +19,7 @@ _OURS: Final = frozenset(
         *("file", "set", "set_number", "label", "x", "y", "width", "height"),
         *("level_or_mpp", "mpp", "coverage", "item", "slide", "wsi_file", "image"),
         *("__key__", "__url__"),
-        *QUALITY_COLUMNS,
+        *("label_mask", *QUALITY_COLUMNS),
     ]
 )
 _OF_VIEWS: Final = re.compile(r"(image|x|y|level_or_mpp|mpp)_\d+")

@@ -57,6 +57,3 @@ def test_masks_equal_those_of_shapely(
     for value, shape in enumerate(shapes, 1):
         expected[shapely.contains_xy(shape, *np.meshgrid(x, y))] = value
     assert (areas.mask(origin, (24, 17), downsample=downsample) == expected).all()
-    end = (origin[0] + int(24 * downsample) + 1, origin[1] + int(17 * downsample) + 1)
-    near = areas.near(origin, end)
-    assert (near.mask(origin, (24, 17), downsample=downsample) == expected).all()

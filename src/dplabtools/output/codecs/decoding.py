@@ -11,7 +11,7 @@ from PIL import Image
 
 from dplabtools._typing import Pixels
 
-__all__ = ["decode_image"]
+__all__ = ["decode_image", "decode_mask"]
 
 _JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
@@ -36,3 +36,9 @@ def decode_image(data: bytes) -> Pixels:
         return np.asarray(imagecodecs.jpegxl_decode(data), dtype=np.uint8)
     with Image.open(io.BytesIO(data)) as image:
         return np.array(image.convert("RGB"))
+
+
+def decode_mask(data: bytes) -> Pixels:
+    """Return the pixels of an image of one channel, uint8 of shape (height, width)."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(image)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dplabtools._typing import IntArray
+from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import ParameterError
-from dplabtools.output.containers.base import Items
+from dplabtools.output.containers.base import Contained, Items
 from dplabtools.output.stored_slide import (
     ImageAddresses,
     Images,
@@ -22,7 +24,18 @@ from dplabtools.output.stored_slide import (
 from dplabtools.records.quality import QUALITY_COLUMNS
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["array_items", "patch_shape", "read_at", "stored_array"]
+__all__ = [
+    "LABEL_MASKS",
+    "ArrayMasks",
+    "array_items",
+    "drawn_masks",
+    "patch_shape",
+    "read_at",
+    "stored_array",
+]
+
+LABEL_MASKS = "label_masks"
+"""Name of the array of label masks."""
 
 
 def patch_shape(plan: SlidePlan, *, container: str) -> tuple[int, ...]:
@@ -43,6 +56,37 @@ def patch_shape(plan: SlidePlan, *, container: str) -> tuple[int, ...]:
     width, height = sizes[0].tolist() if len(plan) else (1, 1)
     views = len(plan.views)
     return (height, width, 3) if views == 1 else (views, height, width, 3)
+
+
+def drawn_masks(slide: Contained, rows: IntArray) -> Iterator[Pixels]:
+    """Yield the label masks of rows: (height, width), or (views, height, width) of sets."""
+    labels = slide.labels_of(rows)
+    for item in range(len(rows) if labels is not None else 0):
+        masks = labels.masks(item) if labels is not None else []
+        yield masks[0] if len(masks) == 1 else np.stack(masks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayMasks:
+    """Rows of the array of label masks of a file or folder, which is opened for each.
+
+    Attributes
+    ----------
+    addresses : ImageAddresses
+        Which rows.
+    open : callable
+        Opens a container to read it.
+    """
+
+    addresses: ImageAddresses
+    open: Callable[[Path], AbstractContextManager[Any]]
+
+    def read(self, index: int, /) -> Pixels:
+        """Return the label mask of an image."""
+        with self.open(self.addresses.path(index)) as group:
+            found = np.asarray(group[LABEL_MASKS][self.addresses.row(index)])
+        views = self.addresses.views
+        return found if views == 1 else np.asarray(found[index % views])
 
 
 def array_items(name: str, rows: IntArray, *, views: int) -> Items:
@@ -78,6 +122,7 @@ def stored_array(
     facts: Mapping[str, Any],
     codes: IntArray,
     images_of: Callable[[ImageAddresses], Images],
+    masks_of: Callable[[ImageAddresses], Images],
 ) -> StoredSlide:
     """Return the patches of a group with ``imgs``, ``coords`` and maybe ``coverage``.
 
@@ -92,11 +137,12 @@ def stored_array(
         columns.
     codes : ndarray of int, shape (n,)
         Index into the labels of each patch.
-    images_of : callable
-        Returns what reads the images.
+    images_of, masks_of : callable
+        Returns what reads the images, and the label masks.
     """
     shape = group["imgs"].shape
     count, views = shape[0], len(facts["mpp"])
+    addresses = ImageAddresses.of_rows(path, count, views=views)
     if "coverage" in group:
         coverage = group["coverage"][:]
     else:
@@ -110,7 +156,8 @@ def stored_array(
         sizes=np.full((count, 2), (shape[-2], shape[-3])),
         coverage=coverage,
         sets=None,
-        images=images_of(ImageAddresses.of_rows(path, count, views=views)),
+        images=images_of(addresses),
+        label_masks=masks_of(addresses) if LABEL_MASKS in group else None,
         extra={
             **{name: group[name][:] for name in QUALITY_COLUMNS if name in group},
             **{

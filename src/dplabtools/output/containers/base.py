@@ -11,6 +11,7 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.geometry.resolution import Level
+from dplabtools.masks.labelled import LabelledAreas, PatchLabels
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.naming import key_name
 from dplabtools.output.run_folder.history import Checkpoint
@@ -56,6 +57,8 @@ class Contained:
         Number of its first set.
     chunk_rows : int
         Patches of a shard.
+    areas : LabelledAreas or None
+        What label masks are drawn of.
     """
 
     plan: SlidePlan
@@ -65,6 +68,11 @@ class Contained:
     staging: Path
     first_set: int
     chunk_rows: int
+    areas: LabelledAreas | None = None
+
+    def labels_of(self, rows: IntArray) -> PatchLabels | None:
+        """Return what draws the label masks of rows, if there are to be any."""
+        return None if self.areas is None else self.areas.of_patches(self.plan, rows)
 
     def written(self, rows: IntArray) -> IntArray | None:
         """Return which of these rows a shard of an earlier run has; None if unknown.
@@ -173,20 +181,26 @@ class ContainerFormat(Entrypoint):
         Makes the files of a slide.
     images_of : callable
         Returns what reads the images that a manifest lists.
+    masks_of : callable
+        Returns what reads the label masks that a manifest lists.
     open : callable
         Reads one file, or folder, that nothing else tells of.
     holds_images : bool
         Whether it holds images of some image type; else pixels as they are.
     options : mapping of str to int
         What else ``save_options`` may hold: numbers, each with the least that it may be.
+    mask_item : str
+        Where the label mask of an image is, made of where the image is.
     """
 
     suffix: str
     files_of: Callable[[Contained, Container], SlideFiles]
     images_of: Callable[[ImageAddresses], Images]
+    masks_of: Callable[[ImageAddresses], Images]
     open: Callable[[Path], StoredSlide]
     holds_images: bool
     options: Mapping[str, int] = field(default_factory=dict)
+    mask_item: str = "{item}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +239,10 @@ class Container:
 
     def check(self, plans: Sequence[SlidePlan], folder: Path) -> None:
         """Do nothing: labels stand in no names."""
+
+    def label_mask(self, file: str, item: str) -> str:
+        """Return where in its container the label mask of an image is."""
+        return self.form.mask_item.format(item=item)
 
     def files_of(self, slide: Contained) -> SlideFiles:
         """Make the files of a slide."""

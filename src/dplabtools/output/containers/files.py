@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import longest_name, writing
 from dplabtools.errors import OutputError
+from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.output.containers.base import Contained, Items, SlideFiles
@@ -29,6 +30,8 @@ from dplabtools.stages import stage
 __all__ = ["FileImages", "ImageFileKind"]
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+LABEL_MASKS = "label_masks"
+"""Folder of label masks, in that of the run; in it they are called as their images are."""
 _UNCERTAIN_S = 120  # until what is written is on the disk, if nobody waits for it
 _MOST_OF_CORNER = 64  # characters of a resolution and a location
 
@@ -59,6 +62,10 @@ class ImageFileKind:
     def has_items(self) -> bool:
         """False: each image is a file."""
         return False
+
+    def label_mask(self, file: str, item: str) -> str:
+        """Return the file of the label mask of an image."""
+        return mask_file(file)
 
     def check(self, plans: Sequence[SlidePlan], folder: Path) -> None:
         """Raise if the disk takes labels for one that are not."""
@@ -132,6 +139,11 @@ class _ImageFiles(SlideFiles):
         files = self._files(range(count))
         status = np.array([_status(file) for file in files], dtype=np.int64)
         lengths, times = status.reshape(count, views, 2).transpose(2, 0, 1)
+        if self.slide.areas is not None:
+            drawn = [
+                (self.slide.folder / mask_file(name)).exists() for name in self._names()
+            ]
+            lengths[~np.array(drawn, dtype=np.bool_).reshape(count, views)] = 0
         if not found.complete:  # whatever has its name is whole
             self._whole[:] = (lengths > 0).all(axis=1)
             if self.slide.plan.quality is not None:
@@ -170,6 +182,7 @@ class _ImageFiles(SlideFiles):
             staging=str(self.slide.staging),
             names=self.names.of(rows),
             encoders=self.encoder.for_views(self.slide.plan),
+            labels=self.slide.labels_of(rows),
         )
 
     def images(self, rows: IntArray) -> FileImages:
@@ -189,16 +202,26 @@ class _ImageFiles(SlideFiles):
         for folder in self.new_folders:
             _remove_if_empty(folder)
 
+    def _names(self) -> Iterator[str]:
+        return (name for row in range(len(self.names)) for name in self.names[row])
+
     def _files(self, rows: Iterable[int]) -> Iterator[Path]:
         return (self.slide.folder / name for row in rows for name in self.names[row])
 
     def _remove(self, rows: Iterable[int]) -> None:
         """Remove what there is of these rows, with the folders of their sets."""
         for row in rows:
-            for file in self._files([row]):
-                remove(file)
+            for name in self.names[row]:
+                remove(self.slide.folder / name)
+                if self.slide.areas is not None:
+                    remove(self.slide.folder / mask_file(name))
             if self.names.sets is not None:  # nobody else has files there
                 _remove_if_empty(self.slide.folder / self.names.folder(row))
+
+
+def mask_file(file: str) -> str:
+    """Return where the label mask of an image file is, relative to the same folder."""
+    return f"{LABEL_MASKS}/{file.rpartition('.')[0]}.png"
 
 
 def _check_lengths(slide: Contained, names: PatchNames) -> None:
@@ -257,6 +280,8 @@ class ImageWriter:
         Of the files of each patch, relative to `root`.
     encoders : tuple of ImageEncoder
         One for each resolution.
+    labels : PatchLabels or None
+        Draws the label masks that go with them.
     """
 
     slide: str
@@ -264,6 +289,7 @@ class ImageWriter:
     staging: str
     names: PatchNames
     encoders: tuple[ImageEncoder, ...]
+    labels: PatchLabels | None = None
 
     @property
     def takes_jpeg(self) -> bool:
@@ -283,7 +309,10 @@ class ImageWriter:
         """
         with stage("encode"):
             files = encode_views(self.encoders, pictures)
-        names = self.names[item]
+            masks = [] if self.labels is None else self.labels.encoded(item)
+        images = self.names[item]
+        names = (*map(mask_file, images[: len(masks)]), *images)  # images say it is whole
+        files = [*masks, *files]
         with stage("write"), writing(f"{self.root}/{names[0]}", slide=self.slide):
             written = [self._aside(number, data) for number, data in enumerate(files)]
             for aside, name in zip(written, names, strict=True):
@@ -338,11 +367,14 @@ class FileImages:
         Where they are.
     names : ndarray of bytes, shape (n,)
         Path of each, from there.
+    decode : callable
+        Makes pixels of the bytes of a file.
     """
 
     folder: Path
     names: npt.NDArray[np.bytes_]
+    decode: Callable[[bytes], Pixels] = decode_image
 
     def read(self, index: int, /) -> Pixels:
         """Return the pixels of an image."""
-        return decode_image((self.folder / self.names[index].decode()).read_bytes())
+        return self.decode((self.folder / self.names[index].decode()).read_bytes())

@@ -19,7 +19,10 @@ from dplabtools.atomic import writing
 from dplabtools.geometry.resolution import Level
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
+    LABEL_MASKS,
+    ArrayMasks,
     array_items,
+    drawn_masks,
     patch_shape,
     read_at,
     stored_array,
@@ -135,6 +138,13 @@ class Hdf5File(SlideFiles):
             file.create_dataset("coverage", data=np.array(columns.shares, np.float32))
         for name, values in columns.measured().items():
             file.create_dataset(name, data=values)
+        if self.slide.areas is not None:
+            shape = images.shape[:-1]
+            drawn = file.create_dataset(
+                LABEL_MASKS, shape, np.uint8, chunks=(1, *shape[1:]), compression="gzip"
+            )
+            for row, mask in enumerate(drawn_masks(self.slide, rows)):
+                drawn[row] = mask
         own = {
             "dplabtools_slide": columns.slide,
             "dplabtools_levels_or_mpps": json.dumps(columns.resolutions),
@@ -363,7 +373,23 @@ def _open(path: Path) -> StoredSlide:
             "mpp": json.loads(file.attrs["dplabtools_mpps"]),
             "columns": json.loads(file.attrs.get("dplabtools_columns", "{}")),
         }
-        return stored_array(path, file, facts=facts, codes=codes, images_of=Hdf5Images)
+        return stored_array(
+            path,
+            file,
+            facts=facts,
+            codes=codes,
+            images_of=Hdf5Images,
+            masks_of=_hdf5_masks,
+        )
+
+
+def _opened(path: Path) -> AbstractContextManager[Any]:
+    """Open a file to read it."""
+    opened: AbstractContextManager[Any] = _h5py().File(path, "r")
+    return opened
+
+
+_hdf5_masks = partial(ArrayMasks, open=_opened)
 
 
 HDF5: Final = ContainerFormat(
@@ -375,6 +401,7 @@ HDF5: Final = ContainerFormat(
     suffix=".h5",
     files_of=lambda slide, _: Hdf5File(slide=slide),
     images_of=Hdf5Images,
+    masks_of=_hdf5_masks,
     open=_open,
     holds_images=False,
 )

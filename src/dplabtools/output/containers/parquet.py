@@ -14,7 +14,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.optional import optional
-from dplabtools.output.codecs.decoding import decode_image
+from dplabtools.output.codecs.decoding import decode_image, decode_mask
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
 from dplabtools.output.patch_columns import recorded_slide, view_column
@@ -25,7 +25,7 @@ __all__ = ["PARQUET"]
 
 _pyarrow = partial(optional, what="Parquet files", extra="parquet")
 _parquet = partial(_pyarrow, "pyarrow.parquet")
-_IMAGE = "image"
+_IMAGE, _MASK = "image", "label_mask"
 _KINDS = {  # all others are text
     "x": "int64",
     "y": "int64",
@@ -54,7 +54,7 @@ class ParquetFormat:
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return a row group of these items."""
         rows = [self._row(item, images) for item, images in encoded.items()]
-        plain = [name for name in rows[0] if not name.startswith(_IMAGE)]
+        plain = [name for name in rows[0] if not _is_image(name)]
         schema = _schema(rows[0])
         if self._writer is None:
             # Images are compressed already, and nobody searches for one by its bytes.
@@ -72,8 +72,11 @@ class ParquetFormat:
     def _row(self, item: int, images: Sequence[bytes]) -> dict[str, object]:
         row: dict[str, object] = {}
         names = self.images.names(item)
-        for view, (image, name) in enumerate(zip(images, names, strict=True)):
-            row[view_column(_IMAGE, view, len(images))] = {"bytes": image, "path": name}
+        for view, (image, name) in enumerate(zip(images, names, strict=False)):
+            row[view_column(_IMAGE, view, len(names))] = {"bytes": image, "path": name}
+        for view, mask in enumerate(images[len(names) :]):
+            name = f"{names[view].rpartition('.')[0]}.{_MASK}.png"
+            row[view_column(_MASK, view, len(names))] = {"bytes": mask, "path": name}
         for name, value in self.images.columns.record(item).items():
             row[name] = value if value is None or _kind(name) != "string" else str(value)
         return row
@@ -91,6 +94,11 @@ class ParquetFormat:
         return data
 
 
+def _is_image(name: str) -> bool:
+    """Tell whether a column holds images, or label masks."""
+    return name.startswith((_IMAGE, _MASK))
+
+
 def _kind(name: str) -> str:
     """Return the type of a column, whatever the number of its view."""
     return _KINDS.get(name.rstrip("0123456789").rstrip("_"), "string")
@@ -100,7 +108,7 @@ def _schema(row: Mapping[str, object]) -> Any:  # noqa: ANN401 - a class of pyar
     """Return the columns of a file, as ``datasets`` is told of them, too."""
     arrow = _pyarrow("pyarrow")
     image = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
-    images = {name for name in row if name.startswith(_IMAGE)}
+    images = {name for name in row if _is_image(name)}
     features: dict[str, object] = {
         name: {"_type": "Image"}
         if name in images
@@ -133,9 +141,12 @@ class ParquetImages:
     ----------
     addresses : ImageAddresses
         Which rows.
+    of : str
+        Column of images, or of label masks.
     """
 
     addresses: ImageAddresses
+    of: str = _IMAGE
     _starts: dict[Path, IntArray] = field(default_factory=dict)
     _last: tuple[tuple[Path, int, int], Any] | None = None
 
@@ -147,13 +158,14 @@ class ParquetImages:
         starts = self._starts[path]
         group = int(np.searchsorted(starts, row, side="right")) - 1
         images = self._group(path, group, index % self.addresses.views)
-        return decode_image(images[row - int(starts[group])].as_py())
+        data = images[row - int(starts[group])].as_py()
+        return decode_mask(data) if self.of == _MASK else decode_image(data)
 
     def _group(self, path: Path, group: int, view: int) -> Any:  # noqa: ANN401 - of pyarrow
         """Return the images of a row group, encoded."""
         key = (path, group, view)
         if self._last is None or self._last[0] != key:
-            column = view_column(_IMAGE, view, self.addresses.views)
+            column = view_column(self.of, view, self.addresses.views)
             with _parquet().ParquetFile(
                 path, memory_map=True, page_checksum_verification=True
             ) as file:
@@ -163,7 +175,7 @@ class ParquetImages:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Leave out what was read."""
-        return ParquetImages, (self.addresses,)
+        return ParquetImages, (self.addresses, self.of)
 
 
 def _group_starts(path: Path) -> IntArray:
@@ -179,12 +191,20 @@ def _open(path: Path) -> StoredSlide:
     with _parquet().ParquetFile(path) as file:
         names: list[str] = file.schema_arrow.names
         views = sum(name.startswith(_IMAGE) for name in names)
-        plain = [name for name in names if not name.startswith(_IMAGE)]
+        plain = [name for name in names if not _is_image(name)]
         columns = file.read(columns=plain).to_pydict()
     addresses = ImageAddresses.of_rows(path, len(columns["label"]), views=views)
+    drawn = any(name.startswith(_MASK) for name in names)
     return recorded_slide(
-        columns, wsi_file=path.name, views=views, images=ParquetImages(addresses)
+        columns,
+        wsi_file=path.name,
+        views=views,
+        images=ParquetImages(addresses),
+        label_masks=_parquet_masks(addresses) if drawn else None,
     )
+
+
+_parquet_masks = partial(ParquetImages, of=_MASK)
 
 
 PARQUET: Final = ContainerFormat(
@@ -202,6 +222,7 @@ PARQUET: Final = ContainerFormat(
         finds_keys=False,
     ),
     images_of=ParquetImages,
+    masks_of=_parquet_masks,
     open=_open,
     holds_images=True,
     options={SHARD_SIZE: 1},

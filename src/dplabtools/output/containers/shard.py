@@ -11,6 +11,7 @@ from typing import Protocol
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.atomic import writing
+from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.output.containers.base import (
     Contained,
@@ -104,6 +105,8 @@ class Shard:
         What it looks like inside.
     quality : ndarray of float32, shape (n, columns), or None
         How good its patches are, if `format` writes that.
+    labels : PatchLabels or None
+        Draws the label masks that go with its patches, behind their images.
     """
 
     slide: str
@@ -112,6 +115,7 @@ class Shard:
     encoder: PatchEncoder
     format: ShardFormat
     quality: QualityValues | None = None
+    labels: PatchLabels | None = None
     _waiting: dict[int, list[bytes]] = field(default_factory=dict)
     _begun: bool = False
 
@@ -131,7 +135,8 @@ class Shard:
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Encode a patch."""
         with stage("encode"):
-            self._waiting[item] = self.encoder.encode(pictures)
+            masks = [] if self.labels is None else self.labels.encoded(item)
+            self._waiting[item] = [*self.encoder.encode(pictures), *masks]
 
     def flush(self) -> None:
         """Append the patches that were put, in the order of their items."""
@@ -262,6 +267,7 @@ class ImageShards(SlideFiles):
             encoder=images,
             format=self.format_of(images),
             quality=images.columns.quality,
+            labels=self.slide.labels_of(rows),
         )
 
     def _keys_of(self, rows: IntArray) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
-from dplabtools.output.codecs.decoding import decode_image
+from dplabtools.output.codecs.decoding import decode_image, decode_mask
 from dplabtools.output.containers.arrays import read_at
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
 from dplabtools.output.patch_columns import recorded_slide
-from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, names_array
 
 __all__ = ["WEBDATASET", "tar_header"]
 
@@ -26,6 +26,7 @@ _BLOCK = 512
 _NAME = 100  # bytes that a plain header has for the name
 _SUM = slice(148, 156)
 _RECORD = ".json"
+_MASK = ".label_mask"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +45,11 @@ class TarFormat:
         """Return the members of these items."""
         parts: list[bytes] = []
         for item, images in encoded.items():
-            for name, image in zip(self.images.names(item), images, strict=True):
+            names = self.images.names(item)
+            for name, image in zip(names, images, strict=False):
                 _add(parts, name, image)
+            for name, mask in zip(names, images[len(names) :], strict=False):
+                _add(parts, f"{name.rpartition('.')[0]}{_MASK}.png", mask)
             record = json.dumps(self.images.columns.record(item), ensure_ascii=False)
             _add(parts, f"{self.images.keys[item]}{_RECORD}", record.encode())
         return b"".join(parts)
@@ -115,9 +119,12 @@ class TarImages:
     ----------
     addresses : ImageAddresses
         Which images.
+    decode : callable
+        Makes pixels of the bytes of an image.
     """
 
     addresses: ImageAddresses
+    decode: Callable[[bytes], Pixels] = decode_image
     _places: IntArray = field(init=False)
     """Offset and length of each image; zeros until its archive was looked through."""
 
@@ -130,7 +137,7 @@ class TarImages:
         if not self._places[index, 1]:
             self._look_through(path, int(self.addresses.codes[index]))
         offset, length = self._places[index].tolist()
-        return decode_image(read_at(path, offset, length))
+        return self.decode(read_at(path, offset, length))
 
     def _look_through(self, path: Path, code: int) -> None:
         """Find the images of one archive."""
@@ -151,11 +158,13 @@ def _open(path: Path) -> StoredSlide:
     """Open an archive, as it is written here."""
     records: list[dict[str, Any]] = []
     names: list[str] = []
+    masks: list[str] = []
     for member in _members(path):
         if member.name.endswith(_RECORD):
             records.append(json.loads(read_at(path, member.offset_data, member.size)))
         else:
-            names.append(member.name.rpartition(".")[0])
+            name = member.name.rpartition(".")[0]
+            (masks if name.endswith(_MASK) else names).append(name)
     views = len(names) // len(records) if records else 1
     if len(names) != len(records) * views:
         msg = f"it has {len(names)} images, and {len(records)} descriptions of patches"
@@ -166,7 +175,13 @@ def _open(path: Path) -> StoredSlide:
         wsi_file=path.name,
         views=views,
         images=TarImages(addresses),
+        label_masks=_tar_masks(replace(addresses, items=names_array(masks)))
+        if masks
+        else None,
     )
+
+
+_tar_masks = partial(TarImages, decode=decode_mask)
 
 
 WEBDATASET: Final = ContainerFormat(
@@ -183,6 +198,8 @@ WEBDATASET: Final = ContainerFormat(
         finds_keys=True,
     ),
     images_of=TarImages,
+    masks_of=_tar_masks,
+    mask_item=f"{{item}}{_MASK}",
     open=_open,
     holds_images=True,
     options={SHARD_SIZE: 1},

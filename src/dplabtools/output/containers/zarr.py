@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,10 @@ from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import writing
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
+    LABEL_MASKS,
+    ArrayMasks,
     array_items,
+    drawn_masks,
     patch_shape,
     read_at,
     stored_array,
@@ -232,9 +235,27 @@ class ZarrGroup(SlideFiles):
         data |= columns.measured()
         for name, column in data.items():
             group.create_array(name, data=column, chunks=column.shape)
+        if self.slide.areas is not None:
+            self._draw(group, rows)
+        for name in set(group.array_keys()) - {"imgs"}:
             (aside / name).rename(whole / name)
         for last in ("imgs/zarr.json", "zarr.json"):
             (aside / last).replace(whole / last)
+
+    def _draw(self, group: Any, rows: IntArray) -> None:  # noqa: ANN401 - of zarr
+        """Write the label masks of rows."""
+        shape, count = self._shape[:-1], self.slide.chunk_rows
+        drawn = group.create_array(
+            LABEL_MASKS,
+            shape=(len(rows), *shape),
+            chunks=(1, *shape),
+            shards=(count, *shape),
+            dtype="uint8",
+            compressors=_library("zarr").codecs.ZstdCodec(level=self.level),
+        )
+        for start in range(0, len(rows), count):
+            part = rows[start : start + count]
+            drawn[start : start + count] = np.stack(list(drawn_masks(self.slide, part)))
 
     def tidy(self) -> None:
         """Remove the parts, which were written again without gaps."""
@@ -381,8 +402,22 @@ def _open(path: Path) -> StoredSlide:
     group = _library("zarr").open_group(path, mode="r")
     codes = group["label"][:]
     return stored_array(
-        path, group, facts=dict(group.attrs), codes=codes, images_of=ZarrImages
+        path,
+        group,
+        facts=dict(group.attrs),
+        codes=codes,
+        images_of=ZarrImages,
+        masks_of=_zarr_masks,
     )
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """Open a group to read it."""
+    yield _library("zarr").open_group(path, mode="r")
+
+
+_zarr_masks = partial(ArrayMasks, open=_opened)
 
 
 ZARR: Final = ContainerFormat(
@@ -396,6 +431,7 @@ ZARR: Final = ContainerFormat(
         slide=slide, level=container.options.get(_LEVEL, _FASTEST)
     ),
     images_of=ZarrImages,
+    masks_of=_zarr_masks,
     open=_open,
     holds_images=False,
     options={_LEVEL: 0, SHARD_SIZE: 1},

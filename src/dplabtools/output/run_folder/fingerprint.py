@@ -110,7 +110,8 @@ class Fingerprint:
         What the caller chose, the same for all slides of a run, as `plain` returns it.
     patches : mapping of str to object
         Where the patches of this slide lie: ``level_or_mpp``, ``count`` and ``sha256``; and
-        ``slide_mpp``, where the caller has said what it is.
+        ``slide_mpp``, where the caller has said what it is; and ``label_masks``, a hash of
+        what these are drawn of.
     """
 
     slide: SlideIdentity
@@ -124,6 +125,7 @@ class Fingerprint:
         parameters: Mapping[str, object],
         *,
         slide_mpp: float | None = None,
+        label_masks: str | None = None,
     ) -> Fingerprint:
         """Look at a slide, and at the patches to extract of it."""
         return cls(
@@ -135,6 +137,7 @@ class Fingerprint:
                 "sha256": _table_digest(table),
                 **{f"column {name}": text for name, text in table.slide_columns},
                 **({} if slide_mpp is None else {"slide_mpp": slide_mpp}),
+                **({} if label_masks is None else {"label_masks": label_masks}),
             },
         )
 

@@ -226,6 +226,7 @@ class RunFolder:
                 slide_mpp=plan.pyramid.mpp
                 if plan.pyramid.mpp_source == SLIDE_MPP
                 else None,
+                label_masks=None if head.areas is None else head.areas.sha256,
             ),
             labels=plan.table.counts(),
             patch_class=head.patch_class,

@@ -6,11 +6,12 @@ import csv
 import io
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dplabtools._typing import StrPath
+from dplabtools.masks.labelled import LabelledAreas
 from dplabtools.records.quality import QUALITY_COLUMNS
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -55,6 +56,8 @@ class ManifestHead:
         Class of the extractor.
     extractor_params : mapping of str to object
         Its parameters.
+    areas : LabelledAreas or None
+        What label masks are drawn of, if there are to be any.
     """
 
     wsi_file: str
@@ -64,6 +67,7 @@ class ManifestHead:
     patch_info: Mapping[str, int]
     extractor_class: str
     extractor_params: Mapping[str, object]
+    areas: LabelledAreas | None = None
 
 
 def manifest_text(
@@ -139,6 +143,7 @@ def manifest_csv(
     *,
     has_items: bool,
     sets: Sequence[int] | None,
+    label_mask: Callable[[str, str], str] | None = None,
 ) -> str:
     """Return the manifest of a slide as a table.
 
@@ -153,21 +158,25 @@ def manifest_csv(
         Whether there are such places: files hold many images.
     sets : sequence of int or None
         Number of the set of each row, if there are sets.
+    label_mask : callable, optional
+        Returns where the label mask of an image is, of its file and where in it that is; if
+        there are such masks.
 
     Returns
     -------
     str
         CSV with the columns file, set, label, x, y (level 0 pixels), width, height (pixels
         of the image), level_or_mpp (as asked for), mpp and coverage (empty if unknown),
-        item, if there are items, `QUALITY_COLUMNS`, if they were measured, and those of the
-        slide.
+        item, if there are items, label_mask, if there are such masks, `QUALITY_COLUMNS`, if
+        they were measured, and those of the slide.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     own = dict(plan.slide_columns)
     quality = () if plan.quality is None else QUALITY_COLUMNS
-    writer.writerow((*_FOR_ALL, *(("item",) if has_items else ()), *quality, *own))
+    places = (*(("item",) if has_items else ()), *(("label_mask",) if label_mask else ()))
+    writer.writerow((*_FOR_ALL, *places, *quality, *own))
     mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
     for row, (files, items) in images.items():
         label = plan.table.labels[int(plan.table.codes[row])]
@@ -179,8 +188,10 @@ def manifest_csv(
             x, y = plan.origins[row, view].tolist()
             place = (files[view], number, label, x, y, width, height)
             known = (resolution.number, _text(mpps[view]), _text(share))
-            item = (items[view],) if has_items else ()
-            values = (*place, *known, *item, *good, *own.values())
+            item = items[view] if has_items else ""
+            mask = (label_mask(files[view], item),) if label_mask else ()
+            where = (*((item,) if has_items else ()), *mask)
+            values = (*place, *known, *where, *good, *own.values())
             returns = any("\r" in value for value in values if isinstance(value, str))
             (quoting if returns else writer).writerow(values)
     return out.getvalue()

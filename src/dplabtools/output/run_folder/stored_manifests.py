@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -12,6 +12,8 @@ from zlib import crc32
 import numpy as np
 
 from dplabtools.errors import StoredPatchesError
+from dplabtools.output.codecs.decoding import decode_mask
+from dplabtools.output.containers.base import ContainerFormat
 from dplabtools.output.containers.files import FileImages
 from dplabtools.output.containers.formats import format_of_suffix
 from dplabtools.output.patch_columns import OF_VIEWS, recorded_slide, view_column
@@ -81,7 +83,7 @@ class Manifest:
         known = {
             name: values[::views]
             for name, values in columns.items()
-            if name not in {"file", "set", "item", *OF_VIEWS}
+            if name not in {"file", "set", "item", "label_mask", *OF_VIEWS}
         }
         for name in OF_VIEWS:
             for view in range(views):
@@ -91,8 +93,22 @@ class Manifest:
             wsi_file=self.wsi_file,
             views=views,
             images=self._images(columns["file"], columns.get("item"), views=views),
+            label_masks=self._label_masks(columns, views=views),
             sets=np.array(sets[::views], dtype=np.int64) if first else None,
         )
+
+    def _label_masks(
+        self, columns: Mapping[str, Sequence[str]], *, views: int
+    ) -> Images | None:
+        """Return what reads the label masks, if there are any."""
+        places, files = columns.get("label_mask"), columns["file"]
+        if places is None or not files:
+            return None
+        if "item" not in columns:
+            return FileImages(
+                folder=self.folder, names=names_array(places), decode=decode_mask
+            )
+        return self._format(files).masks_of(self._addresses(files, places, views=views))
 
     def _images(
         self, files: Sequence[str], items: Sequence[str] | None, *, views: int
@@ -100,19 +116,26 @@ class Manifest:
         """Return what reads the images of these files, or of these items in them."""
         if items is None or not files:
             return FileImages(folder=self.folder, names=names_array(files))
+        return self._format(files).images_of(self._addresses(files, items, views=views))
+
+    def _format(self, files: Sequence[str]) -> ContainerFormat:
         form = format_of_suffix(Path(files[0]).suffix)
         if form is None:
             msg = f"{files[0]} is of no kind of container that is installed"
             raise StoredPatchesError(msg)
+        return form
+
+    def _addresses(
+        self, files: Sequence[str], items: Sequence[str], *, views: int
+    ) -> ImageAddresses:
         containers, codes = coded(files)
-        addresses = ImageAddresses(
+        return ImageAddresses(
             folder=self.folder,
             files=containers,
             codes=codes,
             items=names_array(items),
             views=views,
         )
-        return form.images_of(addresses)
 
 
 def find_manifests(folder: Path, history: History | None = None) -> list[Manifest]:

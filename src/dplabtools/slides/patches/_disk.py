@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, cast
+from typing import Any, Final, Literal, Self, TypeAlias, cast
+
+import numpy as np
 
 from dplabtools._typing import StrPath
+from dplabtools.annotations.json import PolygonsGiven, parse_polygons
+from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.arguments import check_choice
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
 from dplabtools.extraction.selection import Selection
+from dplabtools.masks.labelled import LabelledAreas
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
@@ -24,6 +29,7 @@ from dplabtools.settings import Settings
 
 __all__ = ["ContainerKind", "DiskOptions", "params_of_sets"]
 
+_MOST_VALUE: Final = 255  # of a pixel
 ContainerKind: TypeAlias = Literal["webdataset", "hdf5", "zarr", "parquet"]
 
 
@@ -51,6 +57,10 @@ class DiskOptions:
         Let others that share the folder write to it at the same time.
     container : {None, "webdataset", "hdf5", "zarr", "parquet"}
         What holds the patches; None: image files.
+    label_masks : sequence of polygons, or None
+        What label masks are drawn of, for each slide.
+    label_values : mapping of str to int, or None
+        Value of each label in them.
 
     Raises
     ------
@@ -74,6 +84,8 @@ class DiskOptions:
     verify: Verify = "count"
     shared: bool = False
     container: ContainerKind | None = None
+    label_masks: Sequence[PolygonsGiven | None] | None = None
+    label_values: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, what in (
@@ -162,6 +174,12 @@ class DiskOptions:
                     msg = "create_subdirs needs labels, and there are patches without one"
                     raise ParameterError(msg, slide=each.table.slide_name)
         params = {**self.params(), **extractor_params}
+        areas: Sequence[LabelledAreas | None] = [None] * len(selections)
+        if self.label_masks is not None:
+            given = parse_label_polygons(self.label_masks, selections)
+            values = parse_label_values(self.label_values, given)
+            areas = [_areas_of(polygons, values) for polygons in given]
+            params["label_values"] = values
         heads = [
             ManifestHead(
                 wsi_file=each.table.slide,
@@ -171,8 +189,9 @@ class DiskOptions:
                 patch_info=each.table.counts(),
                 extractor_class=extractor_class,
                 extractor_params=params,
+                areas=drawn,
             )
-            for each in selections
+            for each, drawn in zip(selections, areas, strict=True)
         ]
         resuming = ResumeOptions(
             parameters={
@@ -218,6 +237,66 @@ class DiskOptions:
             encoder=ImageEncoder(image_type=image_type, options=dict(self.save_options)),
             empty_labels=empty_labels,
         )
+
+
+def parse_label_polygons(
+    label_masks: Sequence[PolygonsGiven | None], selections: Sequence[Selection]
+) -> list[tuple[AnnotationPolygon, ...]]:
+    """Return the polygons of each slide.
+
+    Raises
+    ------
+    ParameterTypeError
+        If they are no sequence.
+    ParameterError
+        If there are not as many as slides.
+    InvalidPolygonError, MissingAnnotationError
+        As `parse_polygons`.
+    """
+    if isinstance(label_masks, str) or not isinstance(label_masks, Sequence):
+        msg = (
+            f"label_masks must be a list of the polygons of each slide, not {label_masks!r}"
+        )
+        raise ParameterTypeError(msg)
+    if len(label_masks) != len(selections):
+        msg = f"label_masks has polygons of {len(label_masks)} slides, of {len(selections)}"
+        raise ParameterError(msg, remedy="give None for a slide without any")
+    return [
+        parse_polygons(given, slide=each.table.slide_name) if given else ()
+        for given, each in zip(label_masks, selections, strict=True)
+    ]
+
+
+def parse_label_values(
+    label_values: Mapping[str, int] | None,
+    polygons: Iterable[Iterable[AnnotationPolygon]],
+) -> dict[str, int]:
+    """Return the value of each label in label masks; by default 1, 2, ... as they sort.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not from 1 to 255.
+    """
+    if label_values is None:
+        labels = sorted({polygon.label for of_slide in polygons for polygon in of_slide})
+        label_values = {label: value for value, label in enumerate(labels, 1)}
+    for label, value in label_values.items():
+        if type(value) is not int or not 1 <= value <= _MOST_VALUE:
+            msg = f"label_values: {label!r} must be 1 to {_MOST_VALUE}, not {value!r}"
+            raise ParameterError(msg)
+    return dict(label_values)
+
+
+def _areas_of(
+    polygons: Iterable[AnnotationPolygon], values: Mapping[str, int]
+) -> LabelledAreas:
+    """Return what label masks are drawn of; other labels are not among them."""
+    return LabelledAreas.of(
+        (values[each.label], [np.array(ring) for ring in (each.points, *each.holes)])
+        for each in polygons
+        if each.label in values
+    )
 
 
 def params_of_sets(arguments: Mapping[str, Any]) -> dict[str, object]:

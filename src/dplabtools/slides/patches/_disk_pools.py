@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dplabtools._typing import StrPath
+from dplabtools.annotations.json import PolygonsGiven
 from dplabtools.arguments import parse_count
 from dplabtools.errors import ParameterError
 from dplabtools.geometry.resolution import Number
@@ -30,6 +31,8 @@ class _DiskPool(ExtractorPool):
     create_subdirs: InitVar[bool] = False
     container: InitVar[ContainerKind | None] = None
     save_options: InitVar[Mapping[str, Any] | None] = None
+    label_masks: InitVar[Sequence[PolygonsGiven | None] | None] = None
+    label_values: InitVar[Mapping[str, int] | None] = None
     resume: InitVar[bool] = False
     verify: InitVar[Verify] = "count"
 
@@ -126,6 +129,14 @@ class DiskPatchExtractorPool(_DiskPool):
         Measure how sharp each patch is, how bright and saturated, and how much of it is
         background or pen (of sets, at the first resolution): columns of the manifest and
         of containers. `QualityLimits` leave out what is not good enough.
+    label_masks : sequence of (list of AnnotationPolygon, str, path or None), default None
+        Polygons of each slide, in the order of the slides, to draw the class of each pixel
+        beside each patch: PNG files of one channel in ``label_masks``, called as the images
+        are, or in containers another image, or array. A pixel has the value of the last
+        polygon that its middle lies in, or 0.
+    label_values : mapping of str to int, default None
+        Value of each label, 1 to 255; polygons with others are not drawn. By default all
+        labels, as they sort, get 1, 2, ...
     resume : bool, default False
         Go on with what an earlier run, with the same parameters and slides, has left in
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
@@ -213,6 +224,14 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
         Measure how sharp each patch is, how bright and saturated, and how much of it is
         background or pen (of sets, at the first resolution): columns of the manifest and
         of containers. `QualityLimits` leave out what is not good enough.
+    label_masks : sequence of (list of AnnotationPolygon, str, path or None), default None
+        Polygons of each slide, in the order of the slides, to draw the class of each pixel
+        beside each patch: PNG files of one channel in ``label_masks``, called as the images
+        are, or in containers another image, or array. A pixel has the value of the last
+        polygon that its middle lies in, or 0.
+    label_values : mapping of str to int, default None
+        Value of each label, 1 to 255; polygons with others are not drawn. By default all
+        labels, as they sort, get 1, 2, ...
     resume : bool, default False
         Go on with what an earlier run, with the same parameters and slides, has left in
         `output_dir`: what is there and whole is kept, with its manifest id, and the rest is

@@ -54,6 +54,8 @@ class StoredPatch:
         RGB; read on first use, and kept as long as this object.
     image : PIL.Image.Image
         The same.
+    label_mask : ndarray of uint8, shape (height, width), or None
+        The class of each pixel, if the run drew label masks; 0 for none.
     views : tuple of StoredPatch
         The patch at each of its resolutions, in the order in which they were asked for;
         this is the first. A patch at one resolution is its only view.
@@ -107,6 +109,15 @@ class StoredPatch:
         index = self._row * len(self._part.views) + self._view
         with reading(Path(self.wsi_file)):
             return self._part.images.read(index)
+
+    @cached_property
+    def label_mask(self) -> Pixels | None:
+        """The class of each pixel, if the run drew label masks."""
+        masks = self._part.label_masks
+        if masks is None:
+            return None
+        with reading(Path(self.wsi_file)):
+            return masks.read(self._row * len(self._part.views) + self._view)
 
     @property
     def image(self) -> Image.Image:
