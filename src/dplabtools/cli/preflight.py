@@ -38,7 +38,7 @@ from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.registry import check_installed
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches._containers import parse_container
-from dplabtools.slides.patches._disk import DiskOptions
+from dplabtools.slides.patches._disk import DiskOptions, parse_label_values
 
 if TYPE_CHECKING:
     from dplabtools.cli.request import Request
@@ -75,6 +75,7 @@ def look_ahead(request: Request, states: SlideStates, *, writes: bool = True) ->
         *_problems(lambda: _check_files_of_patches(request)),
         *_problems(lambda: _check_foreign(request)),
         *_problems(lambda: _check_labels(request)),
+        *_problems(lambda: _check_label_masks(request)),
         *_problems(lambda: _check_transform(request)),
     ]
     if writes:
@@ -110,6 +111,18 @@ def _tell(head: str, errors: list[Exception]) -> None:
     more = len(errors) - _SHOWN
     lines += [f"  and {more:,} more"] if more > 0 else []
     typer.echo("\n".join([f"dplabtools: {head}:", *lines]), err=True)
+
+
+def _check_label_masks(request: Request) -> None:
+    """Raise if label masks are to be drawn, and there is nothing to draw them of."""
+    files = request.files
+    values = parse_label_values(files.label_values, ())
+    if files.label_masks and not any(each.annotation for each in request.inputs):
+        msg = "--label-masks are drawn of annotations, and there are none"
+        raise ParameterError(msg, remedy="name their folder with --annotations")
+    if values and not files.label_masks:
+        msg = "--label-value is about --label-masks, which are not asked for"
+        raise ParameterError(msg)
 
 
 def _check_files_of_patches(request: Request) -> None:

@@ -84,6 +84,8 @@ class Request:
             "excluded_labels": locating.excluded_labels if chosen else (),
             "transform": files.transform,
             "quality": files.quality_limits,
+            "label_masks": files.label_masks or None,
+            "label_values": files.label_values,
         }
 
     @property

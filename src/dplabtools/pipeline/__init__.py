@@ -76,15 +76,15 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         Arguments of `WSITissueMask`, but for the slide; by default
         ``{"level_or_minsize": None, "mode": "auto"}``.
     annotation_args : mapping of str to object, default None
-        For pools that take polygons: `classes` and `all_objects`, as `GeoJsonReader` takes
-        them.
+        For pools that take polygons, and label masks: `classes` and `all_objects`, as
+        `GeoJsonReader` takes them.
     patches_args : mapping of str to object, default None
         As the location pool takes them.
     extractor_args : mapping of str to object, default None
         Further arguments of `DiskPatchExtractorPool`, or of
         `MultiResDiskPatchExtractorPool` if ``levels_or_mpps`` is among them; by default
         ``{"image_type": "png"}``. With ``"resume": True`` masks that are there are used,
-        too.
+        too; with ``"label_masks": True`` label masks are drawn of the annotations.
     proc_num_workers : int, default None
         Worker processes; None for one for each core.
     thread_num_workers : int, default 1

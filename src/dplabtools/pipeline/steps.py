@@ -93,7 +93,8 @@ class Pipeline:
         Arguments of `read_locations`, for patches that another tool has placed.
     extractor_args : mapping of str to object
         Arguments of `DiskPatchExtractorPool`; of `MultiResDiskPatchExtractorPool`, if
-        ``levels_or_mpps`` is among them.
+        ``levels_or_mpps`` is among them. With ``"label_masks": True`` these are drawn of
+        the annotations of each slide.
     accept : callable or None
         Given what a slide says of itself, and resolutions wanted of it; raises a
         `DplabError` for a slide that is to be left out.
@@ -205,6 +206,11 @@ class Pipeline:
             MultiResDiskPatchExtractorPool if views else DiskPatchExtractorPool
         )
 
+        arguments = dict(self.extractor_args)
+        if arguments.get("label_masks") is True:
+            polygons = _columns(states, {"polygons": self._drawn})["polygons"]
+            chosen = [each for each in chosen if each.wsi_file in polygons]
+            arguments["label_masks"] = [polygons[each.wsi_file] for each in chosen]
         pool = pool_class(
             output_dir=folder,
             patches_pool=chosen,
@@ -213,7 +219,7 @@ class Pipeline:
             chunk_timeout_s=self.options.timeout_s,
             on_error=self._on_error,
             progress=partial(self.on_progress, step),
-            **self.extractor_args,
+            **arguments,
         )
         states.enter(pool.errors)
         names = [each.wsi_file for each in chosen]
@@ -293,6 +299,10 @@ class Pipeline:
             except DplabError as error:
                 states.fail(each.wsi_file, error)
             on_progress(done, len(states.inputs))
+
+    def _drawn(self, each: SlideInput) -> list[AnnotationPolygon] | None:
+        """Return what is annotated of a slide; nothing, if there is no file."""
+        return None if each.annotation is None else self._polygons(each)
 
     def _polygons(self, each: SlideInput) -> list[AnnotationPolygon]:
         name = Path(each.wsi_file).name

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, Any]] = typer.main.get_command(app).commands  # typ
 
 # Parameters that options of other names stand for, and those that nothing depends on.
 OTHERWISE: Final = {
+    "label_values": "label_value",
     "wsi_file": "slides",
     "wsi_file_list": "slides",
     "mask_data": "masks",

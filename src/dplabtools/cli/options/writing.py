@@ -172,6 +172,24 @@ class FileOptions:
         float | None,
         typer.Option(min=0, max=1, help="Leave out patches with more pen."),
     ] = None
+    label_masks: Annotated[
+        bool | None,
+        typer.Option(
+            "--label-masks/--no-label-masks",
+            show_default="no-label-masks",
+            help="Draw the class of each pixel beside each patch, from --annotations: PNG "
+            "files in label_masks, or in containers another image or array.",
+        ),
+    ] = None
+    label_value: Annotated[
+        list[str],
+        typer.Option(
+            "--label-value",
+            metavar="LABEL=N",
+            help="Value of a label in them, 1 to 255; may be repeated.",
+            show_default="1, 2, ... as labels sort",
+        ),
+    ] = field(default_factory=list)
     resume: Annotated[
         bool,
         typer.Option(
@@ -196,6 +214,18 @@ class FileOptions:
     filename_separator: Annotated[
         str, typer.Option(help="Put between the parts of a name.")
     ] = "_"
+
+    @property
+    def label_values(self) -> dict[str, Any] | None:
+        """Value of each label in label masks; None for those that they get by themselves.
+
+        Raises
+        ------
+        typer.BadParameter
+            If one is no ``LABEL=N``.
+        """
+        given = (parse_key_value(each, option="--label-value") for each in self.label_value)
+        return dict(given) or None
 
     @property
     def quality_limits(self) -> bool | QualityLimits:
