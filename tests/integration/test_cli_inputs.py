@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.cli.app import app
 from dplabtools.cli.inputs import slide_inputs, with_files
 from dplabtools.cli.options.slides import SlideOptions
@@ -309,3 +310,48 @@ def test_machines_get_errors_as_such(run: Run, tmp_path: Path) -> None:
     (outcome,) = json.loads(done.stdout)["slides"]
     assert outcome["file"] is None
     assert outcome["errors"][0]["remedy"] == "check the path"
+
+
+def test_label_masks_are_drawn_of_the_annotations(
+    run: Run, made_slide: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "annotations").mkdir()
+    polygons = [AnnotationPolygon([(0, 0), (512, 0), (512, 768), (0, 768)], "left")]
+    (tmp_path / "annotations" / "made.json").write_text(
+        json.dumps([each.data_dict for each in polygons]), encoding="utf-8"
+    )
+    command = (
+        "extract",
+        made_slide,
+        "--out",
+        "out",
+        "--patch-size",
+        "128",
+        "--label-masks",
+    )
+    done = run(*command, folder=tmp_path)
+    assert done.returncode != 0
+    assert "--annotations" in done.stderr
+    more = ("--annotations", "annotations", "--label-value", "left=9")
+    done = run(*command, *more, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    patches = open_patches(tmp_path / "out")
+    assert len(patches) > 10
+    for patch in patches:
+        assert patch.label_mask is not None
+        left = max(0, min(128, 512 - patch.location[0]))
+        assert (patch.label_mask[:, :left] == 9).all()
+        assert not patch.label_mask[:, left:].any()
+
+
+def test_patches_that_are_not_good_enough_are_left_out(
+    run: Run, made_slide: Path, tmp_path: Path
+) -> None:
+    command = ("extract", made_slide, "--patch-size", "64", "--foreground-ratio", "0")
+    assert run(*command, "--out", "all", "--quality", folder=tmp_path).returncode == 0
+    limit = ("--max-background-share", "0.5", "--report")
+    assert run(*command, "--out", "good", *limit, folder=tmp_path).returncode == 0
+    every = open_patches(tmp_path / "all").table["background_share"]
+    good = open_patches(tmp_path / "good").table["background_share"]
+    assert len(good) == (every <= 0.5).sum() < len(every)
+    assert "Least sharp" in (tmp_path / "good" / "report.html").read_text(encoding="utf-8")

@@ -176,7 +176,6 @@ class FileOptions:
         bool | None,
         typer.Option(
             "--label-masks/--no-label-masks",
-            show_default="no-label-masks",
             help="Draw the class of each pixel beside each patch, from --annotations: PNG "
             "files in label_masks, or in containers another image or array.",
         ),
