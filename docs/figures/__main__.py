@@ -10,6 +10,7 @@ import growth
 import report
 import ring
 import tissue
+import trained
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
         report,
         ring,
         tissue,
+        trained,
     ):
         figure.main()
 

@@ -19,10 +19,10 @@ def test_every_figure_is_drawn_by_a_script(tmp_path: Path) -> None:
         shutil.copy(script, tmp_path)
     for data in FIGURES.glob("*.json"):
         shutil.copy(data, tmp_path)
-    subprocess.run([sys.executable, tmp_path], check=True, timeout=120)
+    subprocess.run([sys.executable, tmp_path], check=True, timeout=280)
     kept = {file.name for file in FIGURES.iterdir() if file.suffix in {".png", ".svg"}}
     if shutil.which("chromium") is None:
         kept.remove("report.png")
     if find_spec("torch") is None:
-        kept.remove("features.png")
+        kept -= {"features.png", "trained.png", "dense.png"}
     assert {file.name for file in tmp_path.iterdir()} >= kept
