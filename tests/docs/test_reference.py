@@ -65,11 +65,12 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
 def test_docstrings_name_every_parameter_with_its_default(thing: Any) -> None:
     types = types_by_name(thing)
     parameters = inspect.signature(thing).parameters
+    known = vars(importlib.import_module(thing.__module__))
     assert list(types) == list(parameters)
     for name, parameter in parameters.items():
         if parameter.default is not parameter.empty:
             said = types[name].partition(", default ")[2]
-            assert eval(said) == parameter.default, name  # noqa: S307 - our own text
+            assert eval(said, known) == parameter.default, name  # noqa: S307 - our text
         else:
             assert "default" not in types[name], name
             assert "optional" not in types[name], name
