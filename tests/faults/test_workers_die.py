@@ -59,9 +59,10 @@ def mapped_segments() -> int:
 
 @pytest.fixture(scope="module")
 def pool(made_slide: Path) -> list[PatchesMock]:
+    anywhere = random.Random(0).sample(ROWS, len(ROWS))  # noqa: S311 - no secret
     return [
-        PatchesMock(patch_data=ROWS, wsi_file=str(made_slide), level_or_mpp=0)
-        for _ in range(SLIDES)
+        PatchesMock(patch_data=rows, wsi_file=str(made_slide), level_or_mpp=0)
+        for rows in (ROWS, anywhere)
     ]
 
 
@@ -147,15 +148,16 @@ def test_a_stream_survives_what_hits_its_workers(
 
     monkeypatch.setattr(processes, "_forks", forks)
     monkeypatch.setattr(processes, "_START_S", 10.0)  # it may be hit before it is ready
-    order = ("table", "ready")[seed % 2]
+    order, batch_size = ("table", "ready", "near")[seed % 3], (32, 100, 256)[seed % 3]
     stream = StreamPatchExtractorPool(
         patches_pool=pool,
         proc_num_workers=2,
         thread_num_workers=1 + seed % 3 // 2,
-        batch_size=(32, 100, 256)[seed % 3],
+        batch_size=batch_size,
         order=order,  # type: ignore[arg-type]
         shuffle_buffer=(0, 200)[seed % 4 // 3],
         seed=seed,
+        max_memory=(8 if seed % 5 else 1000) * batch_size * 64 * 64 * 3,
         chunk_timeout_s=1.5,  # what is stopped is not waited for any longer
     )
     gc.collect()  # what other tests left

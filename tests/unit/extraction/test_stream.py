@@ -1,0 +1,191 @@
+"""Whatever is done first, each patch is delivered once, in order, in any memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dplabtools._typing import IntArray
+from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.choose import RunOptions
+from dplabtools.engine.serial import perform
+from dplabtools.engine.slabs import Segment
+from dplabtools.errors import SlideReadError
+from dplabtools.extraction.account import Account
+from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.source import Chunk, ChunkReport, SlideFacts, SlideSpec
+from dplabtools.extraction.stream import BatchOrder, BatchStream, StreamOptions
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.geometry.resolution import Level
+from dplabtools.readers.stamps import SlideStamp
+from dplabtools.records.patch_table import PatchTable
+from dplabtools.settings import Settings
+
+SIDE = 4000  # pixels of each slide
+PATCH_BYTES = 3
+
+
+class AnyOrder:
+    """An engine that does what it was given in random order."""
+
+    def __init__(self, capacity: int, choose: random.Random) -> None:
+        self.capacity = capacity
+        self.shares_memory = True
+        self._choose = choose
+        self._work: Work | None = None
+        self._jobs: list[tuple[int, object]] = []
+
+    @property
+    def pending(self) -> int:
+        return len(self._jobs)
+
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
+        self._work = work
+
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        self._jobs.append((index, job))
+
+    def take(self) -> Outcome:
+        index, job = self._jobs.pop(self._choose.randrange(len(self._jobs)))
+        return perform(self._work, index, job)
+
+    def poll(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+class Mark:
+    """Makes a pixel of each patch, which says who it is; every so many cannot be read."""
+
+    def __init__(self, bad: int) -> None:
+        self.bad = bad
+
+    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | SlideFacts:
+        if isinstance(job, SlideSpec):
+            size = (SIDE, SIDE)
+            pyramid = Pyramid(slide=job.path, sizes=(size,), downsamples=(1.0,))
+            stamp = SlideStamp(machine="", files=())
+            return SlideFacts(pyramid=pyramid, icc_profile=None, index=None, stamp=stamp)
+        canvas = job.place.canvas(np.arange(len(job.rows)), job.sizes, views=1)
+        assert canvas is not None
+        failed = []
+        for item, row in enumerate(job.rows.tolist()):
+            canvas.picture(item)[0, 0] = (job.slide, row % 256, row // 256)
+            if row % self.bad == 0:
+                failed.append((row, SlideReadError("it is damaged")))
+        return ChunkReport(failed=tuple(failed), seconds={})
+
+    def close(self) -> None:
+        pass
+
+
+def table(corners: IntArray, number: int) -> PatchTable:
+    return PatchTable(
+        slide=f"{number}.svs",
+        resolution=Level(0),
+        origins=corners,
+        sizes=np.ones((len(corners), 2), dtype=np.int64),
+        codes=np.zeros(len(corners), np.int64),
+        labels=("",),
+    )
+
+
+def corners(count: int, seed: int, *, grid: bool) -> IntArray:
+    """Return places of patches; of those that lie anywhere, some outside the slide."""
+    if grid:
+        return np.stack(np.divmod(np.arange(count), 30), axis=1)[:, ::-1] * 40
+    places = np.random.default_rng(seed).integers(0, SIDE, (count, 2))
+    places[::19] += 2 * SIDE
+    return places
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    slides=st.lists(st.tuples(st.integers(0, 900), st.booleans()), max_size=5),
+    options=st.builds(
+        StreamOptions,
+        order=st.sampled_from(["table", "near", "ready"]),
+        shuffle_buffer=st.sampled_from([0, 0, 50, 700]),
+        batch_size=st.sampled_from([1, 7, 64, 256, 1000]),
+        seed=st.integers(0, 99),
+        max_memory=st.just(0),
+    ),
+    room=st.integers(0, 6),
+    workers=st.integers(1, 5),
+    bad=st.sampled_from([3, 100, 10_000]),
+    seed=st.integers(0, 99),
+)
+def test_each_patch_comes_once(
+    slides: list[tuple[int, bool]],
+    options: StreamOptions,
+    room: int,
+    workers: int,
+    bad: int,
+    seed: int,
+) -> None:
+    choose = random.Random(seed)  # noqa: S311 - no secret
+    tables = [
+        table(corners(count, seed + number, grid=grid), number)
+        for number, (count, grid) in enumerate(slides)
+    ]
+    order, shuffled = options.order, bool(options.shuffle_buffer)
+    batches = 1 + -(-max(1, options.shuffle_buffer) // options.batch_size) + room
+    options = replace(options, max_memory=batches * options.batch_size * PATCH_BYTES)
+    run = RunOptions(workers=workers, skip_errors=True)
+    reading = Reading(views=None, mode=None, settings=Settings())
+    extraction = Extraction(tables=tables, reading=reading, options=run)
+    account = Account(tables, run)
+    clock = ProgressClock(None, total=sum(map(len, tables)), slides=len(tables))
+    engine = AnyOrder(workers * choose.choice([1, 2]), choose)
+    engine.begin(Mark(bad))
+    stream = BatchStream(extraction, account, options=options, engine=engine, clock=clock)
+    found: list[tuple[int, int]] = []
+    for batch in stream:
+        assert 0 < len(batch) <= options.batch_size
+        slide, low, high = batch.pixels[:, 0, 0, 0].T.astype(np.int64)
+        assert (slide == batch.slides).all()
+        assert (low + 256 * high == batch.rows).all()
+        found += zip(batch.slides.tolist(), batch.rows.tolist(), strict=True)
+    stream.close()
+    wanted = [
+        (number, row)
+        for number, each in enumerate(tables)
+        for row in _by_order(each, order, shuffled=shuffled)
+        if row % bad and (each.origins[row] < SIDE).all()
+    ]
+    if order == "ready" or shuffled:
+        assert sorted(found) == sorted(wanted)
+    else:
+        assert found == wanted
+    lost = sum(map(len, tables)) - len(wanted)
+    assert len([failure for failure in account.errors() if failure.row is not None]) == lost
+    assert not account.planned()  # what is known of slides is let go
+
+
+def _by_order(table: PatchTable, order: BatchOrder, *, shuffled: bool) -> list[int]:
+    rows = list(range(len(table)))
+    if order == "near" and not shuffled:
+        rows.sort(key=lambda row: (*table.origins[row, ::-1].tolist(), row))
+    return rows
