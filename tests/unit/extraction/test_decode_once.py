@@ -15,7 +15,8 @@ from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.memory import MemorySink
-from dplabtools.readers.native_tiff import cache
+from dplabtools.readers.native_tiff import reader
+from dplabtools.readers.native_tiff.cache import TileCache
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 from dplabtools.testing.make_slide import make_slide
@@ -46,7 +47,8 @@ def grid(step: int) -> IntArray:
 def test_in_a_run_over_a_slide(
     slide: Path, corners: IntArray, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "_LEAST_BYTES", 2 * 256 * SIDE * SIDE * 3)
+    tile = SIDE * SIDE * 3
+    monkeypatch.setattr(reader, "TILES", TileCache(200 * tile, 800 * tile))
     table = PatchTable(
         slide=str(slide),
         resolution=Level(0),

@@ -17,7 +17,7 @@ TileKey: TypeAlias = tuple[int, int, int]
 """Number of the reader, level, and number of the tile in the level."""
 
 _VECTOR = 64  # bytes, at most
-_LEAST_BYTES = 32 << 20
+_GROWTH = 4  # tiles that are kept more for each that should have been
 ALL_AROUND: Final = 0xFF
 """One bit for each of the eight directions from a tile."""
 
@@ -27,7 +27,7 @@ class TileCache:
 
     A patch takes a tile and some of its neighbours. Once all around them have been read
     along with it, the tile is hardly needed again. Of the others, those unused for longest
-    make room: as much is kept as was read at once, which is enough for what lies beside it.
+    make room. More is kept whenever a tile is asked for that had to make room not long ago.
     Memory is used again and again: new memory takes the system a third of the time of
     decoding.
 
@@ -36,13 +36,17 @@ class TileCache:
 
     Parameters
     ----------
-    max_bytes : int
-        Bytes of all that is kept, at most.
+    min_bytes, max_bytes : int
+        Bytes of all that is kept, at first and at most.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, min_bytes: int, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._limit = max_bytes
+        self._limit = min_bytes
+        self._gone: OrderedDict[TileKey, int] = (
+            OrderedDict()
+        )  # bytes of those that made room
+        self._gone_bytes = 0
         self.nbytes = 0
         self._tiles: OrderedDict[TileKey, tuple[Pixels, int]] = OrderedDict()
         self._spare: defaultdict[Size, list[Pixels]] = defaultdict(list)
@@ -54,12 +58,6 @@ class TileCache:
         """Return a number for a reader to keep its tiles under."""
         return next(self._owners)
 
-    def expect(self, nbytes: int) -> None:
-        """Note how many bytes of tiles are about to be read at once: keep no more."""
-        with self._lock:
-            self._limit = min(max(nbytes, _LEAST_BYTES), self.max_bytes)
-            self._make_room()
-
     def take(self, key: TileKey) -> tuple[Pixels, int] | None:
         """Return a tile and what it has met around it; None if it is not there.
 
@@ -67,7 +65,11 @@ class TileCache:
         """
         with self._lock:
             found = self._tiles.pop(key, None)
-            if found is not None:
+            if found is None:
+                missed = self._gone.pop(key, 0)
+                self._gone_bytes -= missed
+                self._limit = min(self._limit + _GROWTH * missed, self.max_bytes)
+            else:
                 self.nbytes -= found[0].nbytes
             return found
 
@@ -127,8 +129,12 @@ class TileCache:
 
     def _evict(self) -> None:
         """Let the tile go that has not been used for longest."""
-        _, (pixels, _) = self._tiles.popitem(last=False)
+        key, (pixels, _) = self._tiles.popitem(last=False)
         self.nbytes -= pixels.nbytes
+        self._gone[key] = pixels.nbytes
+        self._gone_bytes += pixels.nbytes
+        while self._limit + self._gone_bytes > self.max_bytes:
+            self._gone_bytes -= self._gone.popitem(last=False)[1]
         self._put_by(pixels)
 
     def _put_by(self, pixels: Pixels) -> None:
@@ -155,5 +161,5 @@ def _misaligned(size: Size) -> Pixels:
     return memory[start : start + count].reshape(height, width, 3)
 
 
-TILES: Final = TileCache(128 << 20)
+TILES: Final = TileCache(32 << 20, 128 << 20)
 """The tiles of all open slides of this process."""

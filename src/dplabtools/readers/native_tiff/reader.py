@@ -148,7 +148,6 @@ class NativeTiffReader:
             level_origins(origins, self.downsamples[level]),
             canvas.sizes,
         )
-        TILES.expect(len(plan.tiles) * stored.codec.nbytes)
         job = _Job(
             slide=self._name,
             file=file,
