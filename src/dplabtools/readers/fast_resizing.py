@@ -137,24 +137,37 @@ class _Axes:
 
     def resize_rows(self, pixels: Pixels, out: Pixels) -> None:
         (before, width), after = pixels.shape[:2], out.shape[0]
-        starts, lengths, weights = _weights(before, after, self.resample)
+        weights = _weights(before, after, self.resample)
         self.mix_rows(
             pixels.ctypes.data,
-            starts.ctypes.data,
-            lengths.ctypes.data,
-            weights.ctypes.data,
-            weights.shape[1],
+            *weights.addresses,
+            weights.taps,
             out.ctypes.data,
             after,
             width * 3,
         )
 
 
+class _Weights:
+    """First row, number of rows and their weights for each row of a result.
+
+    The addresses are looked up once: it takes longer than anything else there is in Python.
+    """
+
+    def __init__(
+        self,
+        starts: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.int32],
+    ) -> None:
+        self.starts, self.lengths, self.weights = starts, lengths, weights
+        self.addresses = starts.ctypes.data, lengths.ctypes.data, weights.ctypes.data
+        self.taps = weights.shape[1]
+
+
 @lru_cache(maxsize=64)
-def _weights(
-    before: int, after: int, resample: Image.Resampling
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Return first row, number of rows and their weights for each row of the result."""
+def _weights(before: int, after: int, resample: Image.Resampling) -> _Weights:
+    """Return the weights that Pillow gives to rows."""
     function, reach = FILTERS[resample]
     scale = before / after
     stretch = max(scale, 1.0)
@@ -177,4 +190,4 @@ def _weights(
         for i, share in enumerate(shares):
             exact = (share / total if total else share) * (1 << _FRACTION)
             weights[row, i] = int(exact + math.copysign(0.5, exact))
-    return starts, lengths, weights
+    return _Weights(starts, lengths, weights)

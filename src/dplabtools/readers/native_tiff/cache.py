@@ -17,6 +17,7 @@ TileKey: TypeAlias = tuple[int, int, int]
 """Number of the reader, level, and number of the tile in the level."""
 
 _VECTOR = 64  # bytes, at most
+_AT_HAND = 2 << 20  # bytes beyond those of the tiles: who makes room gives its memory
 _GROWTH = 4  # tiles that are kept more for each that should have been
 ALL_AROUND: Final = 0xFF
 """One bit for each of the eight directions from a tile."""
@@ -124,7 +125,7 @@ class TileCache:
     def _make_room(self) -> None:
         while self.nbytes > self._limit:
             self._evict()
-        if self.nbytes + self._spare_bytes > self._limit:
+        if self.nbytes + self._spare_bytes > self._limit + _AT_HAND:
             self._forget_spare()
 
     def _evict(self) -> None:
@@ -138,7 +139,7 @@ class TileCache:
         self._put_by(pixels)
 
     def _put_by(self, pixels: Pixels) -> None:
-        if self.nbytes + self._spare_bytes + pixels.nbytes <= self._limit:
+        if self.nbytes + self._spare_bytes + pixels.nbytes <= self._limit + _AT_HAND:
             self._spare[pixels.shape[1], pixels.shape[0]].append(pixels)
             self._spare_bytes += pixels.nbytes
 

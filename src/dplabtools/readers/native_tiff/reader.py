@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import tifffile
@@ -244,6 +244,14 @@ class _File:
             os.close(self.descriptor)
 
 
+class _Tile(NamedTuple):
+    """A tile of a level, and where its bytes are in the file."""
+
+    number: int
+    nbytes: int
+    offset: int
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Job:
     """Tiles of a level, and where their pixels go."""
@@ -260,13 +268,17 @@ class _Job:
         """Decode some of the tiles; return an error for each rectangle that lacks one."""
         errors: dict[int, SlideReadError] = {}
         plan = self.plan
+        numbers = plan.tiles[first:last]
         starts = plan.starts[first : last + 1].tolist()
-        tiles = plan.tiles[first:last].tolist()
         around = plan.around[first:last].tolist()
-        for place, number in enumerate(tiles):
+        stored = (
+            each[numbers].tolist() for each in (self.stored.counts, self.stored.offsets)
+        )
+        tiles = map(_Tile, numbers.tolist(), *stored)
+        for place, tile in enumerate(tiles):
             begin, end = starts[place], starts[place + 1]
             try:
-                self._serve(number, (begin, end), around[place])
+                self._serve(tile, (begin, end), around[place])
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a decoder comes up with
@@ -275,31 +287,30 @@ class _Job:
                 errors.update(dict.fromkeys(touched, failure))
         return errors
 
-    def _serve(self, number: int, copies: tuple[int, int], around: int) -> None:
+    def _serve(self, tile: _Tile, copies: tuple[int, int], around: int) -> None:
         """Copy the pixels of a tile to where they are needed."""
-        key = (*self.key, number)
+        key = (*self.key, tile.number)
         kept = TILES.take(key)
         if kept is None:
-            pixels = self._decode(number)
+            pixels = self._decode(tile)
         else:
             pixels, before = kept
             around |= before
         self.copier.copy(pixels, *copies)
         TILES.keep(key, pixels, around)
 
-    def _decode(self, number: int) -> Pixels:
-        codec = self.stored.codec
-        count = int(self.stored.counts[number])
+    def _decode(self, tile: _Tile) -> Pixels:
+        codec, count = self.stored.codec, tile.nbytes
         if not 0 < count <= longest_tile(codec):
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
-        data = self.file.read(count, int(self.stored.offsets[number]))
+        data = self.file.read(count, tile.offset)
         pixels = TILES.room(codec.tile)
         try:
             codec.decode(data, pixels)
         except BaseException:
             TILES.give_back(pixels)
             raise
-        self.decoded.append(number)
+        self.decoded.append(tile.number)
         return pixels
 
 
