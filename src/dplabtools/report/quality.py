@@ -32,7 +32,7 @@ _PER_MILLE: Final = 1000
 def quality_columns(patches: StoredSlide) -> dict[str, FloatArray]:
     """Return what was measured of each patch; NaN where it was not."""
     return {
-        name: np.array([float(each or "nan") for each in patches.extra[name].tolist()])
+        name: patches.extra[name].astype(np.float64)
         for name in QUALITY_COLUMNS
         if name in patches.extra
     }
