@@ -80,6 +80,41 @@ def test_another_encoder_is_refused_by_name(run: Run, here: Path) -> None:
     assert (here / "out" / "a.h5").read_bytes() == before
 
 
+def test_a_folder_that_was_begun_otherwise_is_refused_before_anything_is_done(
+    run: Run, here: Path
+) -> None:
+    slide = here / "slides" / "a.svs"
+    command = ("features", slide, "--encoder", "encoders:make", *QUICK, "--out")
+    assert run(*command, "out", folder=here).returncode == 0
+    before = {each: each.stat().st_mtime_ns for each in (here / "out").rglob("*")}
+    done = run(*command, "out", "--mode", "otsu", folder=here)
+    assert done.returncode == 1
+    assert "begun with other options: --mode: 'auto' -> 'otsu'" in done.stderr
+    assert "name another --out" in done.stderr
+    assert {each: each.stat().st_mtime_ns for each in (here / "out").rglob("*")} == before
+    (here / "cut").mkdir()
+    (here / "cut" / "dplabtools.toml").write_text("mpp = 1.0\n")
+    done = run(*command, "cut", folder=here)
+    assert done.returncode == 1
+    assert "holds what another command has written" in done.stderr
+
+
+def test_a_dry_run_says_how_many_patches_there_are_and_writes_nothing(
+    run: Run, here: Path
+) -> None:
+    done = run(
+        *("features", "slides", "--out", "out", "--encoder", "encoders:make", *QUICK),
+        *("--dry-run", "--json"),
+        folder=here,
+    )
+    assert done.returncode == 1  # one of them is no slide
+    slides = json.loads(done.stdout)["slides"]
+    notes = {Path(each["wsi_file"]).name: each["note"] for each in slides}
+    assert notes["a.svs"].endswith(" patches")
+    assert [len(each["errors"]) for each in slides] == [0, 0, 1]
+    assert not (here / "out").exists()
+
+
 def test_arguments_of_the_factory_may_be_json(run: Run, here: Path) -> None:
     slide = here / "slides" / "a.svs"
     done = run(

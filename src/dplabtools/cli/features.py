@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -26,7 +26,7 @@ __all__ = ["features"]
 _COMMON: Final = (
     *("out", "encoder", "encoder_args", "layout", "mpp", "mag", "patch_size"),
     *("patch_stride", "foreground_ratio", "slides_csv", "device", "batch_size"),
-    *("patches", "proc_num_workers"),
+    *("patches", "proc_num_workers", "dry_run"),
 )
 
 
@@ -45,6 +45,14 @@ def features(  # noqa: PLR0913 - each is a group of options
     reading: ReadingOptions,
     work: WorkOptions,
     command: CommandOptions,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Load the encoder and place patches: say how many there are, and write "
+            "nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Let an encoder make features of the tissue of slides.
 
@@ -58,7 +66,12 @@ def features(  # noqa: PLR0913 - each is a group of options
     understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
     """
     with one_line_errors():
-        from dplabtools.cli.features_run import FeaturesRequest, carry_out, earlier_options
+        from dplabtools.cli.features_run import (
+            FeaturesRequest,
+            carry_out,
+            earlier_options,
+            try_out,
+        )
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locating import check_locating, locations_args, with_seed
         from dplabtools.cli.resolution import chosen_resolution
@@ -86,7 +99,8 @@ def features(  # noqa: PLR0913 - each is a group of options
             "mag": None,
             "seed": locating.seed,
         }
-        failed = carry_out(
+        work_on = try_out if dry_run else carry_out
+        failed = work_on(
             FeaturesRequest(
                 inputs=inputs,
                 out=output.out,

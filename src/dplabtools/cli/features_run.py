@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dplabtools import config
 from dplabtools.cli.config_file import read_config, save_config
@@ -15,12 +17,12 @@ from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.encoding import EncodingOptions
 from dplabtools.cli.options.locating import LocatingOptions, Region, TissueOptions
-from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
 from dplabtools.cli.preflight import check_libraries, find_modules_here
-from dplabtools.errors import OutputError
+from dplabtools.errors import OtherFeaturesError, OutputError
 from dplabtools.optional import optional
+from dplabtools.output.run_folder.fingerprint import deciding, differences
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline
@@ -31,7 +33,10 @@ from dplabtools.slides.patches import open_patches
 if TYPE_CHECKING:
     from dplabtools.slides.processing import SlideFeatures
 
-__all__ = ["FeaturesRequest", "carry_out", "earlier_options"]
+__all__ = ["FeaturesRequest", "carry_out", "earlier_options", "try_out"]
+
+_TOLD_BY_FILES: Final = ("encoder", "encoder-args", "device", "batch-size")
+"""Options that may differ where a run goes on: files say if the encoder is another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,8 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
 
     Raises
     ------
+    OtherFeaturesError
+        If the folder was begun with other options.
     DplabError
         The first error, unless errors are to be skipped; those of the folder and of the
         encoder always.
@@ -118,20 +125,17 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
 
     arguments = _feature_args(request, _encoder(request.encoding))
     check_libraries((request.locations_args or {}).get("file_format"))
-    kept = _same_masks(request)
+    begun = _check_earlier(request)
     request.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.out)
     save_config(
         request.out / CONFIG_FILE, request.parameters, heading="dplabtools features"
     )
     states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    stored = request.encoding.patches
     with steps() as on_progress:
-        if request.encoding.patches is None:
-            pipeline = request.pipeline(on_progress)
-            if request.locations_args is None:
-                pipeline.make_masks(states, request.out / "masks", keep=kept)
-            pipeline.place(states)
-        stored = request.encoding.patches
+        if stored is None:
+            _place(request, states, on_progress, masks=request.out / "masks", keep=begun)
         found = extract_features(
             patches_pool=(
                 list(states.patches.values()) if stored is None else open_patches(stored)
@@ -139,20 +143,93 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
             progress=partial(on_progress, "features"),
             **arguments,
         )
-    outcomes = [_outcome(each) for each in found]
-    told = {each.wsi_file for each in found}
-    outcomes += [
+    outcomes = [*map(_outcome, found), *_failed(states, {each.wsi_file for each in found})]
+    print_outcomes(outcomes, title="Features", json_output=json_output)
+    return bool(states.failures) or any(each.errors for each in found)
+
+
+def try_out(request: FeaturesRequest, *, json_output: bool) -> bool:
+    """Place patches, print how many there are, and write nothing; tell if anything failed.
+
+    Raises
+    ------
+    OtherFeaturesError
+        If the folder was begun with other options.
+    DplabError
+        The first error, unless errors are to be skipped; those of the encoder always.
+    """
+    optional("torch", what="features", extra="torch")
+    _feature_args(request, _encoder(request.encoding))
+    _check_earlier(request)
+    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    counts: Counter[str] = Counter()
+    if request.encoding.patches is not None:
+        counts.update(open_patches(request.encoding.patches).table.wsi_file.tolist())
+    else:
+        with tempfile.TemporaryDirectory() as folder, steps() as on_progress:
+            _place(request, states, on_progress, masks=Path(folder), keep=False)
+        counts.update({slide: len(each.table) for slide, each in states.patches.items()})
+    outcomes = [
+        Outcome(wsi_file=slide, file=None, words=f"{count:,} patches", failures=())
+        for slide, count in counts.items()
+    ]
+    title = f"Features of {counts.total():,} patches, which were not written"
+    outcomes += _failed(states, set(counts))
+    print_outcomes(outcomes, title=title, json_output=json_output)
+    return bool(states.failures)
+
+
+def _place(
+    request: FeaturesRequest,
+    states: SlideStates,
+    on_progress: OnProgress,
+    *,
+    masks: Path,
+    keep: bool,
+) -> None:
+    """Find tissue, unless patches are placed already, and place patches."""
+    pipeline = request.pipeline(on_progress)
+    if request.locations_args is None:
+        pipeline.make_masks(states, masks, keep=keep)
+    pipeline.place(states)
+
+
+def _failed(states: SlideStates, told: Collection[str]) -> list[Outcome]:
+    """Return what became of slides that no patches were placed on."""
+    return [
         Outcome(
             wsi_file=each.wsi_file,
             file=None,
             words="",
             failures=tuple(states.of_slide(each.wsi_file)),
         )
-        for each in request.inputs
+        for each in states.inputs
         if each.wsi_file not in told
     ]
-    print_outcomes(outcomes, title="Features", json_output=json_output)
-    return bool(states.failures) or any(each.errors for each in found)
+
+
+def _check_earlier(request: FeaturesRequest) -> bool:
+    """Tell whether the folder has been begun with the same options; False if not at all.
+
+    Raises
+    ------
+    OtherFeaturesError
+        If it was begun with others, or by another command.
+    """
+    earlier = earlier_options(request.out)
+    if earlier and "encoder" not in earlier:
+        msg = f"{request.out} holds what another command has written"
+        raise OtherFeaturesError(msg)
+    before, now = (
+        {name: value for name, value in each.items() if name not in _TOLD_BY_FILES}
+        for each in (deciding(earlier), deciding(request.parameters))
+    )
+    differ = differences(before, now, prefix="--") if earlier else []
+    if differ:
+        listed = "; ".join(map(str, differ))
+        msg = f"{request.out} was begun with other options: {listed}"
+        raise OtherFeaturesError(msg)
+    return bool(earlier)
 
 
 def earlier_options(folder: Path) -> dict[str, Any]:
@@ -185,18 +262,6 @@ def _encoder(options: EncodingOptions) -> Any:  # noqa: ANN401 - whatever a fact
     devices = parse_devices(options.device)
     made = make_encoder(options.encoder, options.arguments)
     return made if len(devices) == 1 else options.encoder
-
-
-def _same_masks(request: FeaturesRequest) -> bool:
-    """Tell whether masks of an earlier run would be the same again."""
-    earlier = earlier_options(request.out)
-    names = [
-        each.name.replace("_", "-")
-        for group in (TissueOptions, ReadingOptions)
-        for each in fields(group)
-    ]
-    same = [earlier.get(name) == request.parameters.get(name) for name in names]
-    return bool(earlier) and all(same)
 
 
 def _feature_args(
