@@ -20,6 +20,7 @@ __all__ = ["COMPILER", "COPYING", "RESIZING", "CompiledFunction"]
 COMPILER: Final = "llvmlite.binding"
 """The module that makes machine code."""
 
+_LLVM = "dplabtools.readers.llvm"
 _LOGGER = logging.getLogger("dplabtools")
 _ADDRESS, _NUMBER = ctypes.c_void_p, ctypes.c_int64
 
@@ -53,7 +54,7 @@ class CompiledFunction:
     ) -> None:
         self.name = name
         self.after = after
-        self.modules = (COMPILER,) if beside is None else (COMPILER, beside)
+        self.modules = (_LLVM,) if beside is None else (_LLVM, beside)
         self._package = package
         self._takes = tuple(takes)
         self._work = 0
@@ -91,6 +92,9 @@ class CompiledFunction:
         module.verify()
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
+        from dplabtools.readers.llvm import let_go_of_code
+
+        let_go_of_code()
         address = engine.get_function_address(self.name)
         function: Any = ctypes.CFUNCTYPE(None, *self._takes)(address)
         function.engine = engine  # the machine code is there for as long as its engine

@@ -33,6 +33,28 @@ def test_each_function_can_be_compiled(function: CompiledFunction) -> None:
     assert fresh(function).worth(1) is not None
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="this is not Linux")
+def test_no_code_of_the_compiler_stays_in_memory() -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from dplabtools.readers.compiled import COPYING, RESIZING\n"
+        "from dplabtools.readers import llvm\n"
+        "def held():\n"
+        "    lines = Path('/proc/self/smaps').read_text().split('libllvmlite')[1:]\n"
+        "    return sum(int(each.split('Rss:')[1].split()[0]) for each in lines)\n"
+        "after_import = held()\n"
+        "both = COPYING.compiled(), RESIZING.compiled()\n"
+        "print(after_import, held())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    after_import, after_compiling = map(int, done.stdout.split())
+    assert (
+        0 < after_import <= after_compiling < 25_000
+    )  # kilobytes; the code alone is 45,000
+
+
 def failing(error: BaseException) -> Callable[..., Any]:
     def fail(*_: object, **__: object) -> Any:
         raise error
