@@ -243,7 +243,7 @@ class DiskSink:
         images = self._slides[plan.slide].files.images(rows)
         numbers: IntArray = np.arange(len(rows))
         if images is None:  # complete, without gaps
-            from dplabtools.output.run_folder.stored_manifests import Manifest
+            from dplabtools.output.stored_manifests import Manifest
 
             images = Manifest(table=table).stored_slide().images
             numbers = rows - np.searchsorted(plan.left_out, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dplabtools.errors import StoredPatchesError
 from dplabtools.output.containers.formats import format_of_suffix
-from dplabtools.output.run_folder.stored_manifests import find_manifests
+from dplabtools.output.stored_manifests import find_manifests
 from dplabtools.output.stored_slide import StoredSlide, reading
 
 __all__ = ["open_slides"]

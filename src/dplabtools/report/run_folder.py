@@ -9,7 +9,7 @@ from typing import Final
 
 from dplabtools.errors import OutputError
 from dplabtools.output.run_folder.history import Checkpoint, read_history
-from dplabtools.output.run_folder.stored_manifests import Manifest, find_manifests
+from dplabtools.output.stored_manifests import Manifest, find_manifests
 from dplabtools.records.run_record import (
     ErrorRecord,
     RunRecord,
