@@ -58,10 +58,8 @@ def output_error(
     slide : str, optional
         Name of the slide it belongs to.
     """
-    remedy = _REMEDIES.get(error.errno)
-    advice = "" if remedy is None else f"; {remedy}"
-    msg = f"{path} cannot be written: {error.strerror or error}{advice}"
-    return OutputError(msg, slide=slide)
+    msg = f"{path} cannot be written: {error.strerror or error}"
+    return OutputError(msg, slide=slide, remedy=_REMEDIES.get(error.errno, ""))
 
 
 @contextmanager

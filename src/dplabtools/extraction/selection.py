@@ -88,11 +88,13 @@ class Selection:
             table = _table(patches)
             class_name, params = patches.class_name, patches.param_info
         except AttributeError as error:
-            msg = (
-                f"{type(patches).__name__} is no location object: {error}; use a location "
-                f"class, or PatchesMock for locations from elsewhere"
-            )
-            raise ParameterTypeError(msg) from error
+            msg = f"{type(patches).__name__} is no location object: {error}"
+            raise ParameterTypeError(
+                msg,
+                remedy=(
+                    "use a location class, or PatchesMock for locations from elsewhere"
+                ),
+            ) from error
         if not isinstance(params, Mapping):
             msg = f"param_info must be a mapping, not {params!r}"
             raise ParameterTypeError(msg, slide=table.slide_name)

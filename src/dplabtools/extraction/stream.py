@@ -216,10 +216,11 @@ class BatchStream:
         if slots < least:
             msg = (
                 f"max_memory={self._options.max_memory:,} holds {slots} batches of "
-                f"{batch:,} bytes, and {least} are needed; raise it, or lower batch_size "
-                f"or shuffle_buffer"
+                f"{batch:,} bytes, and {least} are needed"
             )
-            raise NotEnoughMemoryError(msg)
+            raise NotEnoughMemoryError(
+                msg, remedy="raise it, or lower batch_size or shuffle_buffer"
+            )
         needed = -(-self._count // self._options.batch_size) + 1
         return Ring(shape, min(slots, max(needed, least)))
 
@@ -473,7 +474,9 @@ class BatchStream:
             if time.monotonic() > deadline:
                 msg = (
                     f"all {self._options.max_memory:,} bytes of max_memory are in batches "
-                    f"that are still held; let go of them, keep batch.copy(), or raise it"
+                    "that are still held"
                 )
-                raise NotEnoughMemoryError(msg)
+                raise NotEnoughMemoryError(
+                    msg, remedy="let go of them, keep batch.copy(), or raise it"
+                )
             time.sleep(0.002)

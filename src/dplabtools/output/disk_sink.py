@@ -206,18 +206,25 @@ class DiskSink:
         for plan in plans:
             for path in self._slides[plan.slide].files.must_be_new():
                 if plan.slide not in self._run.found and path.exists():
-                    msg = (
-                        f"{path} exists already; extract to another folder, begin with "
-                        f"another global_counter if it is that of a set, or go on with the "
-                        f"run that made it, with resume=True"
+                    msg = f"{path} exists already"
+                    raise OutputError(
+                        msg,
+                        slide=plan.table.slide_name,
+                        remedy=(
+                            "extract to another folder, begin with another global_counter "
+                            "if it is that of a set, or go on with the run that made it, "
+                            "with resume=True"
+                        ),
                     )
-                    raise OutputError(msg, slide=plan.table.slide_name)
                 if owners.setdefault(path, plan.slide) != plan.slide:
-                    msg = (
-                        f"another slide has {path} too; number the sets of all slides "
-                        f"together, with global_counter=1"
+                    msg = f"another slide has {path} too"
+                    raise OutputError(
+                        msg,
+                        slide=plan.table.slide_name,
+                        remedy=(
+                            "number the sets of all slides together, with global_counter=1"
+                        ),
                     )
-                    raise OutputError(msg, slide=plan.table.slide_name)
 
     def _begin(self, numbers: Iterable[int]) -> None:
         """Begin to write to slides."""

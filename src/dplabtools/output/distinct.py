@@ -35,10 +35,10 @@ def check_distinct(plan: SlidePlan) -> None:
         row = int(first[counts > 1].min())
         (x, y), _, label = plan.table.rows()[row]
         msg = (
-            f"the patch at ({x}, {y}) with label {label!r} is there twice, the first time "
-            f"in row {row}; drop one"
+            f"the patch at ({x}, {y}) with label {label!r} is there twice, the first "
+            f"time in row {row}"
         )
-        raise DuplicatePatchesError(msg, slide=plan.table.slide_name)
+        raise DuplicatePatchesError(msg, slide=plan.table.slide_name, remedy="drop one")
 
 
 def folded(name: str) -> str:
@@ -80,7 +80,10 @@ def check_labels_apart(
             if other != label:
                 msg = (
                     f"the label {label!a} of the patch in row {row} and the label "
-                    f"{other!a} are one name on that disk, which does not tell them apart; "
-                    f"rename one of them, or write to another disk"
+                    f"{other!a} are one name on that disk, which does not tell them apart"
                 )
-                raise ParameterError(msg, slide=plan.table.slide_name)
+                raise ParameterError(
+                    msg,
+                    slide=plan.table.slide_name,
+                    remedy="rename one of them, or write to another disk",
+                )

@@ -42,8 +42,8 @@ def check_texts(plan: SlidePlan, *, holds_nul: bool = True) -> None:
     path = Path(plan.table.slide)
     slide = ascii(path.name)[1:-1]
     if not is_unicode(path.name):
-        msg = "its name is not UTF-8, as what is written has to be; rename the file"
-        raise ParameterError(msg, slide=slide)
+        msg = "its name is not UTF-8, as what is written has to be"
+        raise ParameterError(msg, slide=slide, remedy="rename the file")
     used, first = np.unique(plan.table.codes, return_index=True)
     texts: list[tuple[str, str]] = []
     for code, row in zip(used.tolist(), first.tolist(), strict=True):

@@ -99,11 +99,10 @@ def read_run(folder: Path) -> Run:
         runs = (earlier,)
     tables = {_manifest_id(each.table): each for each in find_manifests(folder, history)}
     if not runs and not history.checkpoints and not tables:
-        msg = (
-            f"{folder} is not the folder of a run: it has no manifests; name the folder "
-            f"that was given as output_dir, or to --out"
+        msg = f"{folder} is not the folder of a run: it has no manifests"
+        raise OutputError(
+            msg, remedy="name the folder that was given as output_dir, or to --out"
         )
-        raise OutputError(msg)
     return Run(
         folder=folder,
         record=runs[-1] if runs else None,

@@ -151,11 +151,8 @@ def _known_types() -> dict[str, str]:
 def _format_of(image_type: str) -> str:
     known = _known_types()
     if image_type.lower() not in known:
-        msg = (
-            f"unknown file extension: image_type {image_type!r}; use one of "
-            f"{', '.join(sorted(known))}"
-        )
-        raise OutputFormatError(msg)
+        msg = f"unknown file extension: image_type {image_type!r}"
+        raise OutputFormatError(msg, remedy=f"use one of {', '.join(sorted(known))}")
     return known[image_type.lower()]
 
 

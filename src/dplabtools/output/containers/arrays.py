@@ -48,11 +48,12 @@ def patch_shape(plan: SlidePlan, *, container: str) -> tuple[int, ...]:
     """
     sizes = plan.table.sizes
     if len(plan) and (sizes != sizes[0]).any():
-        msg = (
-            f'container="{container}" is an array, and these patches differ in size; use '
-            f'"webdataset", "parquet" or image files'
+        msg = f'container="{container}" is an array, and these patches differ in size'
+        raise ParameterError(
+            msg,
+            slide=plan.table.slide_name,
+            remedy='use "webdataset", "parquet" or image files',
         )
-        raise ParameterError(msg, slide=plan.table.slide_name)
     width, height = sizes[0].tolist() if len(plan) else (1, 1)
     views = len(plan.views)
     return (height, width, 3) if views == 1 else (views, height, width, 3)

@@ -234,10 +234,14 @@ def _check_lengths(slide: Contained, names: PatchNames) -> None:
     for path in (path for row in range(len(names)) for path in names[row]):
         if any(len(os.fsencode(name)) > most for name in path.split("/")):
             msg = (
-                f"the file name {path!r} is too long for {slide.folder} (more than {most} "
-                f"bytes); shorten the label, filename_comment or the name of the slide"
+                f"the file name {path!r} is too long for {slide.folder} (more than "
+                f"{most} bytes)"
             )
-            raise OutputError(msg, slide=slide.plan.table.slide_name)
+            raise OutputError(
+                msg,
+                slide=slide.plan.table.slide_name,
+                remedy="shorten the label, filename_comment or the name of the slide",
+            )
 
 
 def _status(file: Path) -> tuple[int, int]:

@@ -328,11 +328,10 @@ def _of_earlier_versions(manifests: Path) -> Iterator[Checkpoint]:
                 resumable=False,
             )
         except (OSError, ValueError, LookupError, TypeError) as error:
-            msg = (
-                f"{file} cannot be read: {error}; move it away, with the files of its "
-                f"manifest id"
-            )
-            raise StoredPatchesError(msg) from error
+            msg = f"{file} cannot be read: {error}"
+            raise StoredPatchesError(
+                msg, remedy="move it away, with the files of its manifest id"
+            ) from error
 
 
 def boot() -> str:

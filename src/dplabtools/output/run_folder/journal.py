@@ -161,11 +161,14 @@ def read_journals(folder: Path) -> Iterator[list[Event]]:
         if events and events[-1] is None:
             events.pop()  # the power was cut: its end may be there without its beginning
         if None in events:
-            msg = (
-                f"{file} is damaged in line {events.index(None) + 1}; bring it back from a "
-                f"copy, or move it away, with the files of the manifests that it names"
+            msg = f"{file} is damaged in line {events.index(None) + 1}"
+            raise StoredPatchesError(
+                msg,
+                remedy=(
+                    "bring it back from a copy, or move it away, with the files "
+                    "of the manifests that it names"
+                ),
             )
-            raise StoredPatchesError(msg)
         if events:
             yield [event for event in events if event is not None]
 
