@@ -34,11 +34,12 @@ _ENDLESS: Final = 1 << 62
 _MB: Final = 1 << 20
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 _ONTO_DISK: Final = ("file_dirty", "file_writeback", "total_dirty", "total_writeback")
-_REMEDIES: Final[Mapping[int, str]] = {
-    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
-    errno.ENFILE: "too many files are open on this machine; close some of them",
-    errno.EFBIG: "a file of that size is not allowed; raise the limit (ulimit -f)",
+_LIMITS: Final[Mapping[int, tuple[str, str]]] = {
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many files are open on this machine", "close some of them"),
+    errno.EFBIG: ("a file of that size is not allowed", "raise the limit (ulimit -f)"),
 }
+"""What is too many or too large, and what to do about it."""
 
 
 # ----------------------------------------------------------------------- memory
@@ -292,8 +293,10 @@ def limit_reached(
     SystemLimitError or None
         None if something else is wrong.
     """
-    remedy = _REMEDIES.get(error.errno or 0)
-    return None if remedy is None else SystemLimitError(f"{what}: {remedy}", slide=slide)
+    if (error.errno or 0) not in _LIMITS:
+        return None
+    limit, remedy = _LIMITS[error.errno or 0]
+    return SystemLimitError(f"{what}: {limit}", slide=slide, remedy=remedy)
 
 
 @contextmanager
