@@ -155,10 +155,12 @@ class EncoderRunner:
         if len(self._memory) < pixels.size:
             self._memory = np.empty(pixels.size, dtype=np.float32)
         images = self._memory[: pixels.size].reshape(len(pixels), -1, len(offset))
+        shifted = bool(offset.any())
         for image, stored in zip(images, pixels, strict=True):
             np.copyto(image, stored.reshape(image.shape))
             np.multiply(image, scale, out=image)
-            np.add(image, offset, out=image)
+            if shifted:
+                np.add(image, offset, out=image)
         return images.reshape(pixels.shape)
 
     def _mark(self) -> Any:  # noqa: ANN401 - a class that torch makes at run time
