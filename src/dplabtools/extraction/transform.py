@@ -8,8 +8,8 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -125,13 +125,10 @@ def _imported(words: str) -> Any:  # noqa: ANN401 - whatever is there
         msg = f"transform must be named as package.module:function, not {words!r}"
         raise ParameterError(msg)
     try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
+        return resolve_name(words)
     except Exception as error:
         msg = f"the transform {words!r} cannot be imported: {type(error).__name__}: {error}"
         raise ParameterError(msg) from error
-    return found
 
 
 def _digest(of: Any, state: bytes) -> str:  # noqa: ANN401 - a function or a class

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import numpy as np
@@ -238,10 +238,7 @@ def make_encoder(encoder: EncoderLike, arguments: Mapping[str, Any]) -> Callable
         msg = f"encoder must be named as package.module:factory, not {encoder!r}"
         raise ParameterError(msg)
     try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        made: Callable[..., Any] = found(**arguments)
+        made: Callable[..., Any] = resolve_name(encoder)(**arguments)
     except Exception as error:
         msg = f"the encoder {encoder!r} cannot be made: {type(error).__name__}: {error}"
         raise ParameterError(msg) from error

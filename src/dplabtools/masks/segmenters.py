@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -48,8 +48,8 @@ def load_segmenter(name: str) -> Segmenter:
         If there is none.
     """
     offered = {each.name: each.value for each in entry_points(group=ENTRY_POINTS)}
-    module, separator, function = offered.get(name, name).partition(":")
-    if not (separator and module and function):
+    words = offered.get(name, name)
+    if not all(words.partition(":")):
         known = ", ".join(sorted(offered)) or "none are installed"
         msg = f"{name!r} is no segmenter of tissue"
         raise ParameterError(
@@ -60,9 +60,7 @@ def load_segmenter(name: str) -> Segmenter:
             ),
         )
     try:
-        segmenter: Any = _module_of(module)
-        for attribute in function.split("."):
-            segmenter = getattr(segmenter, attribute)
+        segmenter = _resolved(words)
     except Exception as error:  # whatever happens in code of others
         msg = f"the segmenter {name} cannot be loaded: {type(error).__name__}: {error}"
         raise ParameterError(msg) from error
@@ -120,13 +118,13 @@ def _shape(array: npt.NDArray[Any]) -> str:
     return " x ".join(map(str, array.shape)) or "a single value"
 
 
-def _module_of(name: str) -> Any:  # noqa: ANN401 - has no type
-    """Import a module, from the working folder too, as ``python -m`` does."""
+def _resolved(words: str) -> Any:  # noqa: ANN401 - has no type
+    """Import what is named, from the working folder too, as ``python -m`` does."""
     here = str(Path.cwd())
     if here in sys.path:
-        return import_module(name)
+        return resolve_name(words)
     sys.path.insert(0, here)
     try:
-        return import_module(name)
+        return resolve_name(words)
     finally:
         sys.path.remove(here)
