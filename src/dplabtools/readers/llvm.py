@@ -8,9 +8,8 @@ come back by themselves when they are needed.
 from __future__ import annotations
 
 import ctypes
+from importlib import import_module
 from pathlib import Path
-
-import llvmlite.binding  # noqa: F401 - this is what the module is for
 
 __all__ = ["let_go_of_code"]
 
@@ -31,4 +30,5 @@ def let_go_of_code() -> None:
             libc.madvise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), _DONTNEED)
 
 
+import_module("llvmlite.binding")  # this is what the module is imported for
 let_go_of_code()
