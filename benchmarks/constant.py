@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dplabtools.extraction.source import Chunk, ChunkReport, SlideFacts, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, InspectedSlide, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.readers.stamps import SlideStamp
-from dplabtools.stages import drain
+from dplabtools.timing import take_totals
 
 SIZE = 256
 
@@ -24,18 +24,20 @@ class FillConstant:
     def __init__(self, side: int) -> None:
         self.side = side
 
-    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | SlideFacts:
+    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
         if isinstance(job, SlideSpec):
             size = (self.side, self.side)
             pyramid = Pyramid(slide=job.path, sizes=(size,), downsamples=(1.0,))
             stamp = SlideStamp.of(job.path)
-            return SlideFacts(pyramid=pyramid, icc_profile=None, index=None, stamp=stamp)
+            return InspectedSlide(
+                pyramid=pyramid, icc_profile=None, index=None, stamp=stamp
+            )
         items = np.arange(len(job.rows))
-        canvas = job.place.canvas(items, job.sizes, views=1)
-        assert canvas is not None
+        buffer = job.place.buffer(items, job.sizes, views=1)
+        assert buffer is not None
         for item in items.tolist():
-            canvas.picture(item)[:] = 127
-        return ChunkReport(failed=(), seconds=drain())
+            buffer.picture(item)[:] = 127
+        return ChunkReport(failed=(), seconds=take_totals())
 
     def close(self) -> None:
         pass

@@ -29,8 +29,8 @@ from PIL import Image
 
 from dplabtools._typing import IntArray
 from dplabtools.engine.slabs import Segment
-from dplabtools.extraction.plan import Reading, blocks, plan_slide
-from dplabtools.extraction.source import Chunk, ReadChunk, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ReadChunk, SlideSpec
+from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.output.memory import SegmentRows
 from dplabtools.readers.compiled import COPYING, RESIZING
@@ -78,7 +78,7 @@ def our_loop(
     mode: str | None = None,
 ) -> Callable[[], None]:
     """Return what one worker with one thread does, into memory that was used before."""
-    reading = Reading(views=views, mode=mode, settings=Settings())
+    reading = ReadOptions(views=views, mode=mode, settings=Settings())
     count = len(corners)
     table = PatchTable(
         slide=slide,

@@ -26,10 +26,10 @@ from benchmarks.constant import SIZE, FillConstant, make_array
 from benchmarks.slides import four_slides, grid
 from dplabtools import config
 from dplabtools.engine.processes import ProcessEngine
-from dplabtools.extraction.account import Account
-from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.patch_table import PatchTable
@@ -104,18 +104,18 @@ def engine_alone(count: int) -> int:
         codes=np.zeros(count, np.int64),
         labels=("",),
     )
-    reading = Reading(views=None, mode=None, settings=Settings())
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
     extraction = Extraction(
         tables=[table], reading=reading, workers=2, threads=1, skip_errors=False
     )
-    account = Account([table], skip_errors=False)
+    state = RunState([table], skip_errors=False)
     options = StreamOptions(
         batch_size=256, order="table", shuffle_buffer=0, seed=0, max_memory=1 << 30
     )
     clock = ProgressClock(None, total=count, slides=1)
     with ProcessEngine(workers=2, ahead=2) as engine:
         batches = BatchStream(
-            extraction, account, options=options, engine=engine, clock=clock
+            extraction, state, options=options, engine=engine, clock=clock
         )
         engine.begin(FillConstant(side * SIZE), segments=batches.segments)
         done = sum(len(batch) for batch in batches)

@@ -24,7 +24,7 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.extraction.source import Chunk, ChunkReport, ReadChunk, SlideFacts
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, InspectedSlide, ReadChunk
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
     MemPatchExtractor,
@@ -249,7 +249,7 @@ class Spy:
         self._lock = threading.Lock()
         plain = ReadChunk.__call__
 
-        def read(work: ReadChunk, chunk: Chunk) -> ChunkReport | SlideFacts:
+        def read(work: ReadChunk, chunk: Chunk) -> ChunkReport | InspectedSlide:
             with self._lock:
                 self.count += len(chunk.rows)
             return plain(work, chunk)

@@ -13,9 +13,9 @@ import pytest
 
 from dplabtools._typing import Pixels
 from dplabtools.errors import NotEnoughMemoryError, ParameterError, SlideError
-from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import Progress
 from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.run_state import RunState
 from dplabtools.slides.patches import (
     MemPatchExtractorPool,
     MultiResMemPatchExtractorPool,
@@ -421,11 +421,11 @@ def test_of_many_slides_only_a_few_are_kept_in_mind(
     enter = Extraction.enter
 
     def counted(
-        extraction: Extraction, *arguments: Any, account: Account, **more: Any
+        extraction: Extraction, *arguments: Any, state: RunState, **more: Any
     ) -> Any:
         nonlocal most
-        plan = enter(extraction, *arguments, account=account, **more)
-        most = max(most, len(account.planned()), len(account.indexes))
+        plan = enter(extraction, *arguments, state=state, **more)
+        most = max(most, len(state.planned()), len(state.indexes))
         return plan
 
     monkeypatch.setattr(Extraction, "enter", counted)

@@ -37,7 +37,7 @@ DEADLY = """
     import json, os, signal
     from pathlib import Path
 
-    from dplabtools.extraction.source import Chunk, ReadChunk
+    from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
 
     SLIDE, ROW = {slide}, {row}
 

@@ -20,7 +20,7 @@ from dplabtools import config
 from dplabtools._typing import Pixels
 from dplabtools.errors import SlideReadError, UnsupportedSlideError
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.make_slide import make_slide
 
@@ -125,8 +125,8 @@ def test_a_damaged_tile_costs_what_touches_it(
         NativeTiffReader(copy, background=WHITE) as reader,
     ):
         corners = np.array([(x, y) for y in range(0, 480, 40) for x in range(0, 480, 40)])
-        canvas = Canvas.allocated(np.full((len(corners), 2), 32))
-        errors = reader.read_into(corners, 0, canvas)
+        buffer = PixelBuffer.allocated(np.full((len(corners), 2), 32))
+        errors = reader.read_into(corners, 0, buffer)
         for item, (x, y) in enumerate(corners.tolist()):
             touches = 192 - 32 < x < 256 and 128 - 32 < y < 192
             assert (item in errors) == touches
@@ -134,7 +134,7 @@ def test_a_damaged_tile_costs_what_touches_it(
                 assert str(errors[item]).startswith("damaged.svs: the file is damaged")
             else:
                 np.testing.assert_array_equal(
-                    canvas.picture(item), whole.read((x, y), 0, (32, 32))
+                    buffer.picture(item), whole.read((x, y), 0, (32, 32))
                 )
         with pytest.raises(SlideReadError):
             reader.read((200, 130), 0, (8, 8))

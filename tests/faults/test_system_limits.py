@@ -29,7 +29,8 @@ from dplabtools.errors import DplabError
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool, MemPatchExtractorPool, PatchesMock, StreamPatchExtractorPool
 )
-import dplabtools.engine.processes, dplabtools.extraction.source  # not under the limit
+# Not under the limit:
+import dplabtools.engine.processes, dplabtools.extraction.chunk_reader
 
 slide, which, values = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 rows = [((x, y), (64, 64), "t") for y in range(0, 700, 64) for x in range(0, 960, 64)]

@@ -13,7 +13,7 @@ from dplabtools._typing import IntArray, Pixels
 from dplabtools.readers.compiled import COMPILER, CompiledFunction
 from dplabtools.readers.native_tiff import copying
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.testing.make_slide import make_slide
 
 pytest.importorskip(COMPILER)  # which also means that it is used
@@ -36,7 +36,7 @@ def read(
     """Read rectangles to these places in memory; return all of the memory."""
     room = int(np.max(starts + sizes.prod(axis=1) * 3, initial=0))
     memory = np.full(room + 100, 99, np.uint8)
-    assert not reader.read_into(corners, 0, Canvas.on(memory, starts, sizes))
+    assert not reader.read_into(corners, 0, PixelBuffer.on(memory, starts, sizes))
     return memory
 
 

@@ -14,7 +14,7 @@ import pytest
 from dplabtools import config
 from dplabtools.engine.choose import ENGINES
 from dplabtools.errors import ConfigError, PluginError
-from dplabtools.extraction import source
+from dplabtools.extraction import chunk_reader
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -66,7 +66,7 @@ def pool(
     made_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[PatchesMock]:
     """Patches of more slides than are held open by those who work in this process."""
-    monkeypatch.setattr(source, "_OPEN_SLIDES", 1)
+    monkeypatch.setattr(chunk_reader, "_OPEN_SLIDES", 1)
     config.slide_library = "pillow"  # reads patch by patch: time for others to close it
     slides = [tmp_path / f"{number}.svs" for number in range(5)]
     for slide in slides:

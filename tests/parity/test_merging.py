@@ -15,7 +15,7 @@ from dplabtools._typing import IntArray
 from dplabtools.readers.base import BatchReader
 from dplabtools.readers.merging import merged
 from dplabtools.readers.openslide import OpenSlideReader
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 PINK = (250, 10, 120)
 areas = st.lists(
@@ -34,11 +34,11 @@ def reader(made_slide: Path) -> Iterator[OpenSlideReader]:
 
 
 def check(reader: OpenSlideReader, table: IntArray, level: int) -> None:
-    canvas = Canvas.allocated(table[:, 2:])
-    assert not reader.read_into(table[:, :2], level, canvas)
+    buffer = PixelBuffer.allocated(table[:, 2:])
+    assert not reader.read_into(table[:, :2], level, buffer)
     for number, (x, y, width, height) in enumerate(table.tolist()):
         alone = reader.read((x, y), level, (width, height))
-        np.testing.assert_array_equal(canvas.picture(number), alone)
+        np.testing.assert_array_equal(buffer.picture(number), alone)
 
 
 @settings(max_examples=60)
@@ -77,16 +77,16 @@ def test_only_what_overlaps_is_merged() -> None:
 
 def test_damage_costs_what_touches_it(damaged_slide: Path, made_slide: Path) -> None:
     corners = np.array([(x, y) for y in range(0, 700, 60) for x in range(0, 900, 60)])
-    canvas = Canvas.allocated(np.full((len(corners), 2), 120))
+    buffer = PixelBuffer.allocated(np.full((len(corners), 2), 120))
     with (
         OpenSlideReader(damaged_slide, background=PINK) as broken,
         OpenSlideReader(made_slide, background=PINK) as whole,
         ThreadPoolExecutor(2) as threads,
     ):
-        errors = broken.read_into(corners, 0, canvas, threads=threads)
+        errors = broken.read_into(corners, 0, buffer, threads=threads)
         for number, (x, y) in enumerate(corners.tolist()):
             touches = 256 - 120 < x < 512 and 256 - 120 < y < 512
             assert (number in errors) == touches
             if not touches:
                 alone = whole.read((x, y), 0, (120, 120))
-                np.testing.assert_array_equal(canvas.picture(number), alone)
+                np.testing.assert_array_equal(buffer.picture(number), alone)

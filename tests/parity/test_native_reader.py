@@ -23,7 +23,7 @@ from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.settings import Settings
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -142,11 +142,11 @@ def together(
     threads: ThreadPoolExecutor | None = None,
 ) -> tuple[list[Pixels], dict[int, Exception]]:
     sizes = np.array([area[2:] for area in asked_for], dtype=np.int64).reshape(-1, 2)
-    canvas = Canvas.allocated(np.repeat(sizes, len(views), axis=0))
+    buffer = PixelBuffer.allocated(np.repeat(sizes, len(views), axis=0))
     corners: IntArray = np.array([area[:2] for area in asked_for], dtype=np.int64)
     origins = np.repeat(corners.reshape(-1, 1, 2), len(views), axis=1)
-    errors = read_regions(slide, views, origins, canvas=canvas, threads=threads)
-    pictures = [canvas.picture(number) for number in range(len(canvas))]
+    errors = read_regions(slide, views, origins, buffer=buffer, threads=threads)
+    pictures = [buffer.picture(number) for number in range(len(buffer))]
     count = len(views)
     outs = [np.stack(pictures[item * count :][:count]) for item in range(len(asked_for))]
     return outs, errors

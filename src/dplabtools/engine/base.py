@@ -20,7 +20,7 @@ from dplabtools.engine.slabs import Segment
 
 __all__ = [
     "Engine",
-    "Outcome",
+    "JobResult",
     "Work",
     "WorkerId",
     "results_in_order",
@@ -66,7 +66,7 @@ class WorkerId(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class JobResult:
     """What became of one job.
 
     Attributes
@@ -141,7 +141,7 @@ class Engine(Protocol):
         """
         ...
 
-    def take(self) -> Outcome:
+    def take(self) -> JobResult:
         """Wait for the next outcome, in no particular order.
 
         Raises
@@ -179,7 +179,7 @@ def run(
     *,
     segments: Sequence[Segment] = (),
     lanes: int = 1,
-) -> Iterator[Outcome]:
+) -> Iterator[JobResult]:
     """Run all jobs, and yield their outcomes as they come.
 
     Parameters
@@ -199,7 +199,7 @@ def run(
 
     Yields
     ------
-    Outcome
+    JobResult
         One a job, in no particular order.
     """
     if not jobs:
@@ -231,7 +231,7 @@ def run(
 
 def run_in_order(
     engine: Engine, work: Work, jobs: Sequence[object], *, ahead: int
-) -> Iterator[Outcome]:
+) -> Iterator[JobResult]:
     """Run all jobs, and yield their outcomes in the order of the jobs.
 
     Parameters
@@ -248,10 +248,10 @@ def run_in_order(
 
     Yields
     ------
-    Outcome
+    JobResult
         One a job, in order.
     """
-    early: dict[int, Outcome] = {}
+    early: dict[int, JobResult] = {}
     submitted = 0
     engine.begin(work)
     for wanted in range(len(jobs)):

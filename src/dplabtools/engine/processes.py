@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.channel import Message
 from dplabtools.engine.forwarding import deliver, log_level
 from dplabtools.engine.slabs import Segment
@@ -100,7 +100,7 @@ class ProcessEngine:
         self._modules = tuple(modules)
         self._fork = _forks(start_method)
         self._backlog: deque[_Job] = deque()
-        self._done: deque[Outcome] = deque()
+        self._done: deque[JobResult] = deque()
         self._begin = b""
         self._segments: tuple[Segment, ...] = ()
         self._false_starts = 0
@@ -156,12 +156,12 @@ class ProcessEngine:
             data = JOB + pickle.dumps(job, protocol=5)
         except Exception as error:  # noqa: BLE001 - pickling runs anybody's code
             failed = WorkerError(f"a job cannot be sent to a worker: {error}")
-            self._done.append(Outcome(index=index, error=failed, worker=_NOBODY))
+            self._done.append(JobResult(index=index, error=failed, worker=_NOBODY))
             return
         self._backlog.append(_Job(index, data, lane))
         self._deal()
 
-    def take(self) -> Outcome:
+    def take(self) -> JobResult:
         """Wait for the next outcome.
 
         Raises
@@ -365,7 +365,7 @@ class ProcessEngine:
         if not self._workers:
             for job in self._backlog:
                 self._done.append(
-                    Outcome(
+                    JobResult(
                         index=job.index,
                         error=error,
                         attempts=max(1, job.attempts),
@@ -395,18 +395,18 @@ def _end(workers: Sequence[_Worker]) -> None:
             )
 
 
-def _unpacked(data: memoryview, process: StartedWorker) -> Outcome:
+def _unpacked(data: memoryview, process: StartedWorker) -> JobResult:
     """Return an outcome, or an error that says why it cannot be read."""
     try:
-        outcome: Outcome = pickle.loads(data)  # noqa: S301 - from our own process
+        outcome: JobResult = pickle.loads(data)  # noqa: S301 - from our own process
     except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
         failed = WorkerError(f"a result cannot be read here: {error!r}")
-        return Outcome(index=-1, error=failed, worker=process.identity or _NOBODY)
+        return JobResult(index=-1, error=failed, worker=process.identity or _NOBODY)
     return outcome
 
 
-def _lost(job: _Job, what: str, who: WorkerId) -> Outcome:
+def _lost(job: _Job, what: str, who: WorkerId) -> JobResult:
     msg = f"a worker process {what}, and so did the one that tried again"
-    return Outcome(
+    return JobResult(
         index=job.index, error=WorkerError(msg), attempts=job.attempts, worker=who
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.slabs import Segment
 
 __all__ = ["SerialEngine"]
@@ -44,7 +44,7 @@ class SerialEngine:
         """Hand over a job; there are no lanes."""
         self._jobs.append((index, job))
 
-    def take(self) -> Outcome:
+    def take(self) -> JobResult:
         """Run the job that was submitted first.
 
         Raises
@@ -77,13 +77,13 @@ class SerialEngine:
         self.close()
 
 
-def perform(work: Work | None, index: int, job: object) -> Outcome:
+def perform(work: Work | None, index: int, job: object) -> JobResult:
     """Do one job; what it raises is its outcome."""
     if work is None:
         msg = "begin a work before submitting jobs"
         raise LookupError(msg)
     worker = WorkerId.here()
     try:
-        return Outcome(index=index, result=work(job), worker=worker)
+        return JobResult(index=index, result=work(job), worker=worker)
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller decides
-        return Outcome(index=index, error=error, worker=worker)
+        return JobResult(index=index, error=error, worker=worker)

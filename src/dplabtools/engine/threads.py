@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.base import JobResult, Work
 from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
 
@@ -28,7 +28,7 @@ class ThreadEngine:
         self._count = workers
         self._threads: ThreadPoolExecutor | None = None
         self._work: Work | None = None
-        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._outcomes: SimpleQueue[JobResult] = SimpleQueue()
         self._pending = 0
 
     @property
@@ -61,11 +61,11 @@ class ThreadEngine:
         future = self._threads.submit(perform, self._work, index, job)
         future.add_done_callback(self._collect)
 
-    def _collect(self, future: Future[Outcome]) -> None:
+    def _collect(self, future: Future[JobResult]) -> None:
         if not future.cancelled():
             self._outcomes.put(future.result())
 
-    def take(self) -> Outcome:
+    def take(self) -> JobResult:
         """Wait for the next outcome.
 
         Raises

@@ -22,7 +22,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Final, NoReturn
 
-from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.channel import Channel, Message
 from dplabtools.engine.forwarding import Notice, forwarded
 from dplabtools.engine.serial import perform
@@ -53,7 +53,7 @@ WORK: Final = b"W"  # (pickled work, log level, segment keys), with the segments
 JOB: Final = b"J"  # the job; its number is for the caller to know, as they are done in turn
 # and from it:
 IDENTITY: Final = b"I"  # WorkerId, with a descriptor of the process where there are such
-OUTCOME: Final = b"O"  # Outcome
+OUTCOME: Final = b"O"  # JobResult
 NOTICE: Final = b"N"  # a log record or a warning
 
 _WATCH_S = 1.0  # how often to look for the caller, where no descriptor tells of its end
@@ -200,14 +200,14 @@ class _Desk:
     def _notify(self, notice: Notice) -> None:
         self._line.send(NOTICE, pickle.dumps(notice))
 
-    def _do(self, data: memoryview) -> Outcome:
+    def _do(self, data: memoryview) -> JobResult:
         if self._unfit is not None:
-            return Outcome(index=-1, error=self._unfit, worker=WorkerId.here())
+            return JobResult(index=-1, error=self._unfit, worker=WorkerId.here())
         try:
             job = pickle.loads(data)  # noqa: S301 - from the caller
         except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
             unfit = _unfit("a job", error)
-            return Outcome(index=-1, error=unfit, worker=WorkerId.here())
+            return JobResult(index=-1, error=unfit, worker=WorkerId.here())
         return perform(self._work, -1, job)
 
 
@@ -222,7 +222,7 @@ def _unfit(what: str, error: Exception) -> WorkerError:
     return WorkerError(msg)
 
 
-def _packed(outcome: Outcome) -> bytes:
+def _packed(outcome: JobResult) -> bytes:
     """Pickle an outcome, or why it cannot be."""
     if outcome.error is not None:
         outcome = replace(outcome, error=_portable(outcome.error))

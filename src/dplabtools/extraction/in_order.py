@@ -11,9 +11,9 @@ import numpy as np
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.base import run_in_order
 from dplabtools.engine.choose import RunOptions, make_engine
-from dplabtools.extraction.plan import Reading, chunk_rows, plan_slide, rows_outside
+from dplabtools.extraction.chunk_reader import Chunk, InspectSlide, ReadChunk, SlideSpec
+from dplabtools.extraction.plan import ReadOptions, chunk_rows, plan_slide, rows_outside
 from dplabtools.extraction.returned import ReturnedPatches
-from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.records.patch_table import PatchTable
 
@@ -30,7 +30,7 @@ class PatchesInOrder:
     ----------
     table : PatchTable
         The patches.
-    reading : Reading
+    reading : ReadOptions
         How to read them.
     spec : SlideSpec
         How to open the slide.
@@ -43,14 +43,14 @@ class PatchesInOrder:
     """
 
     table: PatchTable
-    reading: Reading
+    reading: ReadOptions
     spec: SlideSpec
     pyramid: Pyramid
     icc_profile: bytes | None
     threads: int
 
     @classmethod
-    def of(cls, table: PatchTable, *, reading: Reading, threads: int) -> PatchesInOrder:
+    def of(cls, table: PatchTable, *, reading: ReadOptions, threads: int) -> PatchesInOrder:
         """Open the slide to see what it is like.
 
         Raises

@@ -11,9 +11,9 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.choose import RunOptions
-from dplabtools.extraction.plan import Reading, plan_slide
+from dplabtools.extraction.chunk_reader import Chunk, InspectSlide, ReadChunk, SlideSpec
+from dplabtools.extraction.plan import ReadOptions, plan_slide
 from dplabtools.extraction.returned import ReturnedPatches
-from dplabtools.extraction.source import Chunk, InspectSlide, ReadChunk, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_plan import SlidePlan
@@ -32,14 +32,14 @@ class PatchReader:
     ----------
     tables : tuple of PatchTable
         The patches of each slide. Their numbers run through all of them.
-    reading : Reading
+    reading : ReadOptions
         How to read them.
     extra_mpps : tuple of float
         Resolutions that whole-slide resampling prepares for.
     """
 
     tables: tuple[PatchTable, ...]
-    reading: Reading
+    reading: ReadOptions
     extra_mpps: tuple[float, ...] = ()
     _facts: dict[int, tuple[SlideSpec, Pyramid]] = field(default_factory=dict, repr=False)
     _plans: dict[int, SlidePlan] = field(default_factory=dict, repr=False)

@@ -23,7 +23,7 @@ from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
 
 __all__ = [
-    "Reading",
+    "ReadOptions",
     "blocks",
     "groups",
     "is_scattered",
@@ -41,7 +41,7 @@ _FAR = 3.0  # times as long as the steps of a grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReadOptions:
     """How patches are to be read, the same for all slides of a run.
 
     Attributes
@@ -80,7 +80,7 @@ def plan_slide(
     table: PatchTable,
     *,
     pyramid: Pyramid,
-    reading: Reading,
+    reading: ReadOptions,
     icc_profile: bytes | None = None,
 ) -> SlidePlan:
     """Find out where each patch begins at each resolution.
@@ -93,7 +93,7 @@ def plan_slide(
         Its patches.
     pyramid : Pyramid
         Its levels.
-    reading : Reading
+    reading : ReadOptions
         Resolutions, and how to resample.
     icc_profile : bytes, optional
         Colour profile of the slide.
@@ -137,7 +137,7 @@ def plan_slide(
 
 
 def rows_outside(
-    plan: SlidePlan, reading: Reading
+    plan: SlidePlan, reading: ReadOptions
 ) -> list[tuple[int, RegionOutOfBoundsError]]:
     """Find the patches that do not fit the slide at one of their resolutions.
 

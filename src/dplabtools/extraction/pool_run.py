@@ -10,10 +10,10 @@ from dplabtools.arguments import check_choice, parse_count, parse_timeout
 from dplabtools.engine.base import Engine
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.engine.limits import limits_named
-from dplabtools.extraction.account import Account
 from dplabtools.extraction.progress import ProgressClock, reporter
 from dplabtools.extraction.reading import declared_views, parse_quality, parse_reading
 from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import Selection
 from dplabtools.extraction.transform import Transform
 from dplabtools.output.sink import Sink
@@ -25,7 +25,7 @@ from dplabtools.settings import Settings
 __all__ = ["OnError", "PoolRun"]
 
 OnError: TypeAlias = Literal["raise", "skip"]
-_READING = "dplabtools.extraction.source"
+_READING = "dplabtools.extraction.chunk_reader"
 _COUNTS: Final = (
     *("proc_num_workers", "thread_num_workers"),
     *("proc_mp_chunksize", "thread_mp_chunksize"),
@@ -140,7 +140,7 @@ class PoolRun:
         pay = [function for function, much in work if much > function.after]
         return [name for function in pay for name in function.modules]
 
-    def into(self, sink: Sink) -> Account:
+    def into(self, sink: Sink) -> RunState:
         """Extract all patches to a sink."""
         clock = self.clock()
         with limits_named("patches cannot be extracted"), self.engine() as engine:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dplabtools.errors import ParameterError, ParameterTypeError
-from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.plan import ReadOptions
 from dplabtools.geometry.pyramid import check_resampling
 from dplabtools.geometry.resolution import Mpp, Resolution, parse_views
 from dplabtools.readers.resampling import check_filter
@@ -30,7 +30,7 @@ def parse_reading(
     *,
     tables: Iterable[PatchTable],
     settings: Settings,
-) -> Reading:
+) -> ReadOptions:
     """Return how patches are to be read.
 
     Parameters
@@ -64,7 +64,7 @@ def parse_reading(
         if len(set(mpps)) < len(mpps):
             msg = f"levels_or_mpps names an mpp twice: {mpps}"
             raise ParameterError(msg)
-    return Reading(views=views, mode=mode, settings=settings)
+    return ReadOptions(views=views, mode=mode, settings=settings)
 
 
 def parse_quality(quality: bool | QualityLimits, /) -> QualityLimits | None:  # noqa: FBT001 - an argument

@@ -9,7 +9,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.output.sink import ChunkWriter
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["ReturnedPatches"]
 
@@ -18,27 +18,27 @@ __all__ = ["ReturnedPatches"]
 class ReturnedPatches:
     """A place in memory of its own: of a worker that shares none, or of the caller."""
 
-    _parts: list[tuple[IntArray, Canvas]] = field(default_factory=list)
+    _parts: list[tuple[IntArray, PixelBuffer]] = field(default_factory=list)
 
     @property
     def takes_jpeg(self) -> bool:
         """No: pixels are wanted."""
         return False
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas:
+    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> PixelBuffer:
         """Return new memory."""
-        canvas = Canvas.allocated(np.repeat(sizes, views, axis=0))
-        self._parts.append((items, canvas))
-        return canvas
+        buffer = PixelBuffer.allocated(np.repeat(sizes, views, axis=0))
+        self._parts.append((items, buffer))
+        return buffer
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Copy a patch."""
         arrays = [np.asarray(picture) for picture in pictures]
         sizes = np.array([(each.shape[1], each.shape[0]) for each in arrays])
-        canvas = Canvas.allocated(sizes)
+        buffer = PixelBuffer.allocated(sizes)
         for number, pixels in enumerate(arrays):
-            canvas.picture(number)[:] = pixels
-        self._parts.append((np.array([item]), canvas))
+            buffer.picture(number)[:] = pixels
+        self._parts.append((np.array([item]), buffer))
 
     def flush(self) -> None:
         """Do nothing: what is there is kept."""
@@ -52,11 +52,11 @@ class ReturnedPatches:
         They are the caller's from then on, and kept here no longer.
         """
         found: dict[int, list[Pixels]] = {}
-        for items, canvas in self._parts:
-            views = len(canvas) // len(items)
+        for items, buffer in self._parts:
+            views = len(buffer) // len(items)
             for number, item in enumerate(items.tolist()):
                 pictures = range(number * views, (number + 1) * views)
-                found[item] = [canvas.picture(each) for each in pictures]
+                found[item] = [buffer.picture(each) for each in pictures]
         self._parts.clear()
         return found
 

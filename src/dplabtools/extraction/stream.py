@@ -1,4 +1,4 @@
-"""All patches, batch by batch, through a ring of recycled memory."""
+"""All patches, batch by batch, through a slot_pool of recycled memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
-from dplabtools.engine.base import Engine, Outcome
+from dplabtools.engine.base import Engine, JobResult
 from dplabtools.engine.limits import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
-from dplabtools.extraction.account import Account
+from dplabtools.extraction.chunk_reader import Chunk, SlideSpec
 from dplabtools.extraction.plan import blocks, is_scattered, pieces
 from dplabtools.extraction.progress import ProgressClock
-from dplabtools.extraction.ring import Ring
 from dplabtools.extraction.run import Extraction
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.sequence import PatchSequence
-from dplabtools.extraction.source import Chunk, SlideSpec
+from dplabtools.extraction.slot_pool import SlotPool
 from dplabtools.extraction.window import OpenBatch, Piece, Window
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.pixel_batch import PixelBatch
@@ -74,7 +74,7 @@ class BatchStream:
     ----------
     extraction : Extraction
         The patches, and how to read them.
-    account : Account
+    state : RunState
         Plans and outcomes are entered there.
     options : StreamOptions
         Batches and their order.
@@ -99,7 +99,7 @@ class BatchStream:
     def __init__(
         self,
         extraction: Extraction,
-        account: Account,
+        state: RunState,
         *,
         options: StreamOptions,
         engine: Engine,
@@ -110,15 +110,15 @@ class BatchStream:
         self._specs = extraction.specs()
         self._options = options
         self._engine = engine
-        self._account = account
+        self._state = state
         self._clock = clock
         self._begun = time.monotonic()
         self._rng = np.random.default_rng(options.seed)
         self._count = sum(map(len, self._tables))
-        self._ring = self._make_ring(self._batch_shape())
-        self.segments = (self._ring.segment,) if engine.shares_memory else ()
+        self._slot_pool = self._make_slot_pool(self._batch_shape())
+        self.segments = (self._slot_pool.segment,) if engine.shares_memory else ()
         self._sequence = self._make_sequence()
-        self._window = Window(self._ring)
+        self._window = Window(self._slot_pool)
         self._looks: dict[int, int] = {}  # slides, by job
         self._jobs: dict[int, tuple[Piece, Chunk]] = {}
         self._next_job = 0
@@ -129,7 +129,7 @@ class BatchStream:
 
     def close(self) -> None:
         """Let go of the memory; batches that the caller holds stay valid."""
-        self._ring.segment.close()
+        self._slot_pool.segment.close()
 
     # ----------------------------------------------------------------- order
 
@@ -183,7 +183,7 @@ class BatchStream:
     @property
     def _strip(self) -> int:
         """Patches of a grid that are read together."""
-        held = self._options.max_memory // self._ring.patch_bytes // _HELD_STRIPS
+        held = self._options.max_memory // self._slot_pool.patch_bytes // _HELD_STRIPS
         wanted = max(_STRIP, self._extraction.options.workers * _STRIP_OF_WORKER)
         return max(1, min(wanted, held))
 
@@ -206,7 +206,7 @@ class BatchStream:
         width, height = high.tolist()
         return (self._options.batch_size, self._views(tables[0]), height, width, 3)
 
-    def _make_ring(self, shape: tuple[int, ...]) -> Ring:
+    def _make_slot_pool(self, shape: tuple[int, ...]) -> SlotPool:
         """Reserve the memory; pages that no batch reaches are never taken."""
         batch = math.prod(shape)
         least = 1 + -(-max(1, self._options.shuffle_buffer) // self._options.batch_size)
@@ -222,7 +222,7 @@ class BatchStream:
                 msg, remedy="raise it, or lower batch_size or shuffle_buffer"
             )
         needed = -(-self._count // self._options.batch_size) + 1
-        return Ring(shape, min(slots, max(needed, least)))
+        return SlotPool(shape, min(slots, max(needed, least)))
 
     # ------------------------------------------------------------------- run
 
@@ -237,7 +237,7 @@ class BatchStream:
         Raises
         ------
         Exception
-            Whatever the account makes of a failure.
+            Whatever the state makes of a failure.
         NotEnoughMemoryError
             If the caller holds all batches there is memory for, for a minute.
         """
@@ -372,7 +372,7 @@ class BatchStream:
 
     def _submit(self, piece: Piece) -> None:
         """Hand out what lies together."""
-        plan = self._account.plans[piece.slide]
+        plan = self._state.plans[piece.slide]
         assert plan is not None  # noqa: S101 - or it would have no patches here
         chunk = Chunk.of(
             plan,
@@ -389,9 +389,9 @@ class BatchStream:
     def _spec(self, slide: int, lane: int) -> SlideSpec:
         """Say how to open a slide; its index goes to each lane once."""
         told = self._told.setdefault(slide, set())
-        index = None if lane in told else self._account.indexes.get(slide)
+        index = None if lane in told else self._state.indexes.get(slide)
         told.add(lane)
-        stamp = self._account.stamps.get(slide)
+        stamp = self._state.stamps.get(slide)
         return replace(self._specs[slide], index=index, stamp=stamp)
 
     def _note_asked(self, slide: int, count: int) -> None:
@@ -400,7 +400,7 @@ class BatchStream:
         if not self._unasked[slide]:
             del self._unasked[slide], self._inside[slide]
             self._told.pop(slide, None)
-            self._account.forget(slide)
+            self._state.forget(slide)
 
     def _take(self) -> None:
         """Wait for a job, and count it as done."""
@@ -409,20 +409,18 @@ class BatchStream:
             self._plan(self._looks.pop(outcome.index), outcome)
             return
         piece, chunk = self._jobs.pop(outcome.index)
-        failed = np.isin(piece.rows, self._account.note(chunk, outcome))
+        failed = np.isin(piece.rows, self._state.note(chunk, outcome))
         if outcome.error is None:
             chunk.take_in(outcome.result)
         self._window.note_read(piece, failed=failed)
         self._advance(chunk.slide, len(chunk.rows))
 
-    def _plan(self, slide: int, outcome: Outcome) -> None:
+    def _plan(self, slide: int, outcome: JobResult) -> None:
         """Plan a slide that has been looked at."""
         inside = np.zeros(len(self._tables[slide]), dtype=np.bool_)
-        plan = self._extraction.enter(
-            slide, outcome, account=self._account, clock=self._clock
-        )
+        plan = self._extraction.enter(slide, outcome, state=self._state, clock=self._clock)
         if plan is not None:
-            inside[self._account.rows_inside(plan, self._extraction.reading)] = True
+            inside[self._state.rows_inside(plan, self._extraction.reading)] = True
             self._unread[slide] = len(plan)
             self._advance(slide, len(plan) - int(inside.sum()))
         # With a sequence, places of patches that there are not stay, and stay empty.
@@ -432,9 +430,9 @@ class BatchStream:
             self._inside[slide] = inside
             self._unasked[slide] = int(asked.sum())
         else:
-            self._account.forget(slide)
-        if not self._account.profile.plan:
-            self._account.profile.plan = time.monotonic() - self._begun
+            self._state.forget(slide)
+        if not self._state.profile.plan:
+            self._state.profile.plan = time.monotonic() - self._begun
 
     def _advance(self, slide: int, patches: int) -> None:
         self._unread[slide] -= patches
@@ -447,7 +445,7 @@ class BatchStream:
         """Return what is delivered of a complete batch."""
         kept = batch.delivered
         slides, rows = batch.slides[kept], batch.rows[kept]
-        pixels = self._ring.lend(batch.slot)[: len(kept)]
+        pixels = self._slot_pool.lend(batch.slot)[: len(kept)]
         if not kept.all():
             pixels[: len(rows)] = pixels[kept]
             pixels = pixels[: len(rows)]
@@ -470,7 +468,7 @@ class BatchStream:
             If it holds all of them for a minute.
         """
         deadline = time.monotonic() + _HELD_TIMEOUT_S
-        while not self._ring.free:
+        while not self._slot_pool.free:
             if time.monotonic() > deadline:
                 msg = (
                     f"all {self._options.max_memory:,} bytes of max_memory are in batches "

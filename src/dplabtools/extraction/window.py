@@ -1,7 +1,7 @@
 """The batches that a stream is at, and what is still to be read of them.
 
 What is delivered next and what is read next are two orders. Batches are opened in the order
-of delivery, each in a slot of the ring; what lies together on a slide, in whichever open
+of delivery, each in a slot of the pool; what lies together on a slide, in whichever open
 batches, is read together.
 """
 
@@ -13,7 +13,7 @@ from itertools import takewhile
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
-from dplabtools.extraction.ring import Ring
+from dplabtools.extraction.slot_pool import SlotPool
 from dplabtools.output.memory import SegmentRows
 
 __all__ = ["OpenBatch", "Piece", "Window"]
@@ -71,21 +71,21 @@ class Window:
 
     Parameters
     ----------
-    ring : Ring
+    slot_pool : SlotPool
         Memory of the batches.
 
     Attributes
     ----------
-    ring : Ring
+    slot_pool : SlotPool
         As given.
     pieces : list of Piece
         What has not been handed out to be read.
     """
 
-    def __init__(self, ring: Ring) -> None:
-        self.ring = ring
+    def __init__(self, slot_pool: SlotPool) -> None:
+        self.slot_pool = slot_pool
         self.pieces: list[Piece] = []
-        self._size = ring.shape[0]
+        self._size = slot_pool.shape[0]
         self._slides = self._rows = np.zeros(0, dtype=np.int64)  # planned, not yet opened
         self._delivered = np.zeros(0, dtype=np.bool_)
         self._batches: dict[int, OpenBatch] = {}  # by number
@@ -124,7 +124,7 @@ class Window:
 
     def may_open(self) -> bool:
         """Tell whether there is memory for another batch, and few enough are open."""
-        return bool(self.ring.free) and len(self._batches) < self._most
+        return bool(self.slot_pool.free) and len(self._batches) < self._most
 
     def open(self) -> None:
         """Give memory to the next patches that have none."""
@@ -135,7 +135,7 @@ class Window:
         self._batches[self._opened] = OpenBatch(
             slides=slides,
             rows=rows,
-            slot=self.ring.free.pop(),
+            slot=self.slot_pool.free.pop(),
             delivered=delivered,
             unread=int(delivered.sum()),
         )
@@ -163,8 +163,8 @@ class Window:
         """Return where the pixels of a piece go."""
         numbers, nth = np.divmod(piece.places, self._size)
         slots = np.array([self._batches[number].slot for number in numbers.tolist()])
-        offsets = slots * self.ring.slot_bytes + nth * self.ring.patch_bytes
-        return SegmentRows(self.ring.segment, offsets)
+        offsets = slots * self.slot_pool.slot_bytes + nth * self.slot_pool.patch_bytes
+        return SegmentRows(self.slot_pool.segment, offsets)
 
     def note_read(self, piece: Piece, *, failed: BoolArray) -> None:
         """Enter that a piece has been read, and which of its patches were not."""

@@ -13,7 +13,7 @@ from dplabtools.errors import DplabError
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.stored_slide import Images
-from dplabtools.stages import stage
+from dplabtools.timing import stage
 
 __all__ = ["Comparison", "DifferentPatchError", "sample"]
 
@@ -71,7 +71,7 @@ class Comparison:
         """False: pixels are compared, however they were written."""
         return False
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
+    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: patches are compared when they are whole."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:

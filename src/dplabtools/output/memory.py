@@ -9,9 +9,9 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.stages import stage
+from dplabtools.timing import stage
 
 __all__ = ["MemorySink", "SegmentRows"]
 
@@ -36,12 +36,12 @@ class SegmentRows:
         """No: pixels are wanted."""
         return False
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas:
+    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> PixelBuffer:
         """Return the memory of patches."""
         sizes = np.repeat(sizes, views, axis=0)
         nth = np.tile(np.arange(views), len(items))
         starts = np.repeat(self.offsets[items], views) + nth * sizes.prod(axis=1) * 3
-        return Canvas.on(self.segment.memory(), starts, sizes)
+        return PixelBuffer.on(self.segment.memory(), starts, sizes)
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Copy a patch to its place."""

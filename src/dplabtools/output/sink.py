@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import QualityValues
 from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
@@ -18,7 +18,7 @@ __all__ = ["ChunkWriter", "Measuring", "Recording", "Sink", "TakesQuality", "Ver
 class ChunkWriter(Protocol):
     """Where the patches of one chunk go; sent to the worker that reads them.
 
-    A patch is delivered by writing all of it to its part of a `canvas`, or, where there is
+    A patch is delivered by writing all of it to its part of a `buffer`, or, where there is
     none, by `put`. Patches come in groups, those of a group in any order and from several
     threads; a group ends with `flush`, and the chunk with `commit`. A chunk that is not
     committed may be delivered again from its beginning, by another worker.
@@ -29,7 +29,9 @@ class ChunkWriter(Protocol):
         """Whether `put` takes stored JPEG streams in place of pixels."""
         ...
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas | None:
+    def buffer(
+        self, items: IntArray, sizes: IntArray, /, *, views: int
+    ) -> PixelBuffer | None:
         """Return the memory that patches go to, if pixels may be written there directly.
 
         What is written counts as soon as the patch is not reported as failed.
@@ -45,7 +47,7 @@ class ChunkWriter(Protocol):
 
         Returns
         -------
-        Canvas or None
+        PixelBuffer or None
             With a picture for each resolution of the first patch, then of the second, ...;
             None if patches can only be `put`.
         """

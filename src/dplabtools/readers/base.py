@@ -21,7 +21,7 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = [
     "BatchReader",
@@ -199,7 +199,7 @@ class BatchReader(SlideReader, Protocol):
         self,
         origins: IntArray,
         level: int,
-        canvas: Canvas,
+        buffer: PixelBuffer,
         *,
         threads: ThreadPoolExecutor | None = None,
         decoded: list[IntArray] | None = None,
@@ -214,7 +214,7 @@ class BatchReader(SlideReader, Protocol):
             (x, y) of the top-left corners, in level 0 pixels.
         level : int
             Level to read from.
-        canvas : Canvas
+        buffer : PixelBuffer
             Filled with RGB, a picture for each region; its size is in pixels of `level`.
         threads : ThreadPoolExecutor, optional
             Share the work. The caller is none of them.

@@ -17,7 +17,7 @@ from dplabtools._typing import IntArray, Pixels, Point, Size
 from dplabtools.errors import SlideReadError
 from dplabtools.readers.base import BatchReader, ScanInfo, SlideReader
 from dplabtools.readers.pixels import level_origin
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["in_srgb"]
 
@@ -174,7 +174,7 @@ class _BatchedInSrgb(_InSrgb):
         self,
         origins: IntArray,
         level: int,
-        canvas: Canvas,
+        buffer: PixelBuffer,
         *,
         threads: ThreadPoolExecutor | None = None,
         decoded: list[IntArray] | None = None,
@@ -182,11 +182,11 @@ class _BatchedInSrgb(_InSrgb):
         """Read many regions; see `BatchReader.read_into`."""
         reader = self._reader
         assert isinstance(reader, BatchReader)  # noqa: S101 - see `in_srgb`
-        errors = reader.read_into(origins, level, canvas, threads=threads, decoded=decoded)
+        errors = reader.read_into(origins, level, buffer, threads=threads, decoded=decoded)
 
         def convert(item: int) -> None:
             x, y = origins[item].tolist()
-            self._convert(canvas.picture(item), (x, y), level)
+            self._convert(buffer.picture(item), (x, y), level)
 
         items = [item for item in range(len(origins)) if item not in errors]
         list((map if threads is None else threads.map)(convert, items))

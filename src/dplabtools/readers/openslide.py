@@ -21,7 +21,7 @@ from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
 from dplabtools.readers.merging import merged
 from dplabtools.readers.metadata import icc_profile, scan_info
 from dplabtools.readers.pixels import opaque, rgb_pixels
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["OpenSlideReader"]
 
@@ -178,7 +178,7 @@ class OpenSlideReader:
         self,
         origins: IntArray,
         level: int,
-        canvas: Canvas,
+        buffer: PixelBuffer,
         *,
         threads: ThreadPoolExecutor | None = None,
         decoded: list[IntArray] | None = None,
@@ -189,21 +189,21 @@ class OpenSlideReader:
         interpolate differently.
         """
         check_level(level, count=len(self.sizes), slide=self._name)
-        sizes = canvas.sizes
+        sizes = buffer.sizes
         every = merged(origins, sizes) if level == 0 else np.arange(len(origins))[:, None]
 
         def read(part: IntArray) -> dict[int, SlideReadError]:
-            return self._read_part(part, origins, level, canvas=canvas)
+            return self._read_part(part, origins, level, buffer=buffer)
 
         results = list((map if threads is None else threads.map)(read, every))
         return {item: error for errors in results for item, error in errors.items()}
 
     def _read_part(
-        self, part: IntArray, origins: IntArray, level: int, *, canvas: Canvas
+        self, part: IntArray, origins: IntArray, level: int, *, buffer: PixelBuffer
     ) -> dict[int, SlideReadError]:
         """Read regions in one piece; one by one if that fails."""
         low = origins[part].min(axis=0)
-        width, height = ((origins[part] + canvas.sizes[part]).max(axis=0) - low).tolist()
+        width, height = ((origins[part] + buffer.sizes[part]).max(axis=0) - low).tolist()
         left, top = low.tolist()
         try:
             pixels = self.read((left, top), level, (width, height))
@@ -212,10 +212,10 @@ class OpenSlideReader:
                 return {int(part[0]): error}
             errors: dict[int, SlideReadError] = {}
             for single in part[:, np.newaxis]:
-                errors |= self._read_part(single, origins, level, canvas=canvas)
+                errors |= self._read_part(single, origins, level, buffer=buffer)
             return errors
         for item, (x, y) in zip(part.tolist(), (origins[part] - low).tolist(), strict=True):
-            picture = canvas.picture(item)
+            picture = buffer.picture(item)
             picture[:] = pixels[y : y + picture.shape[0], x : x + picture.shape[1]]
         return {}
 

@@ -15,8 +15,8 @@ from dplabtools.geometry.resolution import Resolution
 from dplabtools.readers.resampling import resize
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.workspace import workspace
-from dplabtools.records.canvas import Canvas
-from dplabtools.stages import stage
+from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.timing import stage
 
 __all__ = ["read_regions", "reads_together"]
 
@@ -38,7 +38,7 @@ def read_regions(
     resolutions: Sequence[Resolution],
     origins: IntArray,
     *,
-    canvas: Canvas,
+    buffer: PixelBuffer,
     threads: ThreadPoolExecutor | None = None,
     decoded: list[IntArray] | None = None,
 ) -> dict[int, Exception]:
@@ -55,7 +55,7 @@ def read_regions(
         What to read of each region.
     origins : ndarray of int64, shape (n, resolutions, 2)
         (x, y) of the top-left corners, in level 0 pixels.
-    canvas : Canvas
+    buffer : PixelBuffer
         Filled with RGB: the first region at each resolution, then the second, ...
     threads : ThreadPoolExecutor, optional
         Share the work. The caller is none of them.
@@ -75,11 +75,11 @@ def read_regions(
         If the slide has been closed.
     """
     sources = [slide.source(resolution) for resolution in resolutions]
-    errors = _outside(slide, sources, origins, sizes=canvas.sizes)
+    errors = _outside(slide, sources, origins, sizes=buffer.sizes)
     inside = np.ones(len(origins), dtype=np.bool_)
     inside[list(errors)] = False
-    for items in _parts(sources, canvas.sizes, np.flatnonzero(inside)):
-        part = _Part(slide, sources, items, canvas=canvas)
+    for items in _parts(sources, buffer.sizes, np.flatnonzero(inside)):
+        part = _Part(slide, sources, items, buffer=buffer)
         errors.update(part.read(origins, threads, decoded))
     return errors
 
@@ -88,16 +88,21 @@ class _Part:
     """Regions that are read together: level by level, and then resampled."""
 
     def __init__(
-        self, slide: Slide, sources: Sequence[Source], items: IntArray, *, canvas: Canvas
+        self,
+        slide: Slide,
+        sources: Sequence[Source],
+        items: IntArray,
+        *,
+        buffer: PixelBuffer,
     ) -> None:
         self._slide = slide
         self._sources = sources
         self._items = items
         views = len(sources)
-        self._finals = [canvas.part(items * views + view) for view in range(views)]
+        self._finals = [buffer.part(items * views + view) for view in range(views)]
         self._targets = self._unscaled()
 
-    def _unscaled(self) -> list[Canvas]:
+    def _unscaled(self) -> list[PixelBuffer]:
         """Return where each view is read to: where it goes, or where it is resampled."""
         shrunk = {
             view: _unscaled_sizes(source, self._finals[view].sizes)
@@ -108,7 +113,7 @@ class _Part:
         if shrunk:
             sizes = np.concatenate(list(shrunk.values()))
             memory = workspace("unscaled", int(sizes.prod(axis=1).sum()) * 3)
-            scratch = Canvas.allocated(sizes, memory=memory)
+            scratch = PixelBuffer.allocated(sizes, memory=memory)
             for nth, view in enumerate(shrunk):
                 numbers = np.arange(len(self._items)) + nth * len(self._items)
                 targets[view] = scratch.part(numbers)
@@ -129,9 +134,9 @@ class _Part:
             views_of[source.level].append(view)
         for level, views in views_of.items():
             corners = np.concatenate([origins[self._items, view] for view in views])
-            canvas = Canvas.joined([self._targets[view] for view in views])
+            buffer = PixelBuffer.joined([self._targets[view] for view in views])
             failed = reader.read_into(
-                corners, level, canvas, threads=threads, decoded=decoded
+                corners, level, buffer, threads=threads, decoded=decoded
             )
             for place, error in sorted(failed.items()):
                 errors.setdefault(int(self._items[place % len(self._items)]), error)

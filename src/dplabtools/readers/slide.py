@@ -35,7 +35,7 @@ from dplabtools.readers.resampling import (
     resize,
 )
 from dplabtools.settings import Settings
-from dplabtools.stages import stage
+from dplabtools.timing import stage
 
 __all__ = ["Slide"]
 

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from dplabtools.engine.base import Outcome, Work, WorkerId
+from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
 from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
@@ -50,7 +50,7 @@ class DistantEngine:
         future.add_done_callback(lambda done: self._done.put((index, done)))
         self.pending += 1
 
-    def take(self) -> Outcome:
+    def take(self) -> JobResult:
         """Wait for the next outcome."""
         if not self.pending:
             msg = "no job is pending"
@@ -58,10 +58,10 @@ class DistantEngine:
         index, future = self._done.get()
         self.pending -= 1
         try:
-            answer: tuple[Outcome, list[Notice]] = pickle.loads(future.result())  # noqa: S301
+            answer: tuple[JobResult, list[Notice]] = pickle.loads(future.result())  # noqa: S301
         except Exception as error:  # noqa: BLE001 - a worker died, or did not understand
             failed = WorkerError(repr(error))
-            return Outcome(index=index, error=failed, worker=WorkerId.here())
+            return JobResult(index=index, error=failed, worker=WorkerId.here())
         for notice in answer[1]:
             deliver(notice)
         return answer[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dplabtools.engine.base import Engine, Outcome, run, run_in_order
+from dplabtools.engine.base import Engine, JobResult, run, run_in_order
 from dplabtools.engine.choose import ENGINES, EngineEntrypoint, RunOptions
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import DuplicatePatchesWarning, SlideReadError
@@ -246,5 +246,5 @@ class EngineEntrypointContract:
         assert outcome.value() == 9
 
 
-def _by_index(outcomes: Iterable[Outcome]) -> dict[int, Outcome]:
+def _by_index(outcomes: Iterable[JobResult]) -> dict[int, JobResult]:
     return {outcome.index: outcome for outcome in outcomes}

@@ -14,8 +14,8 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Resolution
 from dplabtools.output.sink import ChunkWriter, Sink
-from dplabtools.records.canvas import Canvas
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["SinkContract", "plan_of"]
@@ -223,24 +223,24 @@ class SinkContract:
         """Deliver a group of items, last first."""
         for item, row in reversed(rows.items()):
             pictures = self._pictures(plan.slide, row)
-            canvas = _canvas(place, [item], [pictures])
-            if canvas is None or row % 2:  # either way will do
+            buffer = _filled(place, [item], [pictures])
+            if buffer is None or row % 2:  # either way will do
                 place.put(item, pictures)
             else:
                 for number, picture in enumerate(pictures):
-                    canvas.picture(number)[:] = picture
+                    buffer.picture(number)[:] = picture
 
     def _write(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
         """Deliver rows to the memory of the place, if it lends it."""
         place = _sent(sink, sink.place(plan, np.array(rows)))
         patches = [self._pictures(plan.slide, row) for row in rows]
-        canvas = _canvas(place, range(len(rows)), patches)
+        buffer = _filled(place, range(len(rows)), patches)
         for item, pictures in enumerate(patches):
-            if canvas is None:
+            if buffer is None:
                 place.put(item, pictures)
                 continue
             for number, picture in enumerate(pictures, item * len(pictures)):
-                canvas.picture(number)[:] = picture
+                buffer.picture(number)[:] = picture
         place.flush()
         place.commit()
 
@@ -274,12 +274,12 @@ def _sent(sink: Sink, place: ChunkWriter | None) -> ChunkWriter:
     return received
 
 
-def _canvas(
+def _filled(
     place: ChunkWriter, items: Sequence[int], patches: Sequence[Sequence[Pixels]]
-) -> Canvas | None:
+) -> PixelBuffer | None:
     """Return the memory of these patches, if the place lends it."""
     sizes = np.array([pictures[0].shape[1::-1] for pictures in patches])
-    return place.canvas(np.array(items), sizes, views=len(patches[0]))
+    return place.buffer(np.array(items), sizes, views=len(patches[0]))
 
 
 def _only(count: int, rows: list[int]) -> BoolArray:

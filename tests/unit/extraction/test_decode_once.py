@@ -10,7 +10,7 @@ import pytest
 from dplabtools._typing import IntArray
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.serial import SerialEngine
-from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
@@ -57,7 +57,7 @@ def test_in_a_run_over_a_slide(
         codes=np.zeros(len(corners), np.int64),
         labels=("",),
     )
-    reading = Reading(views=None, mode=None, settings=Settings(slide_library="native"))
+    reading = ReadOptions(views=None, mode=None, settings=Settings(slide_library="native"))
     extraction = Extraction(tables=[table], reading=reading, options=RunOptions(workers=1))
     clock = ProgressClock(None, total=len(table), slides=1)
     profile = extraction.run(SerialEngine(), MemorySink(), clock).profile

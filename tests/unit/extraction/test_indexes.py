@@ -10,8 +10,8 @@ import pytest
 
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.serial import SerialEngine
-from dplabtools.extraction import account as accounts
-from dplabtools.extraction.plan import Reading
+from dplabtools.extraction import run_state
+from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
@@ -26,11 +26,11 @@ from dplabtools.settings import Settings
 def extraction(file: Path) -> Extraction:
     rows = [((x, y), (100, 90), "a") for y in (10, 300, 600) for x in range(0, 900, 70)]
     table = PatchTable.from_rows(rows, slide=str(file), resolution=Level(0))
-    reading = Reading(views=None, mode=None, settings=Settings(slide_library="native"))
+    reading = ReadOptions(views=None, mode=None, settings=Settings(slide_library="native"))
     return Extraction(tables=[table, table], reading=reading, options=RunOptions(workers=2))
 
 
-def run(extraction: Extraction) -> accounts.Account:
+def run(extraction: Extraction) -> run_state.RunState:
     clock = ProgressClock(None, total=78, slides=2)
     return extraction.run(SerialEngine(), MemorySink(), clock)
 
@@ -49,25 +49,25 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_each_slide_is_looked_at_once(made_slide: Path, looks: list[str]) -> None:
-    account = run(extraction(made_slide))
-    assert all(delivered.all() for delivered in account.delivered)
+    state = run(extraction(made_slide))
+    assert all(delivered.all() for delivered in state.delivered)
     assert len(looks) == 2  # slides
 
 
 def test_what_is_too_much_to_send_is_found_out_again(
     made_slide: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "_INDEX_BYTES", 300)
-    account = run(extraction(made_slide))
-    assert all(delivered.all() for delivered in account.delivered)
+    monkeypatch.setattr(run_state, "_INDEX_BYTES", 300)
+    state = run(extraction(made_slide))
+    assert all(delivered.all() for delivered in state.delivered)
     assert len(looks) == 3
 
 
 def test_the_work_carries_the_indexes(made_slide: Path, looks: list[str]) -> None:
     task = extraction(made_slide)
-    account = run(task)
+    state = run(task)
     looks.clear()
-    work = pickle.loads(pickle.dumps(task.work(account)))
+    work = pickle.loads(pickle.dumps(task.work(state)))
     for spec in work.slides:
         with spec.open(task.reading) as slide:
             assert slide.read((0, 0), Level(0), (5, 5)).shape == (5, 5, 3)

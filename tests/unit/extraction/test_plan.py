@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Size
 from dplabtools.extraction.plan import (
-    Reading,
+    ReadOptions,
     blocks,
     is_scattered,
     pieces,
@@ -96,7 +96,7 @@ def test_chunks_of_large_patches_are_small() -> None:
 
 def test_each_patch_outside_is_told_of_by_its_place() -> None:
     plan = plan_at([(0, 0), (9500, 3), (5, 5), (-70, 8)])
-    reading = Reading(views=None, mode=None, settings=Settings())
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
     outside = rows_outside(plan, reading)
     assert [row for row, _ in outside] == [1, 3]
     assert "(9500, 3)" in str(outside[0][1])

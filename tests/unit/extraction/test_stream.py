@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray
-from dplabtools.engine.base import Outcome, Work
+from dplabtools.engine.base import JobResult, Work
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import SlideReadError
-from dplabtools.extraction.account import Account
-from dplabtools.extraction.plan import Reading
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, InspectedSlide, SlideSpec
+from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
-from dplabtools.extraction.source import Chunk, ChunkReport, SlideFacts, SlideSpec
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.stream import BatchOrder, BatchStream, StreamOptions
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
@@ -54,7 +54,7 @@ class AnyOrder:
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         self._jobs.append((index, job))
 
-    def take(self) -> Outcome:
+    def take(self) -> JobResult:
         index, job = self._jobs.pop(self._choose.randrange(len(self._jobs)))
         return perform(self._work, index, job)
 
@@ -82,17 +82,19 @@ class Mark:
     def __init__(self, bad: int) -> None:
         self.bad = bad
 
-    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | SlideFacts:
+    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
         if isinstance(job, SlideSpec):
             size = (SIDE, SIDE)
             pyramid = Pyramid(slide=job.path, sizes=(size,), downsamples=(1.0,))
             stamp = SlideStamp(machine="", files=())
-            return SlideFacts(pyramid=pyramid, icc_profile=None, index=None, stamp=stamp)
-        canvas = job.place.canvas(np.arange(len(job.rows)), job.sizes, views=1)
-        assert canvas is not None
+            return InspectedSlide(
+                pyramid=pyramid, icc_profile=None, index=None, stamp=stamp
+            )
+        buffer = job.place.buffer(np.arange(len(job.rows)), job.sizes, views=1)
+        assert buffer is not None
         failed = []
         for item, row in enumerate(job.rows.tolist()):
-            canvas.picture(item)[0, 0] = (job.slide, row % 256, row // 256)
+            buffer.picture(item)[0, 0] = (job.slide, row % 256, row // 256)
             if row % self.bad == 0:
                 failed.append((row, SlideReadError("it is damaged")))
         return ChunkReport(failed=tuple(failed), seconds={})
@@ -154,13 +156,13 @@ def test_each_patch_comes_once(
     batches = 1 + -(-max(1, options.shuffle_buffer) // options.batch_size) + room
     options = replace(options, max_memory=batches * options.batch_size * PATCH_BYTES)
     run = RunOptions(workers=workers, skip_errors=True)
-    reading = Reading(views=None, mode=None, settings=Settings())
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
     extraction = Extraction(tables=tables, reading=reading, options=run)
-    account = Account(tables, run)
+    state = RunState(tables, run)
     clock = ProgressClock(None, total=sum(map(len, tables)), slides=len(tables))
     engine = AnyOrder(workers * choose.choice([1, 2]), choose)
     engine.begin(Mark(bad))
-    stream = BatchStream(extraction, account, options=options, engine=engine, clock=clock)
+    stream = BatchStream(extraction, state, options=options, engine=engine, clock=clock)
     found: list[tuple[int, int]] = []
     for batch in stream:
         assert 0 < len(batch) <= options.batch_size
@@ -180,8 +182,8 @@ def test_each_patch_comes_once(
     else:
         assert found == wanted
     lost = sum(map(len, tables)) - len(wanted)
-    assert len([failure for failure in account.errors() if failure.row is not None]) == lost
-    assert not account.planned()  # what is known of slides is let go
+    assert len([failure for failure in state.errors() if failure.row is not None]) == lost
+    assert not state.planned()  # what is known of slides is let go
 
 
 def _by_order(table: PatchTable, order: BatchOrder, *, shuffled: bool) -> list[int]:

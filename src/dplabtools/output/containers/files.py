@@ -25,7 +25,7 @@ from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint, boot
 from dplabtools.output.stored_slide import names_array
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.stages import stage
+from dplabtools.timing import stage
 
 __all__ = ["FileImages", "ImageFileKind"]
 
@@ -300,7 +300,7 @@ class ImageWriter:
         """Whether stored JPEG streams become files as they are."""
         return self.encoders[0].takes_jpeg
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
+    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: files are encoded from whole patches."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:

@@ -45,7 +45,7 @@ from dplabtools.records.foreign_attributes import (
     clam_attributes,
     trident_attributes,
 )
-from dplabtools.stages import stage
+from dplabtools.timing import stage
 
 __all__ = ["HDF5"]
 
@@ -213,7 +213,7 @@ class Hdf5Rows:
         """False: pixels are stored as they are."""
         return False
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
+    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: writing to mapped memory ends in a signal when the disk is full."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:

@@ -26,7 +26,7 @@ from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.records.quality import QualityValues
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.stages import stage
+from dplabtools.timing import stage
 
 __all__ = [
     "ImageShards",
@@ -124,7 +124,7 @@ class Shard:
         """Whether stored JPEG streams are taken as they are."""
         return self.encoder.takes_jpeg
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
+    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
         """Return None: patches are encoded."""
 
     def take_quality(self, values: QualityValues, /) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.readers.base import Colour
 from dplabtools.readers.compiled import COPYING
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["Copier"]
 
@@ -28,20 +28,20 @@ class Copier:
     ----------
     copies : ndarray of int64, shape (c, 7)
         What goes from a tile to which rectangle; see `TilePlan`.
-    canvas : Canvas
+    buffer : PixelBuffer
         A picture for each rectangle.
     """
 
-    def __init__(self, copies: IntArray, canvas: Canvas) -> None:
+    def __init__(self, copies: IntArray, buffer: PixelBuffer) -> None:
         self._copies = copies = np.ascontiguousarray(copies, dtype=np.int64)
-        self._canvas = canvas  # keeps the memory alive that compiled code writes to
+        self._buffer = buffer  # keeps the memory alive that compiled code writes to
         self._compiled = COPYING.worth(len(copies))
         if self._compiled is None:
-            self._rows = [_flat(canvas.picture(number)) for number in range(len(canvas))]
+            self._rows = [_flat(buffer.picture(number)) for number in range(len(buffer))]
         else:
-            pitches = canvas.sizes[:, 0] * 3
-            self._places = np.stack((canvas.addresses(), pitches), axis=1)
-            self._past_caches = int(canvas.lengths.sum()) > _CACHES
+            pitches = buffer.sizes[:, 0] * 3
+            self._places = np.stack((buffer.addresses(), pitches), axis=1)
+            self._past_caches = int(buffer.lengths.sum()) > _CACHES
             self._tables = copies.ctypes.data, self._places.ctypes.data
 
     def copy(self, tile: Pixels, begin: int, end: int) -> None:
@@ -58,7 +58,7 @@ class Copier:
 
     def fill(self, background: Colour) -> None:
         """Make all copies from a tile of background."""
-        widest = int(self._canvas.sizes[:, 0].max())
+        widest = int(self._buffer.sizes[:, 0].max())
         row = np.full((1, widest, 3), background, dtype=np.uint8)
         self._copy(row, 0, len(self._copies), pitch=0)
 

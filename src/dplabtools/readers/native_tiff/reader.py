@@ -33,7 +33,7 @@ from dplabtools.readers.native_tiff.index import (
 )
 from dplabtools.readers.native_tiff.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["NativeTiffReader"]
 
@@ -124,17 +124,17 @@ class NativeTiffReader:
         `origin` lies.
         """
         width, height = size
-        canvas = Canvas.allocated(np.array([(width, height)], dtype=np.int64))
-        errors = self.read_into(np.array([origin]), level, canvas)
+        buffer = PixelBuffer.allocated(np.array([(width, height)], dtype=np.int64))
+        errors = self.read_into(np.array([origin]), level, buffer)
         if errors:
             raise errors[0]
-        return canvas.picture(0)
+        return buffer.picture(0)
 
     def read_into(
         self,
         origins: IntArray,
         level: int,
-        canvas: Canvas,
+        buffer: PixelBuffer,
         *,
         threads: ThreadPoolExecutor | None = None,
         decoded: list[IntArray] | None = None,
@@ -146,7 +146,7 @@ class NativeTiffReader:
         plan = plan_tiles(
             stored,
             level_origins(origins, self.downsamples[level]),
-            canvas.sizes,
+            buffer.sizes,
         )
         job = _Job(
             slide=self._name,
@@ -154,10 +154,10 @@ class NativeTiffReader:
             key=(self._owner, level),
             stored=stored,
             plan=plan,
-            copier=Copier(plan.copies, canvas),
+            copier=Copier(plan.copies, buffer),
         )
         if len(plan.blanks):
-            Copier(plan.blanks, canvas).fill(self._background)
+            Copier(plan.blanks, buffer).fill(self._background)
         shares = _shares(len(plan.tiles), threads)
         if threads is None:
             results = [job.run(*share) for share in shares]

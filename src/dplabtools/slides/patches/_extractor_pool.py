@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from dplabtools import config
-from dplabtools.extraction.account import Account
 from dplabtools.extraction.pool_run import OnError, PoolRun
 from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import LocationLike
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.notebook import never_raises
@@ -47,13 +47,13 @@ class ExtractorPool(Declared):
     transform: InitVar[TransformLike | None] = None
     quality: InitVar[bool | QualityLimits] = False
 
-    def _keep(self, account: Account, *, views: int) -> None:
+    def _keep(self, state: RunState, *, views: int) -> None:
         """Keep what became of the run."""
-        self._errors = account.errors()
-        self._pids = account.pids
-        self._profile = account.profile
-        self._seconds = account.seconds
-        self._delivered = sum(int(rows.sum()) for rows in account.delivered)
+        self._errors = state.errors()
+        self._pids = state.pids
+        self._profile = state.profile
+        self._seconds = state.seconds
+        self._delivered = sum(int(rows.sum()) for rows in state.delivered)
         self._views = views
 
     @property

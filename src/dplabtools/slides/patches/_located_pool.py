@@ -12,7 +12,7 @@ from typing import Any, ClassVar, overload
 from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.arguments import check_choice, parse_count, parse_timeout
-from dplabtools.engine.base import Outcome, run
+from dplabtools.engine.base import JobResult, run
 from dplabtools.engine.choose import RunOptions, make_engine
 from dplabtools.errors import ParameterTypeError
 from dplabtools.extraction.progress import Progress, ProgressArgument, reporter
@@ -179,12 +179,12 @@ class _Locate:
 
 def _run(
     work: _Locate, jobs: Sequence[SlideArguments], *, arguments: Mapping[str, Any]
-) -> list[Outcome]:
+) -> list[JobResult]:
     """Place the patches of all slides; return the outcomes in the order of the slides."""
     tell = reporter(arguments["progress"])
     begun = time.monotonic()
     patches = 0
-    outcomes: list[Outcome] = []
+    outcomes: list[JobResult] = []
     options = RunOptions(
         engine=config.chosen_engine(),
         workers=min(arguments["proc_num_workers"], len(jobs)),

@@ -36,11 +36,11 @@ class _MemPool(ExtractorPool):
     def _construct(self, arguments: Mapping[str, Any]) -> None:
         run = pool_run(arguments)
         sink = MemorySink()
-        account = run.into(sink)
-        self._keep(account, views=run.views)
-        self._table = ResultTable.of(run.tables, account)
+        state = run.into(sink)
+        self._keep(state, views=run.views)
+        self._table = ResultTable.of(run.tables, state)
         self._result: MemoryResult | None = MemoryResult.of(
-            sink, self._table, account=account, views=run.views
+            sink, self._table, state=state, views=run.views
         )
 
     def _memory(self) -> MemoryResult:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import ParameterError
-from dplabtools.extraction.account import Account
+from dplabtools.extraction.run_state import RunState
 from dplabtools.notebook import facts_card, never_raises, rows_table
 from dplabtools.output.memory import MemorySink
 from dplabtools.readers.pixels import with_profile
@@ -89,14 +89,14 @@ class ResultTable:
     extra: Mapping[str, npt.NDArray[np.float32]]
 
     @classmethod
-    def of(cls, tables: Sequence[PatchTable], account: Account) -> ResultTable:
+    def of(cls, tables: Sequence[PatchTable], state: RunState) -> ResultTable:
         """Join the tables of all slides with what became of them."""
         counts = [len(table) for table in tables]
         slide = np.repeat(np.arange(len(tables)), counts)
         origins = _stacked([table.origins for table in tables])
         sizes = _stacked([table.sizes for table in tables])
         labels = [np.empty(0, dtype=np.object_), *(table.row_labels() for table in tables)]
-        delivered = np.concatenate([*account.delivered, np.zeros(0, dtype=np.bool_)])
+        delivered = np.concatenate([*state.delivered, np.zeros(0, dtype=np.bool_)])
         return cls(
             slide=slide,
             wsi_file=_objects([table.slide for table in tables])[slide],
@@ -107,10 +107,10 @@ class ResultTable:
             level_or_mpp=_objects([table.resolution.number for table in tables])[slide],
             label=np.concatenate(labels),
             status=np.where(
-                delivered, _DELIVERED, np.where(account.all_left_out(), _LEFT_OUT, _FAILED)
+                delivered, _DELIVERED, np.where(state.all_left_out(), _LEFT_OUT, _FAILED)
             ),
             coverage=np.concatenate([np.empty(0, np.float32), *map(_coverage, tables)]),
-            extra=account.all_quality(),
+            extra=state.all_quality(),
         )
 
     def keys(self) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ class MemoryResult:
 
     @classmethod
     def of(
-        cls, sink: MemorySink, table: ResultTable, *, account: Account, views: int
+        cls, sink: MemorySink, table: ResultTable, *, state: RunState, views: int
     ) -> MemoryResult:
         """Take over the memory of a sink; it goes with the last view of it."""
         delivered = np.flatnonzero(table.status == _DELIVERED)
@@ -213,7 +213,7 @@ class MemoryResult:
             labels=table.label[delivered].tolist(),
             views=views,
             slides=table.slide[delivered],
-            profiles={plan.slide: plan.icc_profile for plan in account.planned()},
+            profiles={plan.slide: plan.icc_profile for plan in state.planned()},
         )
         sink.abort()  # its descriptor; the mapping stays with `data`
         return result

@@ -11,9 +11,9 @@ from typing import Literal
 
 from dplabtools.arguments import check_choice, parse_count
 from dplabtools.engine.limits import limits_named
-from dplabtools.extraction.account import Account
 from dplabtools.extraction.pool_run import OnError
 from dplabtools.extraction.progress import ProgressArgument
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import LocationLike
 from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.extraction.transform import TransformLike
@@ -183,13 +183,13 @@ class StreamPatchExtractorPool:
         """
         started = time.monotonic()
         extraction, clock = self._run.extraction(), self._run.clock()
-        account = Account(extraction.tables, extraction.options)
+        state = RunState(extraction.tables, extraction.options)
         with ExitStack() as stack:
-            stack.callback(self._keep, account)
+            stack.callback(self._keep, state)
             stack.enter_context(limits_named("patches cannot be streamed"))
             engine = stack.enter_context(self._run.engine(ahead=_AHEAD))
             stream = BatchStream(
-                extraction, account, options=self._options, engine=engine, clock=clock
+                extraction, state, options=self._options, engine=engine, clock=clock
             )
             stack.callback(stream.close)
             engine.begin(extraction.work(), segments=stream.segments)
@@ -197,8 +197,8 @@ class StreamPatchExtractorPool:
                 handed = time.monotonic()
                 yield batch if self._multires else _one_view(batch)
                 del batch
-                account.profile.caller += time.monotonic() - handed
-                account.profile.total = time.monotonic() - started
+                state.profile.caller += time.monotonic() - handed
+                state.profile.total = time.monotonic() - started
 
     @never_raises
     def _repr_html_(self) -> str:
@@ -211,9 +211,9 @@ class StreamPatchExtractorPool:
         }
         return result_html(type(self).__name__, facts, errors=self._errors)
 
-    def _keep(self, account: Account) -> None:
-        self._errors = account.errors()
-        self._profile = account.profile
+    def _keep(self, state: RunState) -> None:
+        self._errors = state.errors()
+        self._profile = state.profile
 
 
 def _one_view(batch: PixelBatch) -> PixelBatch:

@@ -15,9 +15,9 @@ from dplabtools._typing import IntArray
 from dplabtools.arguments import check_choice, parse_count
 from dplabtools.engine.limits import limits_named
 from dplabtools.errors import ParameterError
-from dplabtools.extraction.account import Account
 from dplabtools.extraction.epoch import Epochs, RankShare
 from dplabtools.extraction.pool_run import OnError, PoolRun
+from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import LocationLike
 from dplabtools.extraction.stream import BatchStream, StreamOptions
 from dplabtools.extraction.transform import TransformLike
@@ -93,24 +93,24 @@ class _Pool:
         in_worker: bool,
     ) -> Iterator[PixelBatch]:
         extraction, clock = run.extraction(), run.clock()
-        account = Account(extraction.tables, extraction.options)
+        state = RunState(extraction.tables, extraction.options)
         with ExitStack() as stack:
-            stack.callback(self._keep, account, wanted)
+            stack.callback(self._keep, state, wanted)
             stack.enter_context(limits_named("patches cannot be streamed"))
             engine = run.engine(ahead=_AHEAD, here=in_worker)
             stack.enter_context(engine)
             stream = BatchStream(
-                extraction, account, options=options, engine=engine, clock=clock
+                extraction, state, options=options, engine=engine, clock=clock
             )
             stack.callback(stream.close)
             engine.begin(extraction.work(), segments=stream.segments)
             yield from stream
 
-    def _keep(self, account: Account, wanted: Sequence[IntArray]) -> None:
+    def _keep(self, state: RunState, wanted: Sequence[IntArray]) -> None:
         """Keep what was skipped, with rows of the slides and not of what was read."""
         self.errors = [
             failure if failure.row is None else replace(failure, row=int(rows[failure.row]))
-            for rows, errors in zip(wanted, account.errors_by_slide(), strict=True)
+            for rows, errors in zip(wanted, state.errors_by_slide(), strict=True)
             for failure in errors
         ]
 

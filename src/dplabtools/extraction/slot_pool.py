@@ -14,10 +14,10 @@ import numpy as np
 from dplabtools._typing import Pixels
 from dplabtools.engine.slabs import Segment
 
-__all__ = ["Ring"]
+__all__ = ["SlotPool"]
 
 
-class Ring:
+class SlotPool:
     """Slots of shared memory for one batch each.
 
     Parameters

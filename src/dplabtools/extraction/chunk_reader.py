@@ -22,7 +22,7 @@ from dplabtools.errors import (
     SlideReadError,
     TransformError,
 )
-from dplabtools.extraction.plan import Reading, groups
+from dplabtools.extraction.plan import ReadOptions, groups
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.extraction.slide_tissue import SlideQuality
 from dplabtools.geometry.pyramid import Pyramid
@@ -31,17 +31,24 @@ from dplabtools.masks.quality import measure
 from dplabtools.masks.stains import Background
 from dplabtools.output.sink import ChunkWriter, TakesQuality
 from dplabtools.readers.base import SlideIndex
+from dplabtools.readers.passthrough import stored_regions
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.stamps import SlideStamp
-from dplabtools.readers.stored import stored_regions
 from dplabtools.readers.workspace import release, workspace
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.stages import drain, stage
+from dplabtools.timing import stage, take_totals
 
-__all__ = ["Chunk", "ChunkReport", "InspectSlide", "ReadChunk", "SlideFacts", "SlideSpec"]
+__all__ = [
+    "Chunk",
+    "ChunkReport",
+    "InspectSlide",
+    "InspectedSlide",
+    "ReadChunk",
+    "SlideSpec",
+]
 
 _T = TypeVar("_T")
 
@@ -73,7 +80,7 @@ class SlideSpec:
     stamp: SlideStamp | None = None
     background: Background | None = None
 
-    def open(self, reading: Reading) -> Slide:
+    def open(self, reading: ReadOptions) -> Slide:
         """Open the slide."""
         return Slide(
             self.path,
@@ -107,7 +114,7 @@ class SlideSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlideFacts:
+class InspectedSlide:
     """What has to be known of a slide before its patches can be planned.
 
     Attributes
@@ -140,13 +147,13 @@ class SlideFacts:
 class InspectSlide:
     """Opens a slide, and tells what it is like."""
 
-    reading: Reading
+    reading: ReadOptions
 
-    def __call__(self, spec: SlideSpec) -> SlideFacts:
+    def __call__(self, spec: SlideSpec) -> InspectedSlide:
         """Open a slide and close it again."""
         stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
         with stamped.unchanged(), stamped.open(self.reading) as slide:
-            return SlideFacts(
+            return InspectedSlide(
                 pyramid=slide.pyramid,
                 icc_profile=slide.reader.icc_profile,
                 index=slide.index,
@@ -264,8 +271,10 @@ class _StoredFirst:
     def takes_jpeg(self) -> bool:
         return True
 
-    def canvas(self, items: IntArray, sizes: IntArray, /, *, views: int) -> Canvas | None:
-        return self.place.canvas(items, sizes, views=views)
+    def buffer(
+        self, items: IntArray, sizes: IntArray, /, *, views: int
+    ) -> PixelBuffer | None:
+        return self.place.buffer(items, sizes, views=views)
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         self.place.put(
@@ -291,7 +300,7 @@ class ReadChunk:
     ----------
     slides : tuple of SlideSpec
         The slides of the run, where chunks do not say how to open theirs.
-    reading : Reading
+    reading : ReadOptions
         How to read them.
     options : RunOptions
         How many threads share a chunk, and the open slide; whether patches that fail are
@@ -299,13 +308,13 @@ class ReadChunk:
     """
 
     slides: tuple[SlideSpec, ...]
-    reading: Reading
+    reading: ReadOptions
     options: RunOptions
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _lent_to: Counter[int] = field(default_factory=Counter)
     _pool: ThreadPoolExecutor | None = None
 
-    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | SlideFacts:
+    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
         """Deliver the patches of a chunk, or look at a slide that is to be planned.
 
         Raises
@@ -334,7 +343,7 @@ class ReadChunk:
         chunk.place.commit()
         return ChunkReport(
             failed=tuple((int(chunk.rows[item]), error) for item, error in failed),
-            seconds=drain(),
+            seconds=take_totals(),
             tiles=tuple(tiles),
             returned=chunk.place if isinstance(chunk.place, ReturnedPatches) else None,
             quality=chunk.quality,
@@ -388,19 +397,19 @@ class ReadChunk:
         """Read all patches at once, straight to where they go if that is possible."""
         items, views = np.array(group), len(chunk.views)
         sizes = chunk.sizes[items]
-        canvas = None  # with a transform, what that returns is put
+        buffer = None  # with a transform, what that returns is put
         if self.reading.transform is None:
-            canvas = chunk.place.canvas(items, sizes, views=views)
-        loose = canvas is None
-        if canvas is None:
+            buffer = chunk.place.buffer(items, sizes, views=views)
+        loose = buffer is None
+        if buffer is None:
             memory = workspace("patches", int(sizes.prod(axis=1).sum()) * 3 * views)
-            canvas = Canvas.allocated(np.repeat(sizes, views, axis=0), memory=memory)
+            buffer = PixelBuffer.allocated(np.repeat(sizes, views, axis=0), memory=memory)
         with stage("read"):
             errors = read_regions(
                 slide,
                 chunk.views,
                 chunk.origins[items],
-                canvas=canvas,
+                buffer=buffer,
                 threads=self._threads(),
                 decoded=tiles,
             )
@@ -411,10 +420,10 @@ class ReadChunk:
             left = [place for place in range(len(group)) if place not in errors]
 
             def deliver(places: Sequence[int]) -> dict[int, TransformError]:
-                pictures = {group[place]: canvas.picture(place * views) for place in places}
+                pictures = {group[place]: buffer.picture(place * views) for place in places}
                 good = self._measure(slide, chunk, pictures)
                 kept = [place for place in places if loose and group[place] in good]
-                return self._put(kept, slide=slide, chunk=chunk, group=group, canvas=canvas)
+                return self._put(kept, slide=slide, chunk=chunk, group=group, buffer=buffer)
 
             for failed in self._share(deliver, left):
                 errors |= failed
@@ -447,9 +456,9 @@ class ReadChunk:
         slide: Slide,
         chunk: Chunk,
         group: Sequence[int],
-        canvas: Canvas,
+        buffer: PixelBuffer,
     ) -> dict[int, TransformError]:
-        """Deliver patches of a group from a canvas; return what failed.
+        """Deliver patches of a group from a buffer; return what failed.
 
         Raises
         ------
@@ -461,7 +470,7 @@ class ReadChunk:
         for place in places:
             numbers = range(place * views, (place + 1) * views)
             try:
-                pictures = self._transformed([canvas.picture(n) for n in numbers], slide)
+                pictures = self._transformed([buffer.picture(n) for n in numbers], slide)
             except TransformError as error:
                 if not self.options.skip_errors:
                     raise

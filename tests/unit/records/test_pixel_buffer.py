@@ -3,18 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dplabtools.records.canvas import Canvas
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 SIZES = np.array([(4, 3), (0, 5), (2, 7)])
 
 
 def test_pictures_lie_one_behind_the_other() -> None:
-    canvas = Canvas.allocated(SIZES)
+    buffer = PixelBuffer.allocated(SIZES)
     for number in range(3):
-        canvas.picture(number)[:] = number
-    (memory,) = canvas.memories
+        buffer.picture(number)[:] = number
+    (memory,) = buffer.memories
     np.testing.assert_array_equal(memory, [0] * 36 + [2] * 42)
-    assert [canvas.picture(number).shape for number in range(3)] == [
+    assert [buffer.picture(number).shape for number in range(3)] == [
         (3, 4, 3),
         (5, 0, 3),
         (7, 2, 3),
@@ -22,8 +22,8 @@ def test_pictures_lie_one_behind_the_other() -> None:
 
 
 def test_a_part_and_a_join_show_the_same_memory() -> None:
-    first, second = Canvas.allocated(SIZES), Canvas.allocated(SIZES + 1)
-    both = Canvas.joined([first.part(np.array([2])), second])
+    first, second = PixelBuffer.allocated(SIZES), PixelBuffer.allocated(SIZES + 1)
+    both = PixelBuffer.joined([first.part(np.array([2])), second])
     for number in range(len(both)):
         both.picture(number)[:] = 7 + number
     assert (first.picture(2) == 7).all()
@@ -35,12 +35,12 @@ def test_a_part_and_a_join_show_the_same_memory() -> None:
 @pytest.mark.parametrize("start", [-1, 7])
 def test_pictures_beyond_the_memory_are_refused(start: int) -> None:
     memory = np.zeros(6 + 12, np.uint8)
-    Canvas.on(memory, np.array([6]), np.array([(2, 2)]))
+    PixelBuffer.on(memory, np.array([6]), np.array([(2, 2)]))
     with pytest.raises(ValueError, match="flat memory"):
-        Canvas.on(memory, np.array([start]), np.array([(2, 2)]))
+        PixelBuffer.on(memory, np.array([start]), np.array([(2, 2)]))
 
 
 def test_memory_of_another_kind_is_refused() -> None:
     for memory in (np.zeros(99, np.uint16), np.zeros((9, 9), np.uint8)):
         with pytest.raises(ValueError, match="flat memory"):
-            Canvas.on(memory, np.array([0]), np.array([(2, 2)]))  # type: ignore[arg-type]
+            PixelBuffer.on(memory, np.array([0]), np.array([(2, 2)]))  # type: ignore[arg-type]

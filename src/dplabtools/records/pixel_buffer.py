@@ -9,19 +9,19 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 
-__all__ = ["Canvas"]
+__all__ = ["PixelBuffer"]
 
 _SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Canvas:
+class PixelBuffer:
     """Memory for any number of pictures, each of its own size and in its own place.
 
     Attributes
     ----------
     memories : tuple of ndarray of uint8, one-dimensional
-        Pieces of memory; whoever holds the canvas keeps them alive.
+        Pieces of memory; whoever holds the buffer keeps them alive.
     owners : ndarray of int64, shape (n,)
         In which of them each picture lies.
     starts : ndarray of int64, shape (n,)
@@ -48,18 +48,18 @@ class Canvas:
         room = np.array([len(each) for each in self.memories], dtype=np.int64)
         inside = (self.starts >= 0) & (self.starts + self.lengths <= room[self.owners])
         if not (flat and inside.all() and (self.sizes >= 0).all()):
-            msg = "a canvas takes flat memory of bytes, in which all its pictures lie"
+            msg = "a buffer takes flat memory of bytes, in which all its pictures lie"
             raise ValueError(msg)
 
     @classmethod
-    def on(cls, memory: Pixels, starts: IntArray, sizes: IntArray) -> Canvas:
-        """Make a canvas on one piece of memory."""
+    def on(cls, memory: Pixels, starts: IntArray, sizes: IntArray) -> PixelBuffer:
+        """Make a buffer on one piece of memory."""
         owners = np.zeros(len(starts), dtype=np.int64)
         return cls(memories=(memory,), owners=owners, starts=starts, sizes=sizes)
 
     @classmethod
-    def allocated(cls, sizes: IntArray, *, memory: Pixels | None = None) -> Canvas:
-        """Make a canvas of pictures that lie one behind the other.
+    def allocated(cls, sizes: IntArray, *, memory: Pixels | None = None) -> PixelBuffer:
+        """Make a buffer of pictures that lie one behind the other.
 
         Parameters
         ----------
@@ -74,19 +74,19 @@ class Canvas:
         return cls.on(memory, ends - _lengths(sizes), sizes)
 
     @classmethod
-    def joined(cls, canvases: Sequence[Canvas]) -> Canvas:
-        """Return one canvas with the pictures of several; none is copied."""
-        if len(canvases) == 1:
-            return canvases[0]
-        counts = np.cumsum([0, *(len(each.memories) for each in canvases)])
+    def joined(cls, buffers: Sequence[PixelBuffer]) -> PixelBuffer:
+        """Return one buffer with the pictures of several; none is copied."""
+        if len(buffers) == 1:
+            return buffers[0]
+        counts = np.cumsum([0, *(len(each.memories) for each in buffers)])
         owners = [
-            each.owners + int(n) for each, n in zip(canvases, counts[:-1], strict=True)
+            each.owners + int(n) for each, n in zip(buffers, counts[:-1], strict=True)
         ]
         return cls(
-            memories=tuple(memory for each in canvases for memory in each.memories),
+            memories=tuple(memory for each in buffers for memory in each.memories),
             owners=np.concatenate(owners),
-            starts=np.concatenate([each.starts for each in canvases]),
-            sizes=np.concatenate([each.sizes for each in canvases]),
+            starts=np.concatenate([each.starts for each in buffers]),
+            sizes=np.concatenate([each.sizes for each in buffers]),
         )
 
     def __len__(self) -> int:
@@ -97,9 +97,9 @@ class Canvas:
         """Bytes of each picture."""
         return _lengths(self.sizes)
 
-    def part(self, pictures: IntArray) -> Canvas:
-        """Return a canvas of some of the pictures."""
-        return Canvas(
+    def part(self, pictures: IntArray) -> PixelBuffer:
+        """Return a buffer of some of the pictures."""
+        return PixelBuffer(
             memories=self.memories,
             owners=self.owners[pictures],
             starts=self.starts[pictures],

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray
-from dplabtools.engine.base import Outcome
+from dplabtools.engine.base import JobResult
 from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import OutputError, SlideError, SystemLimitError, WorkerError
-from dplabtools.extraction.plan import Reading, rows_outside
+from dplabtools.extraction.chunk_reader import Chunk, InspectedSlide
+from dplabtools.extraction.plan import ReadOptions, rows_outside
 from dplabtools.extraction.slide_tissue import SlideQuality
-from dplabtools.extraction.source import Chunk, SlideFacts
 from dplabtools.masks.stains import Background
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.stamps import SlideStamp
@@ -31,13 +31,13 @@ from dplabtools.records.quality import (
 from dplabtools.records.run_record import ErrorRecord, SlideResult, slide_status
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Account"]
+__all__ = ["RunState"]
 
 _INDEX_BYTES = 64 << 20
 
 
-class Account:
-    """The account of a run; errors are raised here, or entered.
+class RunState:
+    """The state of a run; errors are raised here, or entered.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Account:
         self._skip_errors = options.skip_errors
         self._failures: list[list[Failure]] = [[] for _ in tables]
 
-    def note_facts(self, slide: int, facts: SlideFacts) -> None:
+    def note_facts(self, slide: int, facts: InspectedSlide) -> None:
         """Keep what was found out about a slide; its index, if there is room."""
         self.stamps[slide] = facts.stamp
         index = facts.index
@@ -187,7 +187,7 @@ class Account:
             raise named
         self._enter(slide, [None], named, attempts=attempts)
 
-    def rows_inside(self, plan: SlidePlan, reading: Reading) -> IntArray:
+    def rows_inside(self, plan: SlidePlan, reading: ReadOptions) -> IntArray:
         """Return the rows that fit the slide; the others raise, or are entered.
 
         Raises
@@ -203,7 +203,7 @@ class Account:
             inside[row] = False
         return np.flatnonzero(inside)
 
-    def note(self, chunk: Chunk, outcome: Outcome) -> IntArray:
+    def note(self, chunk: Chunk, outcome: JobResult) -> IntArray:
         """Enter what became of a chunk.
 
         Returns

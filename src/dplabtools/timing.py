@@ -15,7 +15,7 @@ import threading
 import time
 from types import TracebackType
 
-__all__ = ["drain", "stage"]
+__all__ = ["stage", "take_totals"]
 
 
 class _Here(threading.local):
@@ -67,7 +67,7 @@ def _switch_to(name: str | None) -> None:
     _here.name, _here.since = name, now
 
 
-def drain() -> dict[str, float]:
+def take_totals() -> dict[str, float]:
     """Return the seconds of all stages that have ended, and begin anew."""
     with _lock:
         totals = dict(_totals)
