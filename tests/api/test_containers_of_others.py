@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.cli.app import app
 from dplabtools.cli.doctor_libraries import look_at_libraries
 from dplabtools.errors import ParameterError, PluginError
@@ -144,3 +145,20 @@ def test_doctor_looks_at_it() -> None:
     found = {each.name: each for each in look_at_libraries() if each.topic == "Containers"}
     assert found["zip"].state == "good"
     assert found["broken"].state == "wrong"
+
+
+@pytest.mark.filterwarnings("ignore::dplabtools.errors.PluginWarning")
+def test_label_masks_are_refused_by_a_kind_that_holds_none(
+    made_slide: Path, tmp_path: Path
+) -> None:
+    polygon = AnnotationPolygon([(0, 0), (99, 0), (99, 99)], "a")
+    with pytest.raises(ParameterError, match="'zip' holds no label masks"):
+        DiskPatchExtractorPool(
+            output_dir=tmp_path,
+            container="zip",  # type: ignore[arg-type]
+            image_type="png",
+            patches_pool=[patches(made_slide)],
+            proc_num_workers=1,
+            thread_num_workers=1,
+            label_masks=[[polygon]],
+        )

@@ -108,7 +108,10 @@ class Manifest:
             return FileImages(
                 folder=self.folder, names=names_array(places), decode=decode_mask
             )
-        return self._format(files).masks_of(self._addresses(files, places, views=views))
+        masks_of = self._format(files).masks_of
+        if masks_of is None:
+            return None
+        return masks_of(self._addresses(files, places, views=views))
 
     def _images(
         self, files: Sequence[str], items: Sequence[str] | None, *, views: int

@@ -181,14 +181,14 @@ class ContainerFormat(Entrypoint):
         Makes the files of a slide.
     images_of : callable
         Returns what reads the images that a manifest lists.
-    masks_of : callable
-        Returns what reads the label masks that a manifest lists.
     open : callable
         Reads one file, or folder, that nothing else tells of.
     holds_images : bool
         Whether it holds images of some image type; else pixels as they are.
     options : mapping of str to int
         What else ``save_options`` may hold: numbers, each with the least that it may be.
+    masks_of : callable or None
+        Returns what reads the label masks that a manifest lists; None if it holds none.
     mask_item : str
         Where the label mask of an image is, made of where the image is.
     """
@@ -196,10 +196,10 @@ class ContainerFormat(Entrypoint):
     suffix: str
     files_of: Callable[[Contained, Container], SlideFiles]
     images_of: Callable[[ImageAddresses], Images]
-    masks_of: Callable[[ImageAddresses], Images]
     open: Callable[[Path], StoredSlide]
     holds_images: bool
     options: Mapping[str, int] = field(default_factory=dict)
+    masks_of: Callable[[ImageAddresses], Images] | None = None
     mask_item: str = "{item}"
 
 

@@ -103,6 +103,9 @@ class DiskOptions:
                 raise ParameterError(msg)
         if self.container is not None:
             self._check_names()
+            if self.label_masks and not container_format(self.container).masks_of:
+                msg = f"{self.container!r} holds no label masks; leave label_masks out"
+                raise ParameterError(msg)
         if self._holds_images and not isinstance(self.image_type, str):
             msg = f"image_type must be text, not {self.image_type!r}"
             raise ParameterTypeError(msg)
