@@ -244,8 +244,8 @@ def earlier_options(folder: Path) -> dict[str, Any]:
     try:
         return read_config(file) if file.exists() else {}
     except (OSError, ValueError) as error:
-        msg = f"{file} cannot be read: {error}; name another --out"
-        raise OutputError(msg) from error
+        msg = f"{file} cannot be read: {error}"
+        raise OutputError(msg, remedy="name another --out") from error
 
 
 def _encoder(options: EncodingOptions) -> Any:  # noqa: ANN401 - whatever a factory makes

@@ -171,8 +171,8 @@ class PatchDataset(Dataset[Sample]):
             msg = f"dtype must be torch.float32 or torch.uint8, not {dtype}"
             raise ParameterError(msg)
         if save_dir is not None and not Path(save_dir).is_dir():
-            msg = f"save_patches_dir {save_dir} is no folder; make it first"
-            raise OutputError(msg)
+            msg = f"save_patches_dir {save_dir} is no folder"
+            raise OutputError(msg, remedy="make it first")
         self._source = source
         self._transform = transform
         self._dtype = dtype

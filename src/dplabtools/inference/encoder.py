@@ -151,11 +151,10 @@ class Encoder:
         try:
             return pickle.dumps(light)
         except Exception as error:
-            msg = (
-                f"the encoder cannot be sent to other processes ({error}); name a factory "
-                f"that makes it: 'package.module:factory'"
-            )
-            raise ParameterError(msg) from error
+            msg = f"the encoder cannot be sent to other processes ({error})"
+            raise ParameterError(
+                msg, remedy="name a factory that makes it: 'package.module:factory'"
+            ) from error
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -171,11 +170,8 @@ class Encoder:
             return encoder
         model = make_encoder(*encoder.factory)
         if weights_sha256(model) != encoder.sha256:
-            msg = (
-                f"the encoder {encoder.factory[0]} is another each time it is made; load "
-                f"its weights from a file"
-            )
-            raise ParameterError(msg)
+            msg = f"the encoder {encoder.factory[0]} is another each time it is made"
+            raise ParameterError(msg, remedy="load its weights from a file")
         return replace(encoder, model=model)
 
     def parameters(self, device: torch.device) -> dict[str, object]:
@@ -230,8 +226,8 @@ def make_encoder(encoder: EncoderLike, arguments: Mapping[str, Any]) -> Callable
     """
     if not isinstance(encoder, str):
         if arguments:
-            msg = "encoder_args are for a factory; name one as 'package.module:factory'"
-            raise ParameterError(msg)
+            msg = "encoder_args are for a factory"
+            raise ParameterError(msg, remedy="name one as 'package.module:factory'")
         return encoder
     module, _, name = encoder.partition(":")
     if not module or not name:

@@ -105,9 +105,9 @@ def parse_scale(
     if not least <= low or not high <= largest:
         msg = (
             f"heatmap_data goes from {low:g} to {high:g}, beyond vmin={least:g} to "
-            f"vmax={largest:g}; widen them, or clip the data"
+            f"vmax={largest:g}"
         )
-        raise ParameterError(msg)
+        raise ParameterError(msg, remedy="widen them, or clip the data")
     return ColorScale(
         table=_color_table(color_map), least=least, largest=float(largest), cutoff=cutoff
     )
@@ -119,8 +119,8 @@ def _color_table(name: str) -> Pixels:
     try:
         color_map = matplotlib.colormaps[name]
     except (KeyError, ValueError, TypeError) as error:
-        msg = f"matplotlib has no colour map {name!r}; take one of matplotlib.colormaps"
-        raise ParameterError(msg) from error
+        msg = f"matplotlib has no colour map {name!r}"
+        raise ParameterError(msg, remedy="take one of matplotlib.colormaps") from error
     table: Pixels = color_map(np.arange(color_map.N), bytes=True)[:, :3]
     return np.ascontiguousarray(table)
 

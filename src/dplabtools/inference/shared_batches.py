@@ -208,11 +208,14 @@ def _received(descriptor: _Descriptor, room: int, layout: _Layout) -> torch.Tens
         # Its death is signalled at any moment, whereupon PyTorch raises an error of its own
         # wherever this process is: rather here, than while another error is on its way.
         time.sleep(_SIGNALLED_S)
-        msg = (
-            "a worker of the DataLoader died, and its batch with it; it was killed, "
-            "perhaps for want of memory: use fewer workers, or smaller batches"
-        )
-        raise WorkerError(msg) from error
+        msg = "a worker of the DataLoader died, and its batch with it"
+        raise WorkerError(
+            msg,
+            remedy=(
+                "it was killed, perhaps for want of memory: use fewer "
+                "workers, or smaller batches"
+            ),
+        ) from error
     try:
         buffer = mmap.mmap(number, 0)
     finally:

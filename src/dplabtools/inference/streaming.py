@@ -186,9 +186,11 @@ class StreamedPatches(IterableDataset[dict[str, Any]]):
             if state[name] != own[name]:
                 msg = (
                     f"the state is of {name}={state[name]}, and this dataset has "
-                    f"{own[name]}; resume with the same patches, order and ranks"
+                    f"{own[name]}"
                 )
-                raise ParameterError(msg)
+                raise ParameterError(
+                    msg, remedy="resume with the same patches, order and ranks"
+                )
         self._epoch[0] = state["epoch"]
         self._resume, self._state = dict(state), None
 
@@ -263,9 +265,9 @@ class StreamedPatches(IterableDataset[dict[str, Any]]):
         if given["workers"] != 1 or given["samples"]:
             msg = (
                 f"the state is of {given['workers']} workers, within a batch or between "
-                f"them; resume with num_workers as it was"
+                "them"
             )
-            raise ParameterError(msg)
+            raise ParameterError(msg, remedy="resume with num_workers as it was")
         return {**fresh, "first": given["first"] + given["batches"]}
 
     def _own(self, state: Mapping[str, int]) -> tuple[IntArray, IntArray, IntArray]:

@@ -41,9 +41,9 @@ def parse_container(
     if image_type is not None and not form.holds_images:
         msg = (
             f'container="{name}" holds pixels as they are, and no images of '
-            f"image_type {image_type!r}; leave image_type out"
+            f"image_type {image_type!r}"
         )
-        raise ParameterError(msg)
+        raise ParameterError(msg, remedy="leave image_type out")
     others = {
         each: value for each, value in save_options.items() if each not in form.options
     }

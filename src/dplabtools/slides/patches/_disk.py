@@ -104,17 +104,15 @@ class DiskOptions:
         if self.container is not None:
             self._check_names()
             if self.label_masks and not container_format(self.container).masks_of:
-                msg = f"{self.container!r} holds no label masks; leave label_masks out"
-                raise ParameterError(msg)
+                msg = f"{self.container!r} holds no label masks"
+                raise ParameterError(msg, remedy="leave label_masks out")
         if self._holds_images and not isinstance(self.image_type, str):
             msg = f"image_type must be text, not {self.image_type!r}"
             raise ParameterTypeError(msg)
         check_choice(self.verify, ("count", "pixels"), name="verify")
         if not Path(self.output_dir).is_dir():
-            msg = (
-                f"output_dir {str(self.output_dir)!r} is not an existing folder; create it"
-            )
-            raise OutputError(msg)
+            msg = f"output_dir {str(self.output_dir)!r} is not an existing folder"
+            raise OutputError(msg, remedy="create it")
 
     @property
     def _holds_images(self) -> bool:
@@ -130,9 +128,9 @@ class DiskOptions:
             if value != default:
                 msg = (
                     f'{name} is about image files, and container="{self.container}" makes '
-                    f"none; leave it out"
+                    "none"
                 )
-                raise ParameterError(msg)
+                raise ParameterError(msg, remedy="leave it out")
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], *, shared: bool = False) -> Self:

@@ -43,10 +43,8 @@ class _DiskPool(ExtractorPool):
             parse_count(first_set, name="global_counter", least=0)
         run = pool_run(arguments)
         if run.transform is not None and disk.save_options.get("passthrough"):
-            msg = (
-                "passthrough keeps stored tiles, and transform changes them; leave one out"
-            )
-            raise ParameterError(msg)
+            msg = "passthrough keeps stored tiles, and transform changes them"
+            raise ParameterError(msg, remedy="leave one out")
         sets = run.reading.views is not None
         name = "MultiResDiskPatchExtractor" if sets else "DiskPatchExtractor"
         sink = disk.sink(

@@ -173,8 +173,8 @@ def save_locations(
     files = [file for _, file in pairs]
     twice = sorted({file.name for file in files if files.count(file) > 1})
     if twice:
-        msg = f"two slides would be saved as {twice[0]}; save them to different folders"
-        raise OutputError(msg)
+        msg = f"two slides would be saved as {twice[0]}"
+        raise OutputError(msg, remedy="save them to different folders")
     for selection, file in pairs:
         _save(selection, file, chosen)
     return tuple(files)

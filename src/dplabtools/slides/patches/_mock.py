@@ -172,8 +172,9 @@ def check_locations(table: PatchTable) -> None:
     if len(places) < len(table):
         x, y = places[np.argmax(counts)].tolist()
         msg = (
-            f"{len(table) - len(places)} patches lie where "
-            f"another one does, such as ({x}, {y}); drop them, or set "
-            f"check_location=False"
+            f"{len(table) - len(places)} patches lie where another one does, such as "
+            f"({x}, {y})"
         )
-        raise DuplicatePatchesError(msg, slide=table.slide_name)
+        raise DuplicatePatchesError(
+            msg, slide=table.slide_name, remedy="drop them, or set check_location=False"
+        )

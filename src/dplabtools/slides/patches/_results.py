@@ -250,8 +250,8 @@ class MemoryResult:
             return np.zeros((0, self.views, 0, 0, 3), dtype=np.uint8)
         width, height = self.sizes[0].tolist()
         if (self.sizes != self.sizes[0]).any():
-            msg = "patches differ in size and form no array; use patch_list"
-            raise ParameterError(msg)
+            msg = "patches differ in size and form no array"
+            raise ParameterError(msg, remedy="use patch_list")
         return self.data.reshape(-1, self.views, height, width, 3)
 
 

@@ -202,11 +202,10 @@ def _source(
         stored = [view.level_or_mpp for view in patches[0].views] if len(patches) else []
         asked = [view.number for view in views] if views else stored[:1]
         if stored != asked:
-            msg = (
-                f"the stored patches have the resolutions {stored}; ask for these with "
-                f"WSIMultiResDataset, not for {asked}"
+            msg = f"the stored patches have the resolutions {stored}"
+            raise ParameterError(
+                msg, remedy=f"ask for these with WSIMultiResDataset, not for {asked}"
             )
-            raise ParameterError(msg)
         return ReadStored(patches)
     one = hasattr(patches, "wsi_file") or not isinstance(patches, Iterable)
     pool: Any = [patches] if one else patches

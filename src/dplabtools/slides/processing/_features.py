@@ -250,8 +250,8 @@ def _patches_on_disk(
         msg = "resampling_mode and transform are for slides; stored patches are as they are"
         raise ParameterError(msg)
     if len(stored) and len(stored[0].views) > 1:
-        msg = "the stored patches are at several resolutions; extract them at one"
-        raise ParameterError(msg)
+        msg = "the stored patches are at several resolutions"
+        raise ParameterError(msg, remedy="extract them at one")
     columns = stored.table
     owners, codes = coded(columns.wsi_file.tolist())
     tables: list[PatchTable] = []

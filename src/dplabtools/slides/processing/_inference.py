@@ -149,8 +149,8 @@ class WSIInference:
             If no dataset has been processed.
         """
         if self._maps is None:
-            msg = "there are no maps yet; call process_dataset first"
-            raise ParameterError(msg)
+            msg = "there are no maps yet"
+            raise ParameterError(msg, remedy="call process_dataset first")
         return self._maps.swapaxes(1, 2)
 
     def process_dataset(
@@ -184,8 +184,8 @@ class WSIInference:
             )
             raise ParameterTypeError(msg)
         if save_outputs_dir is not None and not Path(save_outputs_dir).is_dir():
-            msg = f"save_outputs_dir {save_outputs_dir} is no folder; make it first"
-            raise OutputError(msg)
+            msg = f"save_outputs_dir {save_outputs_dir} is no folder"
+            raise OutputError(msg, remedy="make it first")
         runner = ModelRunner(
             model=self._model,
             classifier=self._classifier,
@@ -337,11 +337,10 @@ class WSIInference:
             msg = "the dataset has no patches"
             raise ParameterError(msg)
         if len(reader.tables) != 1:
-            msg = (
-                f"the dataset is of {len(reader.tables)} slides, and maps are of one; make "
-                f"a dataset of each, and give them to process_datasets"
+            msg = f"the dataset is of {len(reader.tables)} slides, and maps are of one"
+            raise ParameterError(
+                msg, remedy="make a dataset of each, and give them to process_datasets"
             )
-            raise ParameterError(msg)
         table, pyramid = reader.tables[0], reader.pyramid(0)
         sizes = np.unique(table.sizes, axis=0)
         if len(sizes) > 1:
@@ -372,9 +371,11 @@ class WSIInference:
         values = self._map(class_index)
         low, high = np.nanmin(values), np.nanmax(values)
         if low < 0 or high > 1:
-            msg = (
-                f"class {class_index} has values from {low:g} to {high:g}; images show "
-                f"0 to 1: give a classifier, such as torch.nn.Softmax(dim=1)"
+            msg = f"class {class_index} has values from {low:g} to {high:g}"
+            raise ParameterError(
+                msg,
+                remedy=(
+                    "images show 0 to 1: give a classifier, such as torch.nn.Softmax(dim=1)"
+                ),
             )
-            raise ParameterError(msg)
         return np.rint(np.nan_to_num(values) * 255).astype(np.uint8)

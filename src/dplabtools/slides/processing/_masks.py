@@ -381,7 +381,10 @@ def _check_extent(
         if right > width or bottom > height:
             msg = (
                 f"polygon {number} reaches to ({right:g}, {bottom:g}), but the mask of "
-                f"level {level} is {width} x {height}; give coordinates of that level, "
-                f"not of level 0"
+                f"level {level} is {width} x {height}"
             )
-            raise InvalidPolygonError(msg, slide=pyramid.slide)
+            raise InvalidPolygonError(
+                msg,
+                slide=pyramid.slide,
+                remedy="give coordinates of that level, not of level 0",
+            )

@@ -272,9 +272,11 @@ def _check_labels(run: PoolRun, labels: Mapping[str, float]) -> None:
             if count and label not in labels:
                 msg = (
                     f"{table.slide_name}: {count} patches have the label {label!r}, which "
-                    f"labels gives no number; add it, or select the locations to stream"
+                    "labels gives no number"
                 )
-                raise ParameterError(msg)
+                raise ParameterError(
+                    msg, remedy="add it, or select the locations to stream"
+                )
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
