@@ -33,7 +33,7 @@ class FillConstant:
                 pyramid=pyramid, icc_profile=None, index=None, stamp=stamp
             )
         items = np.arange(len(job.rows))
-        buffer = job.place.buffer(items, job.sizes, views=1)
+        buffer = job.writer.buffer(items, job.sizes, views=1)
         assert buffer is not None
         for item in items.tolist():
             buffer.picture(item)[:] = 127

@@ -97,7 +97,7 @@ def our_loop(
     spec = SlideSpec(path=slide)
     work = ReadChunk(slides=(spec,), reading=reading, threads=1, skip_errors=False)
     chunks = [
-        Chunk.of(plan, rows, place=SegmentRows(segment, np.arange(len(rows)) * each))
+        Chunk.of(plan, rows, writer=SegmentRows(segment, np.arange(len(rows)) * each))
         for rows in blocks(table, np.arange(count), views=len(views), total=_RUN, workers=1)
     ]
 

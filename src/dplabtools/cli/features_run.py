@@ -191,7 +191,7 @@ def _place(
     pipeline = request.pipeline(on_progress)
     if request.locations_args is None:
         pipeline.make_masks(states, masks, keep=keep)
-    pipeline.place(states)
+    pipeline.set_locations(states)
 
 
 def _failed(states: SlideStates, told: Collection[str]) -> list[Outcome]:

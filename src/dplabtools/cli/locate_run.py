@@ -77,7 +77,7 @@ def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
         pipeline = _pipeline(request, on_progress)
         if request.locations_args is None:
             pipeline.make_masks(states, request.out / "masks", keep=False)
-        pipeline.place(states)
+        pipeline.set_locations(states)
     save_all(states, request.out, file_format=request.file_format, json_output=json_output)
     return bool(states.failures)
 

@@ -181,7 +181,7 @@ class Chunk:
         (x, y) in level 0 pixels.
     sizes : ndarray of int64, shape (m, 2)
         (width, height) in pixels of each view.
-    place : ChunkWriter
+    writer : ChunkWriter
         Where the pixels go.
     spec : SlideSpec or None
         What it takes to open the slide; None if the work says so.
@@ -194,7 +194,7 @@ class Chunk:
     rows: IntArray
     origins: IntArray
     sizes: IntArray
-    place: ChunkWriter
+    writer: ChunkWriter
     spec: SlideSpec | None = None
     quality: QualityValues | None = None
 
@@ -204,7 +204,7 @@ class Chunk:
         plan: SlidePlan,
         rows: IntArray,
         *,
-        place: ChunkWriter,
+        writer: ChunkWriter,
         spec: SlideSpec | None = None,
         quality: QualityValues | None = None,
     ) -> Chunk:
@@ -215,21 +215,21 @@ class Chunk:
             rows=rows,
             origins=plan.origins[rows],
             sizes=plan.table.sizes[rows],
-            place=place,
+            writer=writer,
             spec=spec,
             quality=quality,
         )
 
     def returning(self) -> Chunk:
         """Return the same chunk, whose patches come back in its report."""
-        return replace(self, place=ReturnedPatches())
+        return replace(self, writer=ReturnedPatches())
 
     def take_in(self, report: ChunkReport) -> None:
         """Deliver the patches that came back in a report, if any did."""
         if report.returned is not None:
             lost = [*(row for row, _ in report.failed), *report.left_out.tolist()]
             failed = np.isin(self.rows, lost)
-            report.returned.deliver(self.place, but=set(np.flatnonzero(failed).tolist()))
+            report.returned.deliver(self.writer, but=set(np.flatnonzero(failed).tolist()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,9 +262,9 @@ class ChunkReport:
 
 @dataclass(frozen=True, slots=True)
 class _StoredFirst:
-    """A place that gets stored streams instead of pixels, where there are any."""
+    """A writer that gets stored streams instead of pixels, where there are any."""
 
-    place: ChunkWriter
+    writer: ChunkWriter
     streams: Mapping[tuple[int, int], bytes]
 
     @property
@@ -274,10 +274,10 @@ class _StoredFirst:
     def buffer(
         self, items: IntArray, sizes: IntArray, /, *, views: int
     ) -> PixelBuffer | None:
-        return self.place.buffer(items, sizes, views=views)
+        return self.writer.buffer(items, sizes, views=views)
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
-        self.place.put(
+        self.writer.put(
             item,
             [
                 self.streams.get((item, view), picture)
@@ -286,10 +286,10 @@ class _StoredFirst:
         )
 
     def flush(self) -> None:
-        self.place.flush()
+        self.writer.flush()
 
     def commit(self) -> None:
-        self.place.commit()
+        self.writer.commit()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -337,15 +337,15 @@ class ReadChunk:
                 rest, left = self._pass_on(slide, chunk, group)
                 if left:
                     failed += self._deliver_all(slide, rest, left, tiles=tiles)
-                if chunk.quality is not None and isinstance(chunk.place, TakesQuality):
-                    chunk.place.take_quality(chunk.quality)
-                chunk.place.flush()
-        chunk.place.commit()
+                if chunk.quality is not None and isinstance(chunk.writer, TakesQuality):
+                    chunk.writer.take_quality(chunk.quality)
+                chunk.writer.flush()
+        chunk.writer.commit()
         return ChunkReport(
             failed=tuple((int(chunk.rows[item]), error) for item, error in failed),
             seconds=take_totals(),
             tiles=tuple(tiles),
-            returned=chunk.place if isinstance(chunk.place, ReturnedPatches) else None,
+            returned=chunk.writer if isinstance(chunk.writer, ReturnedPatches) else None,
             quality=chunk.quality,
             left_out=chunk.rows[self._bad(chunk)],
         )
@@ -360,7 +360,7 @@ class ReadChunk:
         self, slide: Slide, chunk: Chunk, group: Sequence[int]
     ) -> tuple[Chunk, Sequence[int]]:
         """Deliver what is stored as it is wanted; return what is left of the group."""
-        if not chunk.place.takes_jpeg or self.reading.transform is not None:
+        if not chunk.writer.takes_jpeg or self.reading.transform is not None:
             return chunk, group
         with stage("read"):
             part = np.array(group)
@@ -368,7 +368,7 @@ class ReadChunk:
                 slide, chunk.views, chunk.origins[part], sizes=chunk.sizes[part]
             )
         streams = {(group[place], view): data for (place, view), data in found.items()}
-        rest = replace(chunk, place=_StoredFirst(chunk.place, streams))
+        rest = replace(chunk, writer=_StoredFirst(chunk.writer, streams))
         if chunk.quality is not None:  # pixels are needed to measure it
             return rest, group
         views = range(len(chunk.views))
@@ -376,7 +376,7 @@ class ReadChunk:
 
         def put(items: Sequence[int]) -> None:
             for item in items:
-                chunk.place.put(item, [streams[item, view] for view in views])
+                chunk.writer.put(item, [streams[item, view] for view in views])
 
         self._share(put, sorted(set(group).difference(left)))
         return rest, left
@@ -399,7 +399,7 @@ class ReadChunk:
         sizes = chunk.sizes[items]
         buffer = None  # with a transform, what that returns is put
         if self.reading.transform is None:
-            buffer = chunk.place.buffer(items, sizes, views=views)
+            buffer = chunk.writer.buffer(items, sizes, views=views)
         loose = buffer is None
         if buffer is None:
             memory = workspace("patches", int(sizes.prod(axis=1).sum()) * 3 * views)
@@ -476,7 +476,7 @@ class ReadChunk:
                     raise
                 failed[place] = error
             else:
-                chunk.place.put(group[place], pictures)
+                chunk.writer.put(group[place], pictures)
         return failed
 
     def _threads(self) -> ThreadPoolExecutor | None:
@@ -541,7 +541,7 @@ class ReadChunk:
                 failed.append((item, named(error, slide)))
             else:
                 for good in self._measure(slide, chunk, {item: seen}):
-                    chunk.place.put(good, pictures)
+                    chunk.writer.put(good, pictures)
         return failed
 
     def _transformed(self, pictures: list[Pixels], slide: Slide) -> list[Pixels]:

@@ -77,15 +77,15 @@ class PatchesInOrder:
         labels: list[str] = self.table.row_labels().tolist()
         work = ReadChunk(slides=(self.spec,), reading=self.reading, options=RunOptions())
         parts = self._consecutive()
-        places = [ReturnedPatches() for _ in parts]
+        writers = [ReturnedPatches() for _ in parts]
         chunks = [
-            Chunk.of(plan, rows, place=place)
-            for rows, place in zip(parts, places, strict=True)
+            Chunk.of(plan, rows, writer=writer)
+            for rows, writer in zip(parts, writers, strict=True)
         ]
         with make_engine(RunOptions(engine="threads", workers=self.threads)) as engine:
             for outcome in run_in_order(engine, work, chunks, ahead=engine.capacity):
                 outcome.value()
-                patches = places[outcome.index].take()
+                patches = writers[outcome.index].take()
                 for item, row in enumerate(parts[outcome.index].tolist()):
                     yield row, patches.pop(item), labels[row]
 

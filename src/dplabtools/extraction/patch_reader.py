@@ -98,10 +98,10 @@ class PatchReader:
         found: list[list[Pixels]] = [[] for _ in numbers]
         for slide in np.unique(slides).tolist():
             mine = np.flatnonzero(slides == slide)
-            place = ReturnedPatches()
+            writer = ReturnedPatches()
             plan, spec = self._plan(slide), self._inspected(slide)[0]
-            self._reader()(Chunk.of(plan, rows[mine], place=place, spec=spec))
-            for item, pictures in place.take().items():
+            self._reader()(Chunk.of(plan, rows[mine], writer=writer, spec=spec))
+            for item, pictures in writer.take().items():
                 found[mine[item]] = pictures
         return found
 

@@ -16,7 +16,7 @@ __all__ = ["ReturnedPatches"]
 
 @dataclass(frozen=True, slots=True)
 class ReturnedPatches:
-    """A place in memory of its own: of a worker that shares none, or of the caller."""
+    """A writer to memory of its own: of a worker that shares none, or of the caller."""
 
     _parts: list[tuple[IntArray, PixelBuffer]] = field(default_factory=list)
 
@@ -60,18 +60,18 @@ class ReturnedPatches:
         self._parts.clear()
         return found
 
-    def deliver(self, place: ChunkWriter, *, but: Collection[int]) -> None:
+    def deliver(self, writer: ChunkWriter, *, but: Collection[int]) -> None:
         """Put the patches, back with the caller, where they were to go.
 
         Parameters
         ----------
-        place : ChunkWriter
+        writer : ChunkWriter
             There.
         but : collection of int
             Places in the chunk of patches that failed.
         """
         for item, pictures in self.take().items():
             if item not in but:
-                place.put(item, pictures)
-        place.flush()
-        place.commit()
+                writer.put(item, pictures)
+        writer.flush()
+        writer.commit()

@@ -199,7 +199,7 @@ class Extraction:
         """
         plans = [plan for plan in state.planned() if len(sink.sample(plan))]
         chunks = [
-            Chunk.of(plan, rows := sink.sample(plan), place=sink.comparison(plan, rows))
+            Chunk.of(plan, rows := sink.sample(plan), writer=sink.comparison(plan, rows))
             for plan in plans
         ]
         for outcome in run(engine, self.work(state), chunks):
@@ -234,14 +234,14 @@ class Extraction:
             )
             for part in parts:
                 with state.naming(plan.slide):
-                    place = sink.place(plan, part)
-                if place is None:
+                    writer = sink.writer(plan, part)
+                if writer is None:
                     state.delivered[plan.slide][part] = True
                     state.leave_out(plan.slide, np.intersect1d(part, plan.left_out))
                     clock.advance(patches=len(part))
                 else:
                     quality = None if plan.quality is None else plan.quality.values[part]
-                    yield Chunk.of(plan, part, place=place, quality=quality)
+                    yield Chunk.of(plan, part, writer=writer, quality=quality)
 
     def _rows(self, plan: SlidePlan, sink: Sink, state: RunState) -> IntArray:
         """Return the rows of a slide to read; what is there already counts as delivered."""

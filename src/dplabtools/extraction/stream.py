@@ -377,7 +377,7 @@ class BatchStream:
         chunk = Chunk.of(
             plan,
             piece.rows,
-            place=self._window.place(piece),
+            writer=self._window.writer(piece),
             spec=self._spec(piece.slide, piece.lane),
         )
         self._jobs[self._next_job] = (piece, chunk)

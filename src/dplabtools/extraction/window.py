@@ -159,7 +159,7 @@ class Window:
         self.pieces[index] = piece.part(slice(count, None))
         return piece.part(slice(count))
 
-    def place(self, piece: Piece) -> SegmentRows:
+    def writer(self, piece: Piece) -> SegmentRows:
         """Return where the pixels of a piece go."""
         numbers, nth = np.divmod(piece.places, self._size)
         slots = np.array([self._batches[number].slot for number in numbers.tolist()])

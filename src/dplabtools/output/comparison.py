@@ -47,7 +47,7 @@ def sample(rows: IntArray, *, seed: str) -> IntArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A place that keeps nothing: patches put there are compared with what is stored.
+    """A writer that keeps nothing: patches put there are compared with what is stored.
 
     Attributes
     ----------

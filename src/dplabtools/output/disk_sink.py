@@ -286,12 +286,12 @@ class DiskSink:
         """Return how many patches of a slide make a chunk; None if any number will do."""
         return self._slides[plan.slide].files.chunk_rows
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter | None:
+    def writer(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter | None:
         """Return where a chunk of rows of a slide goes; None if its shard is there."""
         slide = self._slides[plan.slide]
         if not slide.begun:
             self._begin([plan.slide])
-        return slide.files.place(rows)
+        return slide.files.writer(rows)
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
         """Complete the files of a slide, and write its manifests.

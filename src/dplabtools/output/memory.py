@@ -101,7 +101,7 @@ class MemorySink:
         """Return all rows: nothing is there yet."""
         return np.arange(len(plan))
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
+    def writer(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
         """Return where a chunk of rows of a slide goes."""
         return SegmentRows(self.segments[0], self._offsets[plan.slide][rows])
 

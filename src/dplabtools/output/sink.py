@@ -61,7 +61,7 @@ class ChunkWriter(Protocol):
         item : int
             Its place in the chunk.
         pictures : sequence of ndarray of uint8, shape (height, width, 3)
-            One for each resolution; their memory is used again afterwards. Where the place
+            One for each resolution; their memory is used again afterwards. Where the writer
             `takes_jpeg` each may also be bytes: a JPEG stream that stands in the slide,
             with all that it takes to decode it.
         """
@@ -81,7 +81,7 @@ class Sink(Protocol):
     """A destination; lives with the caller.
 
     An implementation passes `dplabtools.testing.SinkContract`. Calls come in the order
-    `prepare`, then `wanted` and `chunk_rows` for each slide and `place` for each chunk,
+    `prepare`, then `wanted` and `chunk_rows` for each slide and `writer` for each chunk,
     `finish` once a slide when all its chunks are done, and `close` at last; `abort` instead
     of all that is still to come.
     """
@@ -116,7 +116,7 @@ class Sink(Protocol):
         """Return the rows of a slide to read; the others are there already."""
         ...
 
-    def place(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter | None:
+    def writer(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter | None:
         """Return where a chunk of rows of a slide goes; None if it is there already."""
         ...
 
@@ -172,7 +172,7 @@ class Verifying(Protocol):
         ...
 
     def comparison(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter:
-        """Return a place that raises `DifferentPatchError` if rows are not as stored."""
+        """Return a writer that raises `DifferentPatchError` if rows are not as stored."""
         ...
 
     def invalidate(self, plan: SlidePlan) -> None:

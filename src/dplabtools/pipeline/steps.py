@@ -126,7 +126,7 @@ class Pipeline:
             Use those that are there.
         """
         self.make_masks(states, masks, keep=keep_masks)
-        self.place(states)
+        self.set_locations(states)
         measure_tissue(states, workers=self.options.workers)
         given = self.extractor_args
         labels = LabelFilter(
@@ -164,7 +164,7 @@ class Pipeline:
         states.masks.update({slide: str(mask) for slide, (mask, _) in found.items()})
         states.reasons.update({slide: why for slide, (_, why) in found.items() if why})
 
-    def place(self, states: SlideStates) -> None:
+    def set_locations(self, states: SlideStates) -> None:
         """Place patches on all slides that are left, or read where they are; enter them."""
         if self.locations_args is None:
             self._place(states)

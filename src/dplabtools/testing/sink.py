@@ -107,7 +107,7 @@ class SinkContract:
         self._check(sink, [(0, row) for row in range(5)] + [(1, row) for row in range(3)])
 
     def test_what_is_written_directly_is_found_too(self, sink: Sink) -> None:
-        """A place that lends its memory needs no `put`."""
+        """A writer that lends its memory needs no `put`."""
         plan = self._plan(0, 3)
         sink.prepare([plan])
         self._write(sink, plan, [2, 0, 1])
@@ -119,9 +119,9 @@ class SinkContract:
         """A chunk is read again when its worker died."""
         plan = self._plan(0, 2)
         sink.prepare([plan])
-        place = sink.place(plan, np.array([0, 1]))
+        writer = sink.writer(plan, np.array([0, 1]))
         for _ in range(2):
-            self._fill(_sent(sink, place), plan, [0, 1])
+            self._fill(_sent(sink, writer), plan, [0, 1])
         sink.finish(plan, np.ones(2, dtype=np.bool_))
         sink.close()
         self._check(sink, [(0, 0), (0, 1)])
@@ -131,12 +131,12 @@ class SinkContract:
         plan = self._plan(0, 5)
         sink.prepare([plan])
         rows = [4, 2, 0, 1, 3]
-        place = sink.place(plan, np.array(rows))
-        first = _sent(sink, place)
+        writer = sink.writer(plan, np.array(rows))
+        first = _sent(sink, writer)
         self._deliver(first, plan, {0: 4, 1: 2})
         first.flush()
         self._deliver(first, plan, {2: 0})
-        self._fill(_sent(sink, place), plan, rows)
+        self._fill(_sent(sink, writer), plan, rows)
         sink.finish(plan, np.ones(5, dtype=np.bool_))
         sink.close()
         self._check(sink, [(0, row) for row in range(5)])
@@ -145,11 +145,11 @@ class SinkContract:
         """It is never put; those of its group, and later groups, are there."""
         plan = self._plan(0, 6)
         sink.prepare([plan])
-        place = _sent(sink, sink.place(plan, np.arange(6)))
+        writer = _sent(sink, sink.writer(plan, np.arange(6)))
         for group in ({0: 0, 2: 2}, {}, {4: 4, 5: 5}):
-            self._deliver(place, plan, group)
-            place.flush()
-        place.commit()
+            self._deliver(writer, plan, group)
+            writer.flush()
+        writer.commit()
         sink.finish(plan, _only(6, [0, 2, 4, 5]))
         sink.close()
         self._check(sink, [(0, 0), (0, 2), (0, 4), (0, 5)])
@@ -205,44 +205,44 @@ class SinkContract:
         self, sink: Sink, plan: SlidePlan, rows: list[int], *, commit: bool = True
     ) -> None:
         """Deliver a chunk of rows."""
-        place = _sent(sink, sink.place(plan, np.array(rows)))
-        self._fill(place, plan, rows, commit=commit)
+        writer = _sent(sink, sink.writer(plan, np.array(rows)))
+        self._fill(writer, plan, rows, commit=commit)
 
     def _fill(
-        self, place: ChunkWriter, plan: SlidePlan, rows: list[int], *, commit: bool = True
+        self, writer: ChunkWriter, plan: SlidePlan, rows: list[int], *, commit: bool = True
     ) -> None:
         """Deliver a chunk of rows, in groups of two."""
         for start in range(0, len(rows), 2):
             pair = rows[start : start + 2]
-            self._deliver(place, plan, dict(enumerate(pair, start)))
-            place.flush()
+            self._deliver(writer, plan, dict(enumerate(pair, start)))
+            writer.flush()
         if commit:
-            place.commit()
+            writer.commit()
 
-    def _deliver(self, place: ChunkWriter, plan: SlidePlan, rows: dict[int, int]) -> None:
+    def _deliver(self, writer: ChunkWriter, plan: SlidePlan, rows: dict[int, int]) -> None:
         """Deliver a group of items, last first."""
         for item, row in reversed(rows.items()):
             pictures = self._pictures(plan.slide, row)
-            buffer = _filled(place, [item], [pictures])
+            buffer = _filled(writer, [item], [pictures])
             if buffer is None or row % 2:  # either way will do
-                place.put(item, pictures)
+                writer.put(item, pictures)
             else:
                 for number, picture in enumerate(pictures):
                     buffer.picture(number)[:] = picture
 
     def _write(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
-        """Deliver rows to the memory of the place, if it lends it."""
-        place = _sent(sink, sink.place(plan, np.array(rows)))
+        """Deliver rows to the memory of the writer, if it lends it."""
+        writer = _sent(sink, sink.writer(plan, np.array(rows)))
         patches = [self._pictures(plan.slide, row) for row in rows]
-        buffer = _filled(place, range(len(rows)), patches)
+        buffer = _filled(writer, range(len(rows)), patches)
         for item, pictures in enumerate(patches):
             if buffer is None:
-                place.put(item, pictures)
+                writer.put(item, pictures)
                 continue
             for number, picture in enumerate(pictures, item * len(pictures)):
                 buffer.picture(number)[:] = picture
-        place.flush()
-        place.commit()
+        writer.flush()
+        writer.commit()
 
     def _size(self, slide: int, row: int) -> Size:
         return 8 + (0 if self.one_size else row), 6 + slide
@@ -264,22 +264,22 @@ class SinkContract:
         sink.abort()
 
 
-def _sent(sink: Sink, place: ChunkWriter | None) -> ChunkWriter:
-    """Return the place of a chunk, as a worker receives it."""
-    assert place is not None  # there was nothing before
+def _sent(sink: Sink, writer: ChunkWriter | None) -> ChunkWriter:
+    """Return the writer of a chunk, as a worker receives it."""
+    assert writer is not None  # there was nothing before
     for segment in sink.segments:
         Segment.attach(segment.key, os.dup(segment.descriptor))
-    received: ChunkWriter = pickle.loads(pickle.dumps(place))  # noqa: S301
+    received: ChunkWriter = pickle.loads(pickle.dumps(writer))  # noqa: S301
     Segment.keep_only(())
     return received
 
 
 def _filled(
-    place: ChunkWriter, items: Sequence[int], patches: Sequence[Sequence[Pixels]]
+    writer: ChunkWriter, items: Sequence[int], patches: Sequence[Sequence[Pixels]]
 ) -> PixelBuffer | None:
-    """Return the memory of these patches, if the place lends it."""
+    """Return the memory of these patches, if the writer lends it."""
     sizes = np.array([pictures[0].shape[1::-1] for pictures in patches])
-    return place.buffer(np.array(items), sizes, views=len(patches[0]))
+    return writer.buffer(np.array(items), sizes, views=len(patches[0]))
 
 
 def _only(count: int, rows: list[int]) -> BoolArray:

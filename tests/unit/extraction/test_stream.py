@@ -90,7 +90,7 @@ class Mark:
             return InspectedSlide(
                 pyramid=pyramid, icc_profile=None, index=None, stamp=stamp
             )
-        buffer = job.place.buffer(np.arange(len(job.rows)), job.sizes, views=1)
+        buffer = job.writer.buffer(np.arange(len(job.rows)), job.sizes, views=1)
         assert buffer is not None
         failed = []
         for item, row in enumerate(job.rows.tolist()):

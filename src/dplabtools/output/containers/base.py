@@ -103,7 +103,7 @@ class Contained:
 class SlideFiles(Protocol):
     """What one slide becomes: a container, shards of one, or image files.
 
-    Calls come in the order `whole`, `prepare`, then `place` for each chunk, and `finish`.
+    Calls come in the order `whole`, `prepare`, then `writer` for each chunk, and `finish`.
     What is here in full is right for containers that are there as a whole or not at all.
     """
 
@@ -152,7 +152,7 @@ class SlideFiles(Protocol):
         """
         ...
 
-    def place(self, rows: IntArray) -> ChunkWriter | None:
+    def writer(self, rows: IntArray) -> ChunkWriter | None:
         """Return where the next chunk goes; None if all of it is there already."""
         ...
 

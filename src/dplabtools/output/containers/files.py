@@ -174,7 +174,7 @@ class _ImageFiles(SlideFiles):
             with writing(folder, slide=self.slide.plan.table.slide_name):
                 folder.mkdir(exist_ok=True)
 
-    def place(self, rows: IntArray) -> ImageWriter:
+    def writer(self, rows: IntArray) -> ImageWriter:
         """Return where a chunk of rows goes."""
         return ImageWriter(
             slide=self.slide.plan.table.slide_name,

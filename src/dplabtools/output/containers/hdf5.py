@@ -98,7 +98,7 @@ class Hdf5File(SlideFiles):
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self.reserved, slide=self.slide.plan.table.slide_name)
 
-    def place(self, rows: IntArray) -> Hdf5Rows:
+    def writer(self, rows: IntArray) -> Hdf5Rows:
         """Return where rows go."""
         return Hdf5Rows(
             slide=self.slide.plan.table.slide_name,

@@ -248,7 +248,7 @@ class ImageShards(SlideFiles):
         self._keys = self.slide.keys()
         self._found = found is not None
 
-    def place(self, rows: IntArray) -> Shard | None:
+    def writer(self, rows: IntArray) -> Shard | None:
         """Return the next shard; None if it is there, with all its patches."""
         name = self._file(len(self._chunks))
         self._chunks.append(rows)

@@ -129,7 +129,7 @@ class ZarrGroup(SlideFiles):
         except (OSError, ValueError, LookupError, TypeError):
             return False
 
-    def place(self, rows: IntArray) -> Shard | None:
+    def writer(self, rows: IntArray) -> Shard | None:
         """Return the next shard; None if it is there, with all its patches."""
         number = len(self._chunks)
         self._chunks.append(rows)
