@@ -45,7 +45,7 @@ DEADLY = """
         __slots__ = ()
 
         def __call__(self, job):
-            is_it = isinstance(job, Chunk) and job.slide == SLIDE and ROW in job.rows
+            is_it = isinstance(job, Chunk) and job.slide_index == SLIDE and ROW in job.rows
             if is_it and os.environ["DEATH"] == "before":
                 self.die(job)
             report = super().__call__(job)

@@ -171,7 +171,7 @@ class Chunk:
 
     Attributes
     ----------
-    slide : int
+    slide_index : int
         Place of the slide among those given.
     views : tuple of Level or Mpp
         Resolutions to read each patch at.
@@ -189,7 +189,7 @@ class Chunk:
         What is known of the quality of each patch; the rest is to be measured.
     """
 
-    slide: int
+    slide_index: int
     views: tuple[Resolution, ...]
     rows: IntArray
     origins: IntArray
@@ -210,7 +210,7 @@ class Chunk:
     ) -> Chunk:
         """Make a chunk of rows of a planned slide."""
         return cls(
-            slide=plan.slide,
+            slide_index=plan.slide_index,
             views=plan.views,
             rows=rows,
             origins=plan.origins[rows],
@@ -331,8 +331,8 @@ class ReadChunk:
     def _read(self, chunk: Chunk) -> ChunkReport:
         failed: list[tuple[int, Exception]] = []
         tiles: list[IntArray] = []
-        spec = chunk.spec or self.slides[chunk.slide]
-        with spec.unchanged(), self._lent(chunk.slide, spec) as slide:
+        spec = chunk.spec or self.slides[chunk.slide_index]
+        with spec.unchanged(), self._lent(chunk.slide_index, spec) as slide:
             for group in groups(chunk.sizes, views=len(chunk.views)):
                 rest, left = self._pass_on(slide, chunk, group)
                 if left:
@@ -447,7 +447,7 @@ class ReadChunk:
         return {item for item, out in zip(items, bad.tolist(), strict=True) if not out}
 
     def _background(self, chunk: Chunk) -> Background | None:
-        return (chunk.spec or self.slides[chunk.slide]).background
+        return (chunk.spec or self.slides[chunk.slide_index]).background
 
     def _put(
         self,

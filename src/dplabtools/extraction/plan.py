@@ -126,7 +126,7 @@ def plan_slide(
         for view in views
     ]
     return SlidePlan(
-        slide=slide,
+        slide_index=slide,
         table=table,
         pyramid=pyramid,
         views=views,

@@ -210,15 +210,17 @@ class Extraction:
                 )
                 sink.invalidate(plan)
             elif outcome.error is not None and not self.options.skip_errors:
-                raise state.named(outcome.error, plan.slide)
+                raise state.named(outcome.error, plan.slide_index)
 
     def _chunks(self, sink: Sink, state: RunState, clock: ProgressClock) -> Iterator[Chunk]:
         """Cut up all slides, those with most patches first."""
         plans = state.planned()
-        rows = {plan.slide: self._rows(plan, sink, state) for plan in plans}
+        rows = {plan.slide_index: self._rows(plan, sink, state) for plan in plans}
         total = sum(map(len, rows.values()))
-        for plan in sorted(plans, key=lambda each: len(rows[each.slide]), reverse=True):
-            wanted = rows[plan.slide]
+        for plan in sorted(
+            plans, key=lambda each: len(rows[each.slide_index]), reverse=True
+        ):
+            wanted = rows[plan.slide_index]
             clock.advance(patches=len(plan) - len(wanted))
             count = sink.chunk_rows(plan)
             parts = (
@@ -233,11 +235,11 @@ class Extraction:
                 else runs(plan.table, wanted, views=len(plan.views), count=count)
             )
             for part in parts:
-                with state.naming(plan.slide):
+                with state.naming(plan.slide_index):
                     writer = sink.writer(plan, part)
                 if writer is None:
-                    state.delivered[plan.slide][part] = True
-                    state.leave_out(plan.slide, np.intersect1d(part, plan.left_out))
+                    state.delivered[plan.slide_index][part] = True
+                    state.leave_out(plan.slide_index, np.intersect1d(part, plan.left_out))
                     clock.advance(patches=len(part))
                 else:
                     quality = None if plan.quality is None else plan.quality.values[part]
@@ -247,9 +249,9 @@ class Extraction:
         """Return the rows of a slide to read; what is there already counts as delivered."""
         inside = state.rows_inside(plan, self.reading)
         wanted = sink.wanted(plan)
-        state.delivered[plan.slide][:] = True
-        state.delivered[plan.slide][wanted] = False
-        state.leave_out(plan.slide, plan.left_out)
+        state.delivered[plan.slide_index][:] = True
+        state.delivered[plan.slide_index][wanted] = False
+        state.leave_out(plan.slide_index, plan.left_out)
         return np.intersect1d(inside, wanted)
 
     def _read(
@@ -262,8 +264,10 @@ class Extraction:
         clock: ProgressClock,
     ) -> None:
         """Read all chunks; a slide is finished with the last of its own."""
-        left = np.bincount([chunk.slide for chunk in chunks], minlength=len(self.tables))
-        plans = {plan.slide: plan for plan in state.planned()}
+        left = np.bincount(
+            [chunk.slide_index for chunk in chunks], minlength=len(self.tables)
+        )
+        plans = {plan.slide_index: plan for plan in state.planned()}
         for slide, plan in plans.items():
             if not left[slide]:
                 _finish(sink, plan, state)
@@ -281,21 +285,21 @@ class Extraction:
         for outcome in outcomes:
             chunk = chunks[outcome.index]
             state.note(chunk, outcome)
-            plan = plans[chunk.slide]
+            plan = plans[chunk.slide_index]
             if plan.quality is not None and isinstance(sink, Measuring):
                 sink.measured(plan, chunk.rows)
             if outcome.error is None:
                 chunk.take_in(outcome.result)
-            left[chunk.slide] -= 1
-            finished = not left[chunk.slide]
+            left[chunk.slide_index] -= 1
+            finished = not left[chunk.slide_index]
             if finished:
-                _finish(sink, plans[chunk.slide], state)
+                _finish(sink, plans[chunk.slide_index], state)
             clock.advance(patches=len(chunk.rows), slides=int(finished))
 
 
 def _finish(sink: Sink, plan: SlidePlan, state: RunState) -> None:
     """Complete a slide, of which everything was delivered that can be."""
-    with state.naming(plan.slide):
-        sink.finish(plan, state.delivered[plan.slide])
+    with state.naming(plan.slide_index):
+        sink.finish(plan, state.delivered[plan.slide_index])
     if isinstance(sink, Recording):
-        sink.record(plan.slide, state.result(plan.slide))
+        sink.record(plan.slide_index, state.result(plan.slide_index))

@@ -98,10 +98,10 @@ class RunState:
     def enter_plan(self, plan: SlidePlan, found: SlideQuality | None) -> SlidePlan:
         """Enter how a slide is to be read; return that, with what was found out of it."""
         if found is not None:
-            self.backgrounds[plan.slide] = found.background
+            self.backgrounds[plan.slide_index] = found.background
             share = ("tissue_share", f"{found.tissue_share:.4f}")
             plan = replace(plan, found_columns=(*plan.found_columns, share))
-        self.plans[plan.slide] = plan
+        self.plans[plan.slide_index] = plan
         return plan
 
     def leave_out(self, slide: int, rows: IntArray) -> None:
@@ -119,7 +119,9 @@ class RunState:
 
     def all_quality(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the quality of all patches, by column; nothing if it was not measured."""
-        measured = {plan.slide: plan.quality for plan in self.planned() if plan.quality}
+        measured = {
+            plan.slide_index: plan.quality for plan in self.planned() if plan.quality
+        }
         if not measured:
             return {}
         nothing = PatchQuality.unknown(QualityLimits(), 0).values.shape[1]
@@ -199,7 +201,7 @@ class RunState:
         for row, error in rows_outside(plan, reading):
             if not self._skip_errors:
                 raise error
-            self._enter(plan.slide, [row], error)
+            self._enter(plan.slide_index, [row], error)
             inside[row] = False
         return np.flatnonzero(inside)
 
@@ -217,7 +219,7 @@ class RunState:
             What went wrong, unless errors are to be skipped. Errors that are not the fault
             of a slide or a worker always.
         """
-        self.pids[chunk.slide] = outcome.pid
+        self.pids[chunk.slide_index] = outcome.pid
         self.profile.add(outcome.worker, {"wait": outcome.waited_s})
         rows = chunk.rows.tolist()
         failed: list[tuple[int, Exception]]
@@ -225,25 +227,25 @@ class RunState:
         if outcome.error is None:
             failed = list(outcome.result.failed)
             self.profile.add(outcome.worker, outcome.result.seconds)
-            self.profile.add_tiles(chunk.slide, outcome.result.tiles)
-            self.seconds[chunk.slide] += sum(outcome.result.seconds.values())
+            self.profile.add_tiles(chunk.slide_index, outcome.result.tiles)
+            self.seconds[chunk.slide_index] += sum(outcome.result.seconds.values())
             self._note_quality(chunk, outcome.result.quality)
             left_out = outcome.result.left_out
         else:
-            error = self.named(outcome.error, chunk.slide)
+            error = self.named(outcome.error, chunk.slide_index)
             if not self._skip_errors or not isinstance(error, (SlideError, WorkerError)):
                 raise error
             failed = [(row, error) for row in rows]
         for row, error in failed:
-            self._enter(chunk.slide, [row], error, attempts=outcome.attempts)
+            self._enter(chunk.slide_index, [row], error, attempts=outcome.attempts)
         lost = np.array([*(row for row, _ in failed), *left_out], dtype=np.int64)
-        self.delivered[chunk.slide][chunk.rows] = True
-        self.delivered[chunk.slide][lost] = False
-        self.leave_out(chunk.slide, left_out)
+        self.delivered[chunk.slide_index][chunk.rows] = True
+        self.delivered[chunk.slide_index][lost] = False
+        self.leave_out(chunk.slide_index, left_out)
         return lost
 
     def _note_quality(self, chunk: Chunk, values: QualityValues | None) -> None:
-        plan = self.plans[chunk.slide]
+        plan = self.plans[chunk.slide_index]
         if values is not None and plan is not None and plan.quality is not None:
             plan.quality.values[chunk.rows] = values
 

@@ -413,7 +413,7 @@ class BatchStream:
         if outcome.error is None:
             chunk.take_in(outcome.result)
         self._window.note_read(piece, failed=failed)
-        self._advance(chunk.slide, len(chunk.rows))
+        self._advance(chunk.slide_index, len(chunk.rows))
 
     def _plan(self, slide: int, outcome: JobResult) -> None:
         """Plan a slide that has been looked at."""

@@ -167,10 +167,10 @@ class DiskSink:
         if self._sets:
             self._first = self._run.number_sets(plans, first=self._first_set)
             for plan in (each for each in plans if len(each)):
-                last = self._first[plan.slide] + len(plan) - 1
+                last = self._first[plan.slide_index] + len(plan) - 1
                 self.last_set = max(self.last_set, last)
         self._run.name_containers(plans)
-        self._slides = {plan.slide: self._look(plan) for plan in plans}
+        self._slides = {plan.slide_index: self._look(plan) for plan in plans}
         self._check_new(plans)
         self._begin(
             number
@@ -180,32 +180,32 @@ class DiskSink:
 
     def _look(self, plan: SlidePlan) -> _Slide:
         """Find out what there is of a slide."""
-        found = self._run.found.get(plan.slide)
+        found = self._run.found.get(plan.slide_index)
         rows = self._kind.chunk_rows if found is None else found.shard_rows
         files = self._kind.files_of(
             Contained(
                 plan=plan,
-                name=self._run.checkpoint(plan.slide).name,
-                manifest_id=self.manifest_ids[plan.slide],
-                first_set=self._first.get(plan.slide, 1),
+                name=self._run.checkpoint(plan.slide_index).name,
+                manifest_id=self.manifest_ids[plan.slide_index],
+                first_set=self._first.get(plan.slide_index, 1),
                 folder=self._run.path,
                 staging=self._run.staging,
                 chunk_rows=rows or shard_rows(plan),
-                areas=self._heads[plan.slide].areas,
+                areas=self._heads[plan.slide_index].areas,
             )
         )
-        self._run.settle_shards(plan.slide, files.chunk_rows)
+        self._run.settle_shards(plan.slide_index, files.chunk_rows)
         if found is None:
             return _Slide(files=files, listed=False, whole=np.zeros(len(plan), np.bool_))
-        listed = self._run.is_complete(plan.slide)
+        listed = self._run.is_complete(plan.slide_index)
         return _Slide(files=files, listed=listed, whole=files.whole(found, listed=listed))
 
     def _check_new(self, plans: Sequence[SlidePlan]) -> None:
         """Raise if what is to be new is there, or two slides would have it."""
         owners: dict[Path, int] = {}
         for plan in plans:
-            for path in self._slides[plan.slide].files.must_be_new():
-                if plan.slide not in self._run.found and path.exists():
+            for path in self._slides[plan.slide_index].files.must_be_new():
+                if plan.slide_index not in self._run.found and path.exists():
                     msg = f"{path} exists already"
                     raise OutputError(
                         msg,
@@ -216,7 +216,7 @@ class DiskSink:
                             "with resume=True"
                         ),
                     )
-                if owners.setdefault(path, plan.slide) != plan.slide:
+                if owners.setdefault(path, plan.slide_index) != plan.slide_index:
                     msg = f"another slide has {path} too"
                     raise OutputError(
                         msg,
@@ -240,14 +240,14 @@ class DiskSink:
 
     def sample(self, plan: SlidePlan) -> IntArray:
         """Return rows that are to be compared with the slide."""
-        whole = np.flatnonzero(self._slides[plan.slide].whole)
-        return self._run.sample(plan.slide, np.setdiff1d(whole, plan.left_out))
+        whole = np.flatnonzero(self._slides[plan.slide_index].whole)
+        return self._run.sample(plan.slide_index, np.setdiff1d(whole, plan.left_out))
 
     def comparison(self, plan: SlidePlan, rows: IntArray) -> Comparison:
         """Return where rows are compared with what is stored."""
         encoder = self._kind.encoder
-        table = self._run.manifest_path(plan.slide).with_suffix(".csv")
-        images = self._slides[plan.slide].files.images(rows)
+        table = self._run.manifest_path(plan.slide_index).with_suffix(".csv")
+        images = self._slides[plan.slide_index].files.images(rows)
         numbers: IntArray = np.arange(len(rows))
         if images is None:  # complete, without gaps
             from dplabtools.output.stored_manifests import Manifest
@@ -263,34 +263,34 @@ class DiskSink:
 
     def invalidate(self, plan: SlidePlan) -> None:
         """Write all of a slide again."""
-        slide = self._slides[plan.slide]
+        slide = self._slides[plan.slide_index]
         slide.whole[:] = False
         if plan.quality is not None:
             plan.quality.forget()
         if slide.listed:
-            table = self._run.manifest_path(plan.slide).with_suffix(".csv")
+            table = self._run.manifest_path(plan.slide_index).with_suffix(".csv")
             with table.open(encoding="utf-8", newline="") as rows:
                 names = {row["file"] for row in csv.DictReader(rows)}
             for file in (self._run.path / name for name in names):
                 shutil.rmtree(file) if file.is_dir() else remove(file)
-        self._begin([plan.slide])
+        self._begin([plan.slide_index])
 
     def wanted(self, plan: SlidePlan) -> IntArray:
         """Return the rows of a slide that are not there."""
-        rows = np.flatnonzero(~self._slides[plan.slide].whole)
+        rows = np.flatnonzero(~self._slides[plan.slide_index].whole)
         if self.chunk_rows(plan) is not None:  # shards are cut as if all were good enough
             return rows
         return np.setdiff1d(rows, plan.left_out)
 
     def chunk_rows(self, plan: SlidePlan) -> int | None:
         """Return how many patches of a slide make a chunk; None if any number will do."""
-        return self._slides[plan.slide].files.chunk_rows
+        return self._slides[plan.slide_index].files.chunk_rows
 
     def writer(self, plan: SlidePlan, rows: IntArray) -> ChunkWriter | None:
         """Return where a chunk of rows of a slide goes; None if its shard is there."""
-        slide = self._slides[plan.slide]
+        slide = self._slides[plan.slide_index]
         if not slide.begun:
-            self._begin([plan.slide])
+            self._begin([plan.slide_index])
         return slide.files.writer(rows)
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
@@ -301,19 +301,19 @@ class DiskSink:
         OutputError
             If they cannot be written, or a file has vanished.
         """
-        slide = self._slides[plan.slide]
+        slide = self._slides[plan.slide_index]
         slide.complete = slide.listed and not slide.begun
         if slide.complete:
             slide.files.tidy()
             return
         if not slide.begun:
-            self._begin([plan.slide])
+            self._begin([plan.slide_index])
         found = dict(sorted(slide.files.finish(delivered).items()))
         folder = self._run.path
         text = manifest_text(
-            self._heads[plan.slide],
-            manifest_id=self.manifest_ids[plan.slide],
-            path=self._run.manifest_path(plan.slide),
+            self._heads[plan.slide_index],
+            manifest_id=self.manifest_ids[plan.slide_index],
+            path=self._run.manifest_path(plan.slide_index),
             files=[
                 f"{folder / file}#{item}" if item else folder / file
                 for files, items in found.values()
@@ -321,16 +321,18 @@ class DiskSink:
             ],
             complete=bool(delivered.all()),
         )
-        first = self._first.get(plan.slide)
+        first = self._first.get(plan.slide_index)
         table = manifest_csv(
             plan,
             found,
             has_items=self._kind.has_items,
             sets=None if first is None else range(first, first + len(plan)),
-            label_mask=self._kind.label_mask if self._heads[plan.slide].areas else None,
+            label_mask=self._kind.label_mask
+            if self._heads[plan.slide_index].areas
+            else None,
         )
         self._run.complete(
-            plan.slide,
+            plan.slide_index,
             text=text,
             table=table,
             missing=np.setdiff1d(np.flatnonzero(~delivered), plan.left_out).tolist(),

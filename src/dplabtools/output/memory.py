@@ -88,9 +88,9 @@ class MemorySink:
         for plan in plans:
             lengths = plan.table.sizes.prod(axis=1) * 3 * len(plan.views)
             ends = begin + np.cumsum(lengths)
-            self._lengths[plan.slide] = lengths
-            self._offsets[plan.slide] = ends - lengths
-            self._delivered[plan.slide] = np.zeros(len(plan), dtype=np.bool_)
+            self._lengths[plan.slide_index] = lengths
+            self._offsets[plan.slide_index] = ends - lengths
+            self._delivered[plan.slide_index] = np.zeros(len(plan), dtype=np.bool_)
             begin = int(ends[-1]) if len(plan) else begin
         self._segment = Segment.create(begin)
 
@@ -103,11 +103,11 @@ class MemorySink:
 
     def writer(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
         """Return where a chunk of rows of a slide goes."""
-        return SegmentRows(self.segments[0], self._offsets[plan.slide][rows])
+        return SegmentRows(self.segments[0], self._offsets[plan.slide_index][rows])
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
         """Note which rows of a slide were delivered."""
-        self._delivered[plan.slide] = delivered
+        self._delivered[plan.slide_index] = delivered
 
     def close(self) -> None:
         """Close the gaps that patches left which were not delivered.

@@ -22,7 +22,7 @@ class SlidePlan:
 
     Attributes
     ----------
-    slide : int
+    slide_index : int
         Place of the slide among those given.
     table : PatchTable
         The patches, at the resolution they were placed for.
@@ -40,7 +40,7 @@ class SlidePlan:
         How good the patches are, if that is measured.
     """
 
-    slide: int
+    slide_index: int
     table: PatchTable
     pyramid: Pyramid
     views: tuple[Resolution, ...]

@@ -46,7 +46,7 @@ def plan_of(
         resolution=Level(0),
     )
     return SlidePlan(
-        slide=slide,
+        slide_index=slide,
         table=table,
         pyramid=Pyramid(
             slide=table.slide_name,
@@ -222,7 +222,7 @@ class SinkContract:
     def _deliver(self, writer: ChunkWriter, plan: SlidePlan, rows: dict[int, int]) -> None:
         """Deliver a group of items, last first."""
         for item, row in reversed(rows.items()):
-            pictures = self._pictures(plan.slide, row)
+            pictures = self._pictures(plan.slide_index, row)
             buffer = _filled(writer, [item], [pictures])
             if buffer is None or row % 2:  # either way will do
                 writer.put(item, pictures)
@@ -233,7 +233,7 @@ class SinkContract:
     def _write(self, sink: Sink, plan: SlidePlan, rows: list[int]) -> None:
         """Deliver rows to the memory of the writer, if it lends it."""
         writer = _sent(sink, sink.writer(plan, np.array(rows)))
-        patches = [self._pictures(plan.slide, row) for row in rows]
+        patches = [self._pictures(plan.slide_index, row) for row in rows]
         buffer = _filled(writer, range(len(rows)), patches)
         for item, pictures in enumerate(patches):
             if buffer is None:

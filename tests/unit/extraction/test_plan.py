@@ -32,7 +32,7 @@ def plan_at(
         [(origin, size, "a") for origin in origins], slide="a.svs", resolution=Level(0)
     )
     return SlidePlan(
-        slide=0,
+        slide_index=0,
         table=table,
         pyramid=Pyramid(slide="a.svs", sizes=((9000, 9000),), downsamples=(1.0,)),
         views=(Level(0),) * views,

@@ -94,7 +94,7 @@ class Mark:
         assert buffer is not None
         failed = []
         for item, row in enumerate(job.rows.tolist()):
-            buffer.picture(item)[0, 0] = (job.slide, row % 256, row // 256)
+            buffer.picture(item)[0, 0] = (job.slide_index, row % 256, row // 256)
             if row % self.bad == 0:
                 failed.append((row, SlideReadError("it is damaged")))
         return ChunkReport(failed=tuple(failed), seconds={})

@@ -175,8 +175,8 @@ class RunFolder:
         if self._options.resume or self._lock.exclusive:
             self._look_back()
         for plan in plans:
-            if plan.quality is not None and plan.slide in self.found:
-                self.found[plan.slide].fill(plan.quality)
+            if plan.quality is not None and plan.slide_index in self.found:
+                self.found[plan.slide_index].fill(plan.quality)
         if self._lock.exclusive:
             self._clear_up()
         for folder in (self.staging, self.path / "manifests"):
@@ -213,13 +213,13 @@ class RunFolder:
             shutil.rmtree(gone, ignore_errors=True)
 
     def _new_checkpoint(self, plan: SlidePlan) -> Checkpoint:
-        head = self._heads[plan.slide]
+        head = self._heads[plan.slide_index]
         return Checkpoint(
-            manifest_id=self.manifest_ids[plan.slide],
+            manifest_id=self.manifest_ids[plan.slide_index],
             begun=self._begun,
             boot=boot(),
             wsi_file=plan.table.slide,
-            index=plan.slide,
+            index=plan.slide_index,
             fingerprint=Fingerprint.of(
                 plan.table,
                 deciding(self._options.parameters),
@@ -284,7 +284,7 @@ class RunFolder:
             Number of the first set of all; None to begin with 1 in each slide.
         """
         if first is None:
-            numbers = {plan.slide: 1 for plan in plans}
+            numbers = {plan.slide_index: 1 for plan in plans}
         else:
             numbers = set_numbers(plans, self.found, there=self._there, first=first)
         for slide, number in numbers.items():
@@ -300,12 +300,12 @@ class RunFolder:
         others = (*self._checkpoints.values(), *self._there)
         taken = {folded(key_name(each.name)) for each in others}
         for plan in plans:
-            begun = self._checkpoints[plan.slide]
+            begun = self._checkpoints[plan.slide_index]
             if not begun.name:
                 stem = Path(begun.wsi_file).stem
                 twin = folded(key_name(stem)) in taken
                 name = f"{stem}_{begun.manifest_id}" if twin else stem
-                self._checkpoints[plan.slide] = replace(begun, name=name)
+                self._checkpoints[plan.slide_index] = replace(begun, name=name)
                 taken.add(folded(key_name(name)))
 
     def checkpoint(self, slide: int) -> Checkpoint:
@@ -429,7 +429,7 @@ class RunFolder:
         """
         assert plan.quality is not None  # noqa: S101 - for the type checkers
         event = {
-            "manifest_id": self.manifest_ids[plan.slide],
+            "manifest_id": self.manifest_ids[plan.slide_index],
             "rows": pack(rows),
             "values": pack(plan.quality.values[rows]),
         }

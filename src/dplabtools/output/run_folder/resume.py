@@ -287,13 +287,13 @@ def set_numbers(
     numbers: dict[int, int] = {}
     following = first
     for plan in plans:
-        record = found.get(plan.slide)
+        record = found.get(plan.slide_index)
         if record is not None and record.first_set is not None:
-            numbers[plan.slide] = record.first_set
+            numbers[plan.slide_index] = record.first_set
         else:
             for begin, end in taken:
                 if begin < following + len(plan) and following < end:
                     following = end
-            numbers[plan.slide] = following
-        following = max(following, numbers[plan.slide] + len(plan))
+            numbers[plan.slide_index] = following
+        following = max(following, numbers[plan.slide_index] + len(plan))
     return numbers

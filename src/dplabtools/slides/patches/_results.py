@@ -213,7 +213,7 @@ class MemoryResult:
             labels=table.label[delivered].tolist(),
             views=views,
             slides=table.slide[delivered],
-            profiles={plan.slide: plan.icc_profile for plan in state.planned()},
+            profiles={plan.slide_index: plan.icc_profile for plan in state.planned()},
         )
         sink.abort()  # its descriptor; the mapping stays with `data`
         return result
