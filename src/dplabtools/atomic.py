@@ -137,6 +137,7 @@ def sync_file_system(folder: Path) -> None:
 
 def _syncfs(descriptor: int) -> bool:
     """Sync one file system; return False if the system has no such call: Linux has."""
+    # One call for all files of a run: https://man7.org/linux/man-pages/man2/syncfs.2.html
     call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if call is None:
         return False
@@ -217,6 +218,7 @@ def sync_folder(folder: Path) -> None:
     with writing(folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # A name is on the disk when its folder is: https://lwn.net/Articles/457667/
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Annotations that QuPath exported as GeoJSON."""
+"""Annotations that QuPath exported as GeoJSON (https://www.rfc-editor.org/rfc/rfc7946)."""
 
 from __future__ import annotations
 

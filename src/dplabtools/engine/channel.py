@@ -204,6 +204,7 @@ class Channel:
 def _rights(files: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
     if not files:
         return []
+    # https://man7.org/linux/man-pages/man7/unix.7.html
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
 
 

@@ -156,6 +156,8 @@ def _open_anonymous(size: int) -> int:
     asked_for = os.environ.get("DPLABTOOLS_SHM_DIR")
     room = available_memory()
     if not asked_for and size + _RESERVE <= room and hasattr(os, "memfd_create"):
+        # It has no name that could outlive the last process, and is of no file system:
+        # https://man7.org/linux/man-pages/man2/memfd_create.2.html
         descriptor = os.memfd_create("dplabtools")
         try:
             os.ftruncate(descriptor, size)

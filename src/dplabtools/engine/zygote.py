@@ -178,6 +178,8 @@ class _Zygote:
             pid = os.fork()
             if not pid:
                 self._become_worker(wanted, end, folder)
+            # Unlike a number, it is never that of another process later:
+            # https://man7.org/linux/man-pages/man2/pidfd_open.2.html
             self._workers[os.pidfd_open(pid)] = pid
 
     def _become_worker(

@@ -136,9 +136,11 @@ def _head(width: int, height: int, tags: Tags) -> bytes:
         _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)),
     ]
     if tags.icc is not None:
+        # https://www.w3.org/TR/png-3/#11iCCP
         parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(tags.icc)))
     density = tags.per_metre()
     if density is not None:
+        # https://www.w3.org/TR/png-3/#11pHYs
         parts.append(_chunk(b"pHYs", struct.pack(">IIB", density, density, _METRE)))
     return b"".join(parts)
 

@@ -254,6 +254,8 @@ def _lay_out(path: Path, shape: tuple[int, ...]) -> IntArray:
     h5py = _h5py()
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk((1, *shape[1:]))
+    # Each chunk has its place before there is anything in it:
+    # https://support.hdfgroup.org/documentation/hdf5/latest/_h5_d__u_g.html
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     properties.set_obj_track_times(False)  # a file does not tell when it was made

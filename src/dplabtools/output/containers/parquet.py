@@ -115,6 +115,7 @@ def _schema(row: Mapping[str, object]) -> Any:  # noqa: ANN401 - a class of pyar
         else {"dtype": _kind(name), "_type": "Value"}
         for name in row
     }
+    # https://huggingface.co/docs/datasets/about_dataset_features
     told = json.dumps({"info": {"features": features}})
     fields = [
         (name, image if name in images else getattr(arrow, _kind(name))()) for name in row

@@ -1,4 +1,4 @@
-"""Tar files as WebDataset reads them."""
+"""Tar files as WebDataset reads them (https://github.com/webdataset/webdataset)."""
 
 from __future__ import annotations
 

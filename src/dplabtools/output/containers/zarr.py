@@ -295,7 +295,8 @@ class ZarrShardFormat:
     """A shard of the codec ``sharding_indexed``, its index at the end.
 
     The chunks come first, one for each patch, compressed by Zstandard; then offset and
-    length of each, and a checksum (https://zarr-specs.readthedocs.io, version 3).
+    length of each, and a checksum:
+    https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 
     Attributes
     ----------

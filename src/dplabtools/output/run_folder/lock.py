@@ -167,6 +167,8 @@ def _flock(descriptor: int, *, shared: bool) -> None:
     except ImportError as error:  # Windows
         raise OSError(errno.ENOSYS, "no flock") from error
     mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    # It goes with its process, however that ends:
+    # https://man7.org/linux/man-pages/man2/flock.2.html
     fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
 
 

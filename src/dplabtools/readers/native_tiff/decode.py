@@ -237,6 +237,7 @@ def shared_tables(tables: bytes) -> bytes:
 
 def _adobe_segment(*, ycbcr: bool) -> bytes:
     """Return the segment by which JPEG decoders know the colour space."""
+    # APP14, 6.5.3 of ITU-T T.872: https://www.itu.int/rec/T-REC-T.872
     return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (b"\x01" if ycbcr else b"\0")
 
 

@@ -89,6 +89,7 @@ def _tags(page: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped lib
     yield "tiff.ResolutionUnit", _UNITS.get(int(values.get("ResolutionUnit", 2)), "unknown")
 
 
+# https://openslide.org/formats/aperio/
 def _aperio(description: str) -> Iterator[tuple[str, str]]:
     """Yield what an Aperio description says, behind its first bar."""
     stated = dict[str, str]()
