@@ -44,7 +44,7 @@ from dplabtools.engine.limits import usable_cores
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("users_job.py")
 LIMIT, ORIGINAL = "limit: decoding", "original, memory pool"
-LIBRARIES = ("dplabtools", "simplejpeg", "openslide-python", "openslide-bin", "numpy")
+LIBRARIES = ("dplabtools-next", "simplejpeg", "openslide-python", "openslide-bin", "numpy")
 
 Slides = dict[str, list[list[int]]]
 

@@ -103,6 +103,7 @@ class PoolRun:
         here : bool
             In this thread, by no workers.
         """
+        measuring = () if self.reading.quality is None else ("cv2",)
         return RunOptions(
             engine="serial" if here else self.engine_name,
             workers=self.processes,
@@ -110,7 +111,7 @@ class PoolRun:
             timeout_s=self.timeout_s,
             skip_errors=self.arguments["on_error"] == "skip",
             ahead=ahead,
-            modules=(_READING, *modules_asked_first(), *self._compilers()),
+            modules=(_READING, *modules_asked_first(), *self._compilers(), *measuring),
         )
 
     def extraction(self) -> Extraction:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from dplabtools._typing import BoolArray, Pixels
-from dplabtools.masks.filters import Plane, grown, spread
+from dplabtools.masks.filters import Plane, brightest, darkest, grown, spread
 
 __all__ = ["find_padding", "find_pen"]
 
@@ -46,7 +46,7 @@ def find_padding(image: Pixels) -> BoolArray:
 
     block = np.ones((3, 3), np.uint8)
     even = (cv2.dilate(image, block) == cv2.erode(image, block)).all(axis=2)
-    extreme = (image.min(axis=2) >= _WHITE) | (image.max(axis=2) < _BLACK)
+    extreme = (darkest(image) >= _WHITE) | (brightest(image) < _BLACK)
     flat = cv2.dilate((even & extreme).view(np.uint8), block)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     padding = np.zeros(flat.shape, dtype=bool)
@@ -55,7 +55,7 @@ def find_padding(image: Pixels) -> BoolArray:
             part: BoolArray = parts == number
             if _straightness(part) >= _STRAIGHT:
                 padding |= part
-    return padding | _reaching_border(image.max(axis=2) < _BLACK)
+    return padding | _reaching_border(brightest(image) < _BLACK)
 
 
 def _straightness(part: BoolArray) -> float:
@@ -105,7 +105,7 @@ def find_pen(density: Plane, *, mpp: float) -> BoolArray:
     """
     import cv2
 
-    strongest, mean = density.max(axis=2), density.mean(axis=2)
+    strongest, mean = brightest(density), density.mean(axis=2)
     even = spread(mean, 5) < _EVEN * mean
     pen = np.zeros(mean.shape, dtype=bool)
     for hue in _inks(density, strongest=strongest, mean=mean).values():
@@ -130,9 +130,9 @@ def _inks(density: Plane, *, strongest: Plane, mean: Plane) -> Mapping[str, Bool
     """
     red, green, blue = (density[..., channel] for channel in range(3))
     return {
-        "black": (strongest - density.min(axis=2) < 0.4 * mean) & (mean > _INK),
+        "black": (strongest - darkest(density) < 0.4 * mean) & (mean > _INK),
         "blue": (red > 1.12 * green) & (blue < green),
         "green": (green < 0.92 * np.minimum(red, blue))
-        | (red > 1.3 * density[..., 1:].max(2)),
+        | (red > 1.3 * np.maximum(green, blue)),
         "red": (red < 0.16 * strongest) & (blue > 0.8 * green) & (blue < 1.3 * green),
     }

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from dplabtools._typing import BoolArray, Pixels
-from dplabtools.masks.filters import Plane, blurred, otsu, spread
+from dplabtools.masks.filters import Plane, blurred, brightest, darkest, otsu, spread
 
 __all__ = [
     "Background",
@@ -63,15 +63,15 @@ class Background:
     @classmethod
     def of_dark_field(cls, image: Pixels) -> Background:
         """Return what is as dark as the field of fluorescence."""
-        field = int(np.percentile(image.max(axis=2), 2) + _LEAST_LIGHT)
+        field = int(np.percentile(brightest(image), 2) + _LEAST_LIGHT)
         return cls(least=(0, 0, 0), most=(field, field, field))
 
 
 def is_dark_field(image: Pixels) -> bool:
     """Tell whether tissue shines in the dark: some is dark, and nothing is like glass."""
-    brightest, darkest = image.max(axis=2), image.min(axis=2)
-    clear = (darkest > 140) & (brightest - darkest < 50)
-    return bool((brightest < _DARK).mean() > _DARK_SHARE and clear.mean() < _CLEAR_SHARE)
+    most, least = brightest(image), darkest(image)
+    clear = (least > 140) & (most - least < 50)
+    return bool((most < _DARK).mean() > _DARK_SHARE and clear.mean() < _CLEAR_SHARE)
 
 
 def find_shining(image: Pixels, *, mpp: float) -> BoolArray:
@@ -89,7 +89,7 @@ def find_shining(image: Pixels, *, mpp: float) -> BoolArray:
     ndarray of bool, shape (height, width)
         True on tissue.
     """
-    light = blurred(image.max(axis=2).astype(np.float32), max(0.5, 20 / mpp))
+    light = blurred(brightest(image).astype(np.float32), max(0.5, 20 / mpp))
     field = float(np.percentile(light, 2))
     beyond = light - field
     threshold = max(_LEAST_LIGHT, 0.3 * otsu(beyond, most=255.0))
@@ -166,8 +166,8 @@ def find_stained(density: Plane, where: BoolArray) -> BoolArray:
     ndarray of bool, shape (height, width)
         True on tissue.
     """
-    least = density.min(axis=2)
-    color = density.max(axis=2) - least
+    least = darkest(density)
+    color = brightest(density) - least
     color[density[..., 1] <= least] *= 0.5
     seen = color[where]
     if not seen.size:
