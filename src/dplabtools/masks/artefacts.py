@@ -116,7 +116,7 @@ def find_pen(density: Plane, *, mpp: float) -> BoolArray:
         drawn = (sure > _SURE * area) & (area * mpp**2 >= _STROKE * 1e6)
         drawn[0] = False
         if drawn.any():
-            stroke = drawn[strokes]
+            stroke = np.asarray(drawn[np.asarray(strokes, dtype=np.int32)])
             fades = grown(stroke, _FRINGE / mpp) & hue & (strongest > _FAINT)
             pen |= grown(stroke, _RIM / mpp) | fades
     return pen
