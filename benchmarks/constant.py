@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, InspectedSlide, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport
+from dplabtools.extraction.inspection import InspectedSlide, SlideSpec
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.timing import take_totals

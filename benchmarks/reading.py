@@ -29,7 +29,8 @@ from PIL import Image
 
 from dplabtools._typing import IntArray
 from dplabtools.engine.slabs import Segment
-from dplabtools.extraction.chunk_reader import Chunk, ReadChunk, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
+from dplabtools.extraction.inspection import SlideSpec
 from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.output.memory import SegmentRows

@@ -24,7 +24,8 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, InspectedSlide, ReadChunk
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, ReadChunk
+from dplabtools.extraction.inspection import InspectedSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
     MemPatchExtractor,

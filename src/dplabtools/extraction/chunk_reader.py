@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,151 +17,31 @@ from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import (
     DplabError,
     NotEnoughMemoryError,
-    SlideError,
     SlideReadError,
     TransformError,
 )
+from dplabtools.extraction.inspection import InspectedSlide, InspectSlide, SlideSpec
 from dplabtools.extraction.plan import ReadOptions, groups
 from dplabtools.extraction.returned import ReturnedPatches
-from dplabtools.extraction.slide_tissue import SlideQuality
-from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.masks.quality import measure
 from dplabtools.masks.stains import Background
 from dplabtools.output.sink import ChunkWriter, TakesQuality
-from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.passthrough import stored_regions
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
-from dplabtools.readers.stamps import SlideStamp
 from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage, take_totals
 
-__all__ = [
-    "Chunk",
-    "ChunkReport",
-    "InspectSlide",
-    "InspectedSlide",
-    "ReadChunk",
-    "SlideSpec",
-]
+__all__ = ["Chunk", "ChunkReport", "ReadChunk"]
 
 _T = TypeVar("_T")
 
 _OPEN_SLIDES = 8  # for each worker
 _LENDING = threading.Lock()  # where the workers are threads, they share what is open
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlideSpec:
-    """What it takes to open a slide.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    extra_mpps : tuple of float
-        Resolutions that whole-slide resampling prepares for.
-    index : SlideIndex or None
-        What was found out about the file when it was opened before.
-    stamp : SlideStamp or None
-        What the slide was like then.
-    background : Background or None
-        Which of its pixels show no specimen, if quality is measured.
-    """
-
-    path: str
-    extra_mpps: tuple[float, ...] = ()
-    index: SlideIndex | None = None
-    stamp: SlideStamp | None = None
-    background: Background | None = None
-
-    def open(self, reading: ReadOptions) -> Slide:
-        """Open the slide."""
-        return Slide(
-            self.path,
-            settings=reading.settings,
-            resampling_mode=reading.mode,
-            extra_mpps=self.extra_mpps,
-            index=self.index,
-        )
-
-    @contextmanager
-    def unchanged(self) -> Generator[None]:
-        """Make sure that the slide is the same before and after something is read of it.
-
-        Raises
-        ------
-        ChangedSlideError
-            If it is not. It takes the place of whatever is raised about the slide: what
-            seems to be damage then is none.
-        """
-        self._check()
-        try:
-            yield
-        except SlideError:
-            self._check()
-            raise
-        self._check()
-
-    def _check(self) -> None:
-        if self.stamp is not None:
-            self.stamp.check(slide=Path(self.path).name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InspectedSlide:
-    """What has to be known of a slide before its patches can be planned.
-
-    Attributes
-    ----------
-    pyramid : Pyramid
-        Its levels.
-    icc_profile : bytes or None
-        Its colour profile.
-    index : SlideIndex or None
-        What workers need not find out again.
-    stamp : SlideStamp
-        What the slide was like when it was looked at.
-    quality : SlideQuality or None
-        What the quality of its patches is measured by, if it is.
-    """
-
-    pyramid: Pyramid
-    icc_profile: bytes | None
-    index: SlideIndex | None
-    stamp: SlideStamp
-    quality: SlideQuality | None = None
-
-    def known(self, spec: SlideSpec) -> SlideSpec:
-        """Return what it takes to open the slide again."""
-        background = None if self.quality is None else self.quality.background
-        return replace(spec, index=self.index, stamp=self.stamp, background=background)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InspectSlide:
-    """Opens a slide, and tells what it is like."""
-
-    reading: ReadOptions
-
-    def __call__(self, spec: SlideSpec) -> InspectedSlide:
-        """Open a slide and close it again."""
-        stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
-        with stamped.unchanged(), stamped.open(self.reading) as slide:
-            return InspectedSlide(
-                pyramid=slide.pyramid,
-                icc_profile=slide.reader.icc_profile,
-                index=slide.index,
-                stamp=stamp,
-                quality=(None if self.reading.quality is None else SlideQuality.of(slide)),
-            )
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -11,7 +11,8 @@ import numpy as np
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.base import run_in_order
 from dplabtools.engine.choose import RunOptions, make_engine
-from dplabtools.extraction.chunk_reader import Chunk, InspectSlide, ReadChunk, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
+from dplabtools.extraction.inspection import InspectSlide, SlideSpec
 from dplabtools.extraction.plan import ReadOptions, chunk_rows, plan_slide, rows_outside
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.pyramid import Pyramid

@@ -11,7 +11,8 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.choose import RunOptions
-from dplabtools.extraction.chunk_reader import Chunk, InspectSlide, ReadChunk, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
+from dplabtools.extraction.inspection import InspectSlide, SlideSpec
 from dplabtools.extraction.plan import ReadOptions, plan_slide
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.pyramid import Pyramid

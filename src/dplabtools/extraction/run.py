@@ -12,13 +12,8 @@ import numpy as np
 from dplabtools._typing import IntArray
 from dplabtools.engine.base import Engine, JobResult, run
 from dplabtools.engine.choose import RunOptions
-from dplabtools.extraction.chunk_reader import (
-    Chunk,
-    InspectedSlide,
-    InspectSlide,
-    ReadChunk,
-    SlideSpec,
-)
+from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
+from dplabtools.extraction.inspection import InspectedSlide, InspectSlide, SlideSpec
 from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide, runs
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run_state import RunState

@@ -13,7 +13,8 @@ from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import JobResult
 from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import OutputError, SlideError, SystemLimitError, WorkerError
-from dplabtools.extraction.chunk_reader import Chunk, InspectedSlide
+from dplabtools.extraction.chunk_reader import Chunk
+from dplabtools.extraction.inspection import InspectedSlide
 from dplabtools.extraction.plan import ReadOptions, rows_outside
 from dplabtools.extraction.slide_tissue import SlideQuality
 from dplabtools.masks.stains import Background
@@ -24,8 +25,6 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
 from dplabtools.records.quality import (
     QUALITY_COLUMNS,
-    PatchQuality,
-    QualityLimits,
     QualityValues,
 )
 from dplabtools.records.run_record import ErrorRecord, SlideResult, slide_status
@@ -124,11 +123,10 @@ class RunState:
         }
         if not measured:
             return {}
-        nothing = PatchQuality.unknown(QualityLimits(), 0).values.shape[1]
         every = [
             measured[slide].values
             if slide in measured
-            else np.full((len(table), nothing), np.nan, dtype=np.float32)
+            else np.full((len(table), len(QUALITY_COLUMNS)), np.nan, dtype=np.float32)
             for slide, table in enumerate(self._tables)
         ]
         return dict(zip(QUALITY_COLUMNS, np.concatenate(every).T, strict=True))

@@ -15,7 +15,8 @@ from dplabtools._typing import BoolArray, IntArray
 from dplabtools.engine.base import Engine, JobResult
 from dplabtools.engine.limits import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
-from dplabtools.extraction.chunk_reader import Chunk, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk
+from dplabtools.extraction.inspection import SlideSpec
 from dplabtools.extraction.plan import blocks, is_scattered, pieces
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction

@@ -18,7 +18,8 @@ from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import SlideReadError
-from dplabtools.extraction.chunk_reader import Chunk, ChunkReport, InspectedSlide, SlideSpec
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport
+from dplabtools.extraction.inspection import InspectedSlide, SlideSpec
 from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction

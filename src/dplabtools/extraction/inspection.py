@@ -1,0 +1,128 @@
+"""What has to be found out of a slide before its patches can be planned, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dplabtools.errors import SlideError
+from dplabtools.extraction.plan import ReadOptions
+from dplabtools.extraction.slide_tissue import SlideQuality
+from dplabtools.geometry.pyramid import Pyramid
+from dplabtools.masks.stains import Background
+from dplabtools.readers.base import SlideIndex
+from dplabtools.readers.slide import Slide
+from dplabtools.readers.stamps import SlideStamp
+
+__all__ = ["InspectSlide", "InspectedSlide", "SlideSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideSpec:
+    """What it takes to open a slide.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    extra_mpps : tuple of float
+        Resolutions that whole-slide resampling prepares for.
+    index : SlideIndex or None
+        What was found out about the file when it was opened before.
+    stamp : SlideStamp or None
+        What the slide was like then.
+    background : Background or None
+        Which of its pixels show no specimen, if quality is measured.
+    """
+
+    path: str
+    extra_mpps: tuple[float, ...] = ()
+    index: SlideIndex | None = None
+    stamp: SlideStamp | None = None
+    background: Background | None = None
+
+    def open(self, reading: ReadOptions) -> Slide:
+        """Open the slide."""
+        return Slide(
+            self.path,
+            settings=reading.settings,
+            resampling_mode=reading.mode,
+            extra_mpps=self.extra_mpps,
+            index=self.index,
+        )
+
+    @contextmanager
+    def unchanged(self) -> Generator[None]:
+        """Make sure that the slide is the same before and after something is read of it.
+
+        Raises
+        ------
+        ChangedSlideError
+            If it is not. It takes the place of whatever is raised about the slide: what
+            seems to be damage then is none.
+        """
+        self._check()
+        try:
+            yield
+        except SlideError:
+            self._check()
+            raise
+        self._check()
+
+    def _check(self) -> None:
+        if self.stamp is not None:
+            self.stamp.check(slide=Path(self.path).name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedSlide:
+    """What has to be known of a slide before its patches can be planned.
+
+    Attributes
+    ----------
+    pyramid : Pyramid
+        Its levels.
+    icc_profile : bytes or None
+        Its colour profile.
+    index : SlideIndex or None
+        What workers need not find out again.
+    stamp : SlideStamp
+        What the slide was like when it was looked at.
+    quality : SlideQuality or None
+        What the quality of its patches is measured by, if it is.
+    """
+
+    pyramid: Pyramid
+    icc_profile: bytes | None
+    index: SlideIndex | None
+    stamp: SlideStamp
+    quality: SlideQuality | None = None
+
+    def known(self, spec: SlideSpec) -> SlideSpec:
+        """Return what it takes to open the slide again."""
+        background = None if self.quality is None else self.quality.background
+        return replace(spec, index=self.index, stamp=self.stamp, background=background)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectSlide:
+    """Opens a slide, and tells what it is like."""
+
+    reading: ReadOptions
+
+    def __call__(self, spec: SlideSpec) -> InspectedSlide:
+        """Open a slide and close it again."""
+        stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
+        with stamped.unchanged(), stamped.open(self.reading) as slide:
+            return InspectedSlide(
+                pyramid=slide.pyramid,
+                icc_profile=slide.reader.icc_profile,
+                index=slide.index,
+                stamp=stamp,
+                quality=(None if self.reading.quality is None else SlideQuality.of(slide)),
+            )
+
+    def close(self) -> None:
+        """Nothing is kept."""
