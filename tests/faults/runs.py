@@ -20,8 +20,11 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         patches.PatchesMock(patch_data=task["rows"], wsi_file=slide, level_or_mpp=0)
         for slide in task["slides"]
     ]
+    options = dict(task["options"])
+    if "quality" in options:
+        options["quality"] = patches.QualityLimits(**options["quality"])
     try:
-        done = pool(patches_pool=given, output_dir=task["folder"], **task["options"])
+        done = pool(patches_pool=given, output_dir=task["folder"], **options)
     except DplabError as error:
         return {"error": type(error).__name__, "message": str(error)}
     return {"error": None, "message": "", "skipped": len(done.errors)}

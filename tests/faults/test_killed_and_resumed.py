@@ -51,11 +51,21 @@ LISTS = {  # of three slides, those of the run that is killed, and those it goes
     "another order": ((0, 1, 2), (2, 1, 0)),
 }
 ROUNDS = 6  # of each kind, times the factor of torture: ten are all there are
-CASES = list(itertools.product(LISTS, (False, True), (False, True), (1, 2, 3)))
+CASES = list(
+    itertools.product(LISTS, (False, True), (False, True), (1, 2, 3), (False, True))
+)
+MEASURED: dict[str, Any] = {"quality": {"max_background_share": 0.3}}
+POLYGONS = '[{"points": [[0, 0], [200, 0], [90, 310]], "label": "a", "holes": []}]'
 
 
 def task(
-    kind: str, folder: Path, slides: list[str], *, sets: bool = False, workers: int = 2
+    kind: str,
+    folder: Path,
+    slides: list[str],
+    *,
+    sets: bool = False,
+    workers: int = 2,
+    measured: bool = False,
 ) -> Task:
     folder.mkdir(exist_ok=True)
     options = {
@@ -67,6 +77,8 @@ def task(
     }
     if sets:
         options["levels_or_mpps"] = [0, 1]
+    if measured:
+        options |= {**MEASURED, "label_masks": [POLYGONS for _ in slides]}
     return {
         "pool": "MultiResDiskPatchExtractorPool" if sets else "DiskPatchExtractorPool",
         "rows": ROWS,
@@ -170,15 +182,16 @@ def test_killed_at_random_moments_and_resumed(
     """With the same slides and more it is whole; with fewer or others it is refused."""
     killer, calm, refused = Killer(kind, begin_runs), begin_runs(), 0
     cases = killer.chance.sample(CASES, len(CASES))
-    for then, sets, damaged, workers in itertools.islice(
+    for then, sets, damaged, workers, measured in itertools.islice(
         itertools.cycle(cases), ROUNDS * torture
     ):
         slides = three_slides["damaged" if damaged else "sound"]
         first, last = ([slides[number] for number in part] for part in LISTS[then])
         out, whole = tmp_path / "out", tmp_path / "whole"
-        begun = task(kind, out, first, sets=sets, workers=workers)
-        wanted = task(kind, out, last, sets=sets, workers=workers)
-        expected = task(kind, whole, last, sets=sets, workers=workers)
+        how: Task = {"sets": sets, "workers": workers, "measured": measured}
+        begun = task(kind, out, first, **how)
+        wanted = task(kind, out, last, **how)
+        expected = task(kind, whole, last, **how)
         killer.time(begun)
         while not killer.kill(begun):  # each round in time
             shutil.rmtree(out)
@@ -199,7 +212,7 @@ def test_killed_at_random_moments_and_resumed(
             assert (found["skipped"] > 0) == (slides[1] in last and damaged)
             hold = partial(holdings, renumbered=last[: len(first)] != first)
             for _ in ("the run that goes on", "one that finds all of it done"):
-                assert hold(out) == hold(whole), (then, sets, damaged, workers)
+                assert hold(out) == hold(whole), (then, how, damaged)
                 assert calm.run(wanted)["error"] is None
         for folder in (out, whole):
             shutil.rmtree(folder)
