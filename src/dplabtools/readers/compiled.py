@@ -80,6 +80,13 @@ class CompiledFunction:
 
     def compiled(self) -> Callable[..., None]:
         """Return the function, compiled now; what the compiler raises is raised."""
+        function = self._compile()
+        from dplabtools.readers.llvm import let_go_of_code
+
+        let_go_of_code()  # at the end: tidying up what the compiler leaves takes code, too
+        return function
+
+    def _compile(self) -> Callable[..., None]:
         text = resources.files(self._package).joinpath(f"{self.name}.ll").read_text("utf-8")
         import llvmlite.binding as llvm
 
@@ -92,9 +99,6 @@ class CompiledFunction:
         module.verify()
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
-        from dplabtools.readers.llvm import let_go_of_code
-
-        let_go_of_code()
         address = engine.get_function_address(self.name)
         function: Any = ctypes.CFUNCTYPE(None, *self._takes)(address)
         function.engine = engine  # the machine code is there for as long as its engine
