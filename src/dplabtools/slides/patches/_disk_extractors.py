@@ -14,6 +14,7 @@ from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Number
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._disk import DiskOptions, params_of_sets
+from dplabtools.slides.patches._documentation import documented
 from dplabtools.slides.patches._extractor import Extractor
 
 __all__ = ["DiskPatchExtractor", "MultiResDiskPatchExtractor"]
@@ -21,7 +22,36 @@ __all__ = ["DiskPatchExtractor", "MultiResDiskPatchExtractor"]
 
 @declared
 class _DiskExtractor(Extractor):
-    """Extractors whose patches become files; done when the constructor returns."""
+    """Extractors whose patches become files; done when the constructor returns.
+
+    Parameters
+    ----------
+    levels_or_mpps : sequence of int or float
+        Resolutions of each set: an int is a level, a float microns per pixel.
+    output_dir : str or path-like
+        Folder to write to; has to exist.
+    image_type : str
+        Extension without the dot, which also says the format.
+    global_counter : int or None
+        Number of the first set, for the first extractor of the process; later ones go on
+        from the last number, until `reset_global_counter`. None: sets are called
+        ``<slide>__set<N>``, from 1 for each slide.
+    filename_comment : str
+        Put into each name.
+    filename_separator : str
+        Put between the parts of a name.
+    create_subdirs : bool
+        One folder for each label, also for labels that no patch has.
+    pool_mode : bool
+        Make folders only for labels that occur.
+    save_options : mapping
+        Given to the encoder.
+
+    Raises
+    ------
+    OutputError, OutputFormatError, DuplicatePatchesError, SlideError
+        As `DiskPatchExtractorPool`.
+    """
 
     output_dir: InitVar[StrPath]
     image_type: InitVar[str]
@@ -70,91 +100,21 @@ class _DiskExtractor(Extractor):
         return self._manifest_id
 
 
-@declared
+@documented
 class DiskPatchExtractor(_DiskExtractor):
     """Patches of one slide, as image files with a manifest.
 
     Names, folders and manifest are those of `DiskPatchExtractorPool`. When the constructor
     returns, all files are there; if it fails, none is.
-
-    Parameters
-    ----------
-    output_dir : str or path-like
-        Folder to write to; has to exist.
-    image_type : str
-        Extension without the dot, which also says the format.
-    patches : location object
-        Of any location class, or `PatchesMock`.
-    num_workers : int
-        Threads.
-    filename_comment : str, default ""
-        Put into each name.
-    filename_separator : str, default "_"
-        Put between the parts of a name.
-    create_subdirs : bool, default False
-        One folder for each label, also for labels that no patch has.
-    pool_mode : bool, default False
-        Make folders only for labels that occur.
-    save_options : mapping, default None
-        Given to the encoder.
-    mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-
-    Raises
-    ------
-    OutputError, OutputFormatError, DuplicatePatchesError, SlideError
-        As `DiskPatchExtractorPool`.
     """
 
 
-@declared
+@documented
 class MultiResDiskPatchExtractor(_DiskExtractor):
     """Patches of one slide at several resolutions around one centre, as image files.
 
     Sets are numbered through all extractors of the process, so that several slides can be
     extracted to one folder, one after the other.
-
-    Parameters
-    ----------
-    levels_or_mpps : sequence of int or float
-        Resolutions of each set: an int is a level, a float microns per pixel.
-    output_dir : str or path-like
-        Folder to write to; has to exist.
-    image_type : str
-        Extension without the dot, which also says the format.
-    patches : location object
-        Of any location class, or `PatchesMock`.
-    num_workers : int
-        Threads.
-    global_counter : int or None, default 1
-        Number of the first set, for the first extractor of the process; later ones go on
-        from the last number, until `reset_global_counter`. None: sets are called
-        ``<slide>__set<N>``, from 1 for each slide.
-    filename_comment : str, default ""
-        Put into each name.
-    filename_separator : str, default "_"
-        Put between the parts of a name.
-    create_subdirs : bool, default False
-        One folder for each label, also for labels that no patch has.
-    pool_mode : bool, default False
-        Make folders only for labels that occur.
-    save_options : mapping, default None
-        Given to the encoder.
-    mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-
-    Raises
-    ------
-    OutputError, OutputFormatError, SlideError
-        As `MultiResDiskPatchExtractorPool`.
     """
 
     levels_or_mpps: InitVar[Sequence[Number]]

@@ -15,6 +15,7 @@ from dplabtools.geometry.resolution import Number
 from dplabtools.output.run_folder.folder import Verify
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._disk import ContainerKind, DiskOptions, params_of_sets
+from dplabtools.slides.patches._documentation import documented
 from dplabtools.slides.patches._extractor_pool import ExtractorPool, pool_run
 
 __all__ = ["DiskPatchExtractorPool", "MultiResDiskPatchExtractorPool"]
@@ -22,7 +23,73 @@ __all__ = ["DiskPatchExtractorPool", "MultiResDiskPatchExtractorPool"]
 
 @declared
 class _DiskPool(ExtractorPool):
-    """A pool whose patches become files."""
+    """A pool whose patches become files.
+
+    Parameters
+    ----------
+    output_dir : str or path-like
+        Folder to write to; has to exist.
+    image_type : str
+        Extension without the dot, which also says the format: ``png``, ``jpg``, ... To be
+        left out where the container holds pixels: for ``"hdf5"`` and ``"zarr"``.
+    global_counter : int or None
+        Number of the first set; slides as given follow each other without gaps. None:
+        sets are called ``<slide>__set<N>``, from 1 for each slide.
+    filename_comment : str
+        Put into each name.
+    filename_separator : str
+        Put between the parts of a name.
+    create_subdirs : bool
+        One folder for each label.
+    container : {None, "webdataset", "hdf5", "zarr", "parquet"}
+        What holds the patches; None: an image file for each.
+    save_options : mapping
+        Given to the encoder of the format: ``quality``, ``subsampling``,
+        ``compress_level``, ... Besides ``icc``: whether the slide's colour profile is
+        written into each file (by default if it has at most 4,096 bytes); and, for JPEG,
+        ``passthrough``: whether a patch that is exactly one stored JPEG tile is written as
+        it is stored.
+    on_error : {"raise", "skip"}
+        ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
+        fails is recorded in `errors`, and everything else is delivered. Errors of the
+        output folder are always raised.
+    quality : bool or QualityLimits
+        Measure how sharp each patch is, how bright and saturated, and how much of it is
+        background or pen (of sets, at the first resolution): columns of the manifest and
+        of containers. `QualityLimits` leave out what is not good enough.
+    label_masks : sequence of (list of AnnotationPolygon, str, path or None)
+        Polygons of each slide, in the order of the slides, to draw the class of each pixel
+        beside each patch: PNG files of one channel in ``label_masks``, called as the images
+        are, or in containers another image, or array. A pixel has the value of the last
+        polygon that its middle lies in, or 0.
+    label_values : mapping of str to int
+        Value of each label, 1 to 255; polygons with others are not drawn. By default all
+        labels, as they sort, get 1, 2, ...
+    resume : bool
+        Go on with what an earlier run, with the same parameters and slides, has left in
+        `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
+        extracted, also patches that were skipped. If there is nothing yet, begin. When
+        such a run fails, what is whole stays for the next one.
+    verify : {"count", "pixels"}
+        How a run that resumes finds out whether slides are as they were left: by number and
+        size of their files; or by reading 16 patches of each again, too. Where one of them
+        differs, the slide is extracted anew.
+
+    Raises
+    ------
+    FolderInUseError
+        If another run is writing to `output_dir` (also an `OSError`).
+    ResumeError
+        If a slide file, its patches or parameters differ from those of the earlier run,
+        saying which (also a `ValueError`).
+    OutputError
+        If the folder is missing or cannot be written to, or that of a set exists already
+        (also an `OSError`).
+    OutputFormatError
+        If no encoder knows `image_type`, or likes `save_options` (also a `ValueError`).
+    DuplicatePatchesError
+        If two patches of a slide have the same location and label.
+    """
 
     output_dir: InitVar[StrPath]
     image_type: InitVar[str | None] = None
@@ -68,7 +135,7 @@ class _DiskPool(ExtractorPool):
         return {"folder": self._folder, "slides": len(self._manifest_ids)}
 
 
-@declared
+@documented
 class DiskPatchExtractorPool(_DiskPool):
     """Patches of many slides, as image files with a manifest for each slide.
 
@@ -77,93 +144,10 @@ class DiskPatchExtractorPool(_DiskPool):
     and ``manifests/manifest__<manifest id>__<slide>.txt`` (and ``.csv``) only when all
     files of the slide are. If the run fails, files of slides that are not complete are
     removed, unless it was given `resume`. While it is at work, the folder is locked.
-
-    Parameters
-    ----------
-    output_dir : str or path-like
-        Folder to write to; has to exist.
-    image_type : str, default None
-        Extension without the dot, which also says the format: ``png``, ``jpg``, ... To be
-        left out where the container holds pixels: for ``"hdf5"`` and ``"zarr"``.
-    patches_pool : iterable of location objects
-        A pool of locations, or any list of location objects and `PatchesMock`.
-    proc_num_workers : int
-        Worker processes.
-    thread_num_workers : int
-        Threads in each.
-    filename_comment : str, default ""
-        Put into each name.
-    filename_separator : str, default "_"
-        Put between the parts of a name.
-    create_subdirs : bool, default False
-        One folder for each label.
-    container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
-        What holds the patches; None: an image file for each.
-    save_options : mapping, default None
-        Given to the encoder of the format: ``quality``, ``subsampling``,
-        ``compress_level``, ... Besides ``icc``: whether the slide's colour profile is
-        written into each file (by default if it has at most 4,096 bytes); and, for JPEG,
-        ``passthrough``: whether a patch that is exactly one stored JPEG tile is written as
-        it is stored.
-    proc_mp_chunksize, thread_mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-    on_error : {"raise", "skip"}, default "raise"
-        Whether the first error ends everything, or is recorded in `errors`. Errors of the
-        output folder are always raised.
-    progress : bool or callable, default False
-        Who is told how far it has come.
-    chunk_timeout_s : float, default 900
-        A worker that takes longer over a chunk of patches is replaced.
-    transform : callable or str, default None
-        A function of a module (or ``"package.module:function"``), or an object that
-        pickles, which each patch goes through in the workers, before it is delivered: it
-        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
-        and type.
-    quality : bool or QualityLimits, default False
-        Measure how sharp each patch is, how bright and saturated, and how much of it is
-        background or pen (of sets, at the first resolution): columns of the manifest and
-        of containers. `QualityLimits` leave out what is not good enough.
-    label_masks : sequence of (list of AnnotationPolygon, str, path or None), default None
-        Polygons of each slide, in the order of the slides, to draw the class of each pixel
-        beside each patch: PNG files of one channel in ``label_masks``, called as the images
-        are, or in containers another image, or array. A pixel has the value of the last
-        polygon that its middle lies in, or 0.
-    label_values : mapping of str to int, default None
-        Value of each label, 1 to 255; polygons with others are not drawn. By default all
-        labels, as they sort, get 1, 2, ...
-    resume : bool, default False
-        Go on with what an earlier run, with the same parameters and slides, has left in
-        `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
-        extracted, also patches that were skipped. If there is nothing yet, begin. When
-        such a run fails, what is whole stays for the next one.
-    verify : {"count", "pixels"}, default "count"
-        How a run that resumes finds out whether slides are as they were left: by number and
-        size of their files; or by reading 16 patches of each again, too. Where one of them
-        differs, the slide is extracted anew.
-
-    Raises
-    ------
-    FolderInUseError
-        If another run is writing to `output_dir` (also an `OSError`).
-    ResumeError
-        If a slide file, its patches or parameters differ from those of the earlier run,
-        saying which (also a `ValueError`).
-    OutputError
-        If the folder is missing or cannot be written to (also an `OSError`).
-    OutputFormatError
-        If no encoder knows `image_type`, or likes `save_options` (also a `ValueError`).
-    DuplicatePatchesError
-        If two patches of a slide have the same location and label.
-    ParameterError, ParameterTypeError, SlideError, WorkerError
-        As `MemPatchExtractorPool`.
     """
 
 
-@declared
+@documented
 class MultiResDiskPatchExtractorPool(_DiskPool):
     """Patches of many slides at several resolutions around one centre, as image files.
 
@@ -171,86 +155,6 @@ class MultiResDiskPatchExtractorPool(_DiskPool):
     ``[<label>/]set<N>/<slide>_<id>[_<comment>]_level<L>[_<label>]_x<X>_y<Y>.<type>``
     (``mpp<value>`` instead of ``level<L>`` for a float), X and Y being where that image
     begins, in level 0 pixels.
-
-    Parameters
-    ----------
-    levels_or_mpps : sequence of int or float
-        Resolutions of each set: an int is a level, a float microns per pixel.
-    output_dir : str or path-like
-        Folder to write to; has to exist.
-    image_type : str, default None
-        Extension without the dot, which also says the format. To be left out where the
-        container holds pixels: for ``"hdf5"`` and ``"zarr"``.
-    patches_pool : iterable of location objects
-        A pool of locations, or any list of location objects and `PatchesMock`.
-    proc_num_workers : int
-        Worker processes.
-    thread_num_workers : int
-        Threads in each.
-    global_counter : int or None, default 1
-        Number of the first set; slides as given follow each other without gaps. None:
-        sets are called ``<slide>__set<N>``, from 1 for each slide.
-    filename_comment : str, default ""
-        Put into each name.
-    filename_separator : str, default "_"
-        Put between the parts of a name.
-    create_subdirs : bool, default False
-        One folder for each label.
-    container : {None, "webdataset", "hdf5", "zarr", "parquet"}, default None
-        What holds the patches; None: an image file for each.
-    save_options : mapping, default None
-        Given to the encoder.
-    proc_mp_chunksize, thread_mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-    on_error : {"raise", "skip"}, default "raise"
-        Whether the first error ends everything, or is recorded in `errors`. Errors of the
-        output folder are always raised.
-    progress : bool or callable, default False
-        Who is told how far it has come.
-    chunk_timeout_s : float, default 900
-        A worker that takes longer over a chunk of patches is replaced.
-    transform : callable or str, default None
-        A function of a module (or ``"package.module:function"``), or an object that
-        pickles, which each patch goes through in the workers, before it is delivered: it
-        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
-        and type.
-    quality : bool or QualityLimits, default False
-        Measure how sharp each patch is, how bright and saturated, and how much of it is
-        background or pen (of sets, at the first resolution): columns of the manifest and
-        of containers. `QualityLimits` leave out what is not good enough.
-    label_masks : sequence of (list of AnnotationPolygon, str, path or None), default None
-        Polygons of each slide, in the order of the slides, to draw the class of each pixel
-        beside each patch: PNG files of one channel in ``label_masks``, called as the images
-        are, or in containers another image, or array. A pixel has the value of the last
-        polygon that its middle lies in, or 0.
-    label_values : mapping of str to int, default None
-        Value of each label, 1 to 255; polygons with others are not drawn. By default all
-        labels, as they sort, get 1, 2, ...
-    resume : bool, default False
-        Go on with what an earlier run, with the same parameters and slides, has left in
-        `output_dir`: what is there and whole is kept, with its manifest id, and the rest is
-        extracted, also patches that were skipped. If there is nothing yet, begin. When
-        such a run fails, what is whole stays for the next one.
-    verify : {"count", "pixels"}, default "count"
-        How a run that resumes finds out whether slides are as they were left: by number and
-        size of their files; or by reading 16 patches of each again, too. Where one of them
-        differs, the slide is extracted anew.
-
-    Raises
-    ------
-    FolderInUseError
-        If another run is writing to `output_dir` (also an `OSError`).
-    ResumeError
-        If a slide file, its patches or parameters differ from those of the earlier run,
-        saying which (also a `ValueError`).
-    OutputError
-        Also if the folder of a set exists already.
-    ParameterError, ParameterTypeError, SlideError, OutputFormatError, WorkerError
-        As `DiskPatchExtractorPool`.
     """
 
     levels_or_mpps: InitVar[Sequence[Number]]

@@ -21,7 +21,21 @@ __all__ = ["Extractor"]
 
 @declared
 class Extractor(Declared):
-    """Parameters of every extractor of one slide, and what it knows of its patches."""
+    """Parameters of every extractor of one slide, and what it knows of its patches.
+
+    Parameters
+    ----------
+    patches : location object
+        Of any location class, or `PatchesMock`.
+    num_workers : int
+        Threads.
+    mp_chunksize : int
+        Kept for the documented interface, and checked.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    """
 
     patches: InitVar[LocationLike]
     num_workers: InitVar[int]

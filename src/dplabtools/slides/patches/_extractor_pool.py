@@ -31,7 +31,53 @@ def pool_run(arguments: Mapping[str, Any]) -> PoolRun:
 
 @declared
 class ExtractorPool(Declared):
-    """Parameters of every extractor pool, and what it tells of its run."""
+    """Parameters of every extractor pool, and what it tells of its run.
+
+    Parameters
+    ----------
+    levels_or_mpps : sequence of int or float
+        Resolutions of each set: an int is a level, a float microns per pixel. All images
+        of a set have the same size in pixels and the same centre.
+    patches_pool : iterable of location objects
+        A pool of locations, or any list of location objects and `PatchesMock`.
+    proc_num_workers : int
+        Worker processes. They share the patches of all slides, also those of one.
+    thread_num_workers : int
+        Threads in each, which share an open slide.
+    proc_mp_chunksize, thread_mp_chunksize : int
+        Kept for the documented interface, and checked; work is cut up by where patches
+        lie, whatever these say.
+    resampling_mode : {None, "tile", "wsi"}
+        How to get pixels at an mpp that no level has: None refuses, ``"tile"`` resamples
+        each patch, ``"wsi"`` gives the pixels of resampling the whole slide.
+    included_labels, excluded_labels : collection of str
+        Extract only these labels, or all but these.
+    on_error : {"raise", "skip"}
+        ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
+        fails is recorded in `errors`, and everything else is delivered.
+    progress : bool or callable
+        True writes a line to standard error, or moves a bar in a notebook; a callable is
+        given a `dplabtools.extraction.progress.Progress` several times a second.
+    chunk_timeout_s : float
+        A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
+        is replaced, and the chunk read once more.
+    transform : callable or str
+        A function of a module (or ``"package.module:function"``), or an object that
+        pickles, which each patch goes through in the workers, before it is delivered: it
+        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
+        and type.
+
+    Raises
+    ------
+    ParameterError
+        If an argument makes no sense (also a `ValueError`).
+    ParameterTypeError
+        If an argument has a wrong type (also a `TypeError`).
+    SlideError
+        If a slide cannot be opened or read where it was asked to.
+    WorkerError
+        If worker processes die, twice, on the same patches.
+    """
 
     patches_pool: InitVar[Iterable[LocationLike]]
     proc_num_workers: InitVar[int]

@@ -26,7 +26,18 @@ __all__ = [
 
 @declared
 class _Inverted(Located):
-    """Patches placed over the foreground, beside polygons."""
+    """Patches placed over the foreground, beside polygons.
+
+    Raises
+    ------
+    MissingAnnotationError
+        If there is no such file of polygons.
+
+    Warns
+    -----
+    PolygonOutsideWarning
+        If a polygon lies beside the slide.
+    """
 
     polygon_data: InitVar[PolygonsGiven]
     weak_label: InitVar[str] = ""
@@ -56,6 +67,11 @@ class WholeImageInvertedRandomPatches(_Inverted):
     Corners are drawn evenly from the box around the foreground until enough of them are
     acceptable. Patches are in the order of the draws. What polygons enclose is left out,
     their holes too.
+
+    Raises
+    ------
+    NotEnoughPatchesError
+        If a hundred times as many candidates did not give enough patches.
     """
 
     num_patches: InitVar[PerRegion]
@@ -83,6 +99,11 @@ class WholeImageInvertedCustomPatches(_Inverted):
 
     Patches are in the order of the points; points whose patch is not acceptable are
     dropped. What polygons enclose is left out, their holes too.
+
+    Raises
+    ------
+    ParameterTypeError
+        If `points` is no list of pairs.
     """
 
     points: InitVar[Points]

@@ -55,7 +55,70 @@ __all__ = ["Located", "LocationParameters"]
 
 @declared
 class LocationParameters(Declared):
-    """Parameters of every location class."""
+    """Parameters of every location class, and what they mean where only some have them.
+
+    Parameters
+    ----------
+    wsi_file : path
+        The slide.
+    mask_data : path, ndarray, PIL image or list of AnnotationPolygon
+        Foreground: a ``.npy`` file, an ``.npz`` file with the key ``data``, an image of one
+        channel, or an array indexed [x, y]; non-zero is foreground. Of the size of a level,
+        or of any size of the slide's aspect. Or polygons in level 0 pixels, whose inside,
+        without their holes, is foreground.
+    patch_size : int
+        Edge of a patch, in its own pixels.
+    level_or_mpp : int or float
+        Pyramid level (int) or microns per pixel (float) of the patches.
+    foreground_ratio : float or list of float
+        Smallest share of a patch that is foreground, from 0 to 1.
+    overlap_ratio : float or list of float
+        Smallest share of a patch that lies in the region, from 0 to 1. Where the region is
+        the box around the foreground, only patches that stick out of it are measured.
+    polygon_buffer : float or list of float
+        Growth of the region, in mask pixels; negative shrinks it.
+    weak_label : str
+        Label of all patches.
+    polygon_data : list of AnnotationPolygon, str or path
+        Polygons in level 0 pixels, JSON text, or the path of a JSON file: a list of objects
+        with the keys ``points``, ``label`` and ``holes``. Outlines that cross themselves
+        are repaired.
+    check_polygons : bool
+        Take polygons out of those that they lie inside of, and warn of those that overlap.
+        False: each polygon stands for itself.
+    included_labels : sequence of str
+        Use only polygons of these labels; empty: all.
+    excluded_labels : sequence of str
+        Do not use polygons of these labels. Not together with `included_labels`.
+    patch_stride : float or list of float
+        Distance of neighbours as a ratio of the patch size: 1 tiles, 0.5 overlaps by half,
+        2 leaves gaps. At least a pixel, at most 5.
+    num_patches : int or list of int
+        Number of patches wanted of each region.
+    poisson_spacing : float or list of float
+        Smallest distance of two patches' corners in a region, in mask pixels.
+    points : sequence of (float, float)
+        (x, y) of the top-left corners, in level 0 pixels.
+    seed : int, SeedSequence or Generator
+        Makes the patches repeatable.
+
+    Raises
+    ------
+    SlideError
+        If the slide cannot be opened, or has no such resolution.
+    MaskError, MaskTypeError, MissingMaskError
+        If the mask cannot be used for the slide.
+    ParameterError
+        If an argument is out of its range, or a list has another length than there are
+        regions.
+    InvalidPolygonError
+        If a region has no area, or nothing is left of it after shrinking.
+
+    Warns
+    -----
+    DuplicatePatchesWarning
+        If identical patches were found; only one of each stays.
+    """
 
     wsi_file: InitVar[StrPath]
     mask_data: InitVar[MaskGiven]

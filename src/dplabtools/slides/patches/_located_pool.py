@@ -33,7 +33,58 @@ __all__ = ["LocatedPool"]
 
 @declared
 class PoolParameters(Declared):
-    """Parameters of every location pool."""
+    """Parameters of every location pool, and what they mean where only some have them.
+
+    Parameters
+    ----------
+    wsi_file_list : sequence of path
+        The slides.
+    mask_data_list : sequence of path, ndarray, PIL image or list of AnnotationPolygon
+        Mask of each slide. Paths are loaded by the workers.
+    polygon_data_list : sequence of list of AnnotationPolygon, str or path
+        Polygons of each slide. Paths are loaded by the workers.
+    points_list : sequence of sequence of (float, float)
+        Points of each slide, in level 0 pixels.
+    patches_args : mapping
+        The other arguments of `{kind}`, for all slides. A list holds one value for each
+        slide; a list of lists one for each polygon of each slide. A list of labels holds
+        for all slides, a list of such lists for one slide each. A `seed` gives each slide
+        its own stream of chance, so patches depend neither on the workers nor on the order
+        of the work.
+    proc_num_workers : int
+        Number of worker processes.
+    mp_chunksize : int
+        Kept for compatibility: slides are handed out one by one, as workers become free.
+    save_preview_image_args : mapping
+        Arguments of `save_preview_image`, to save one of each slide: ``/dir/_suffix.png``
+        as `image_file` becomes ``/dir/<name of the slide>_suffix.png``.
+    on_error : {"raise", "skip"}
+        Whether the first slide that fails ends it all, or is left out.
+    progress : bool or callable
+        Tell how far it has come: on standard error, or to a function that takes a
+        `Progress`. Its number of patches is an estimate until the end.
+    chunk_timeout_s : float
+        A worker that takes longer over a slide counts as hanging; it is replaced, and the
+        slide begun once more.
+
+    Raises
+    ------
+    ParameterError
+        If lists have unequal lengths, `patches_args` holds what is given for each slide
+        elsewhere, or a number is too small.
+    ParameterTypeError
+        If an argument is unknown, missing, or of a wrong type.
+    DplabError
+        With ``on_error="raise"``: whatever `{kind}` raises.
+    WorkerError
+        If a worker process died, twice, on the same slide.
+
+    Notes
+    -----
+    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
+    number of workers; it can be gone through as often as wanted. With
+    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
+    """
 
     wsi_file_list: InitVar[Sequence[StrPath]]
     mask_data_list: InitVar[Sequence[MaskGiven]]

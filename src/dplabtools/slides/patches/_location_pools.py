@@ -54,48 +54,28 @@ class _PolygonPool(LocatedPool):
 
 @documented
 class WholeImageGridPatchesPool(LocatedPool):
-    """Place patches on grids over the foreground of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches on grids over the foreground of many slides."""
 
     kind = WholeImageGridPatches
 
 
 @documented
 class WholeImageRandomPatchesPool(LocatedPool):
-    """Place patches at random over the foreground of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches at random over the foreground of many slides."""
 
     kind = WholeImageRandomPatches
 
 
 @documented
 class WholeImagePoissonDiskPatchesPool(LocatedPool):
-    """Scatter patches evenly over the foreground of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Scatter patches evenly over the foreground of many slides."""
 
     kind = WholeImagePoissonDiskPatches
 
 
 @documented
 class WholeImageCustomPatchesPool(LocatedPool):
-    """Place patches at given points of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches at given points of many slides."""
 
     points_list: InitVar[Sequence[Points]]
     kind = WholeImageCustomPatches
@@ -103,48 +83,28 @@ class WholeImageCustomPatchesPool(LocatedPool):
 
 @documented
 class WholeImageInvertedGridPatchesPool(_PolygonPool):
-    """Place patches on grids over the foreground of many slides, beside polygons.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches on grids over the foreground of many slides, beside polygons."""
 
     kind = WholeImageInvertedGridPatches
 
 
 @documented
 class WholeImageInvertedRandomPatchesPool(_PolygonPool):
-    """Place patches at random over the foreground of many slides, beside polygons.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches at random over the foreground of many slides, beside polygons."""
 
     kind = WholeImageInvertedRandomPatches
 
 
 @documented
 class WholeImageInvertedPoissonDiskPatchesPool(_PolygonPool):
-    """Scatter patches evenly over the foreground of many slides, beside polygons.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Scatter patches evenly over the foreground of many slides, beside polygons."""
 
     kind = WholeImageInvertedPoissonDiskPatches
 
 
 @documented
 class WholeImageInvertedCustomPatchesPool(_PolygonPool):
-    """Place patches at given points of many slides, beside polygons.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches at given points of many slides, beside polygons."""
 
     points_list: InitVar[Sequence[Points]]
     kind = WholeImageInvertedCustomPatches
@@ -152,48 +112,28 @@ class WholeImageInvertedCustomPatchesPool(_PolygonPool):
 
 @documented
 class PolygonRegionGridPatchesPool(_PolygonPool):
-    """Place patches on grids over the polygons of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches on grids over the polygons of many slides."""
 
     kind = PolygonRegionGridPatches
 
 
 @documented
 class PolygonRegionRandomPatchesPool(_PolygonPool):
-    """Place patches at random in the polygons of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches at random in the polygons of many slides."""
 
     kind = PolygonRegionRandomPatches
 
 
 @documented
 class PolygonRegionPoissonDiskPatchesPool(_PolygonPool):
-    """Scatter patches evenly over the polygons of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Scatter patches evenly over the polygons of many slides."""
 
     kind = PolygonRegionPoissonDiskPatches
 
 
 @documented
 class PolygonRegionCustomPatchesPool(_PolygonPool):
-    """Place patches at given points in the polygons of many slides.
-
-    A sequence of `PatchesMock`, one for each slide, in the order of the slides whatever the
-    number of workers; it can be gone through as often as wanted. With
-    ``on_error="skip"`` it lacks the slides that failed, and `errors` names them.
-    """
+    """Place patches at given points in the polygons of many slides."""
 
     points_list: InitVar[Sequence[Points]]
     kind = PolygonRegionCustomPatches

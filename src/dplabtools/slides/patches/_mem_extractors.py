@@ -12,6 +12,7 @@ from dplabtools.extraction.in_order import PatchesInOrder
 from dplabtools.geometry.resolution import Number
 from dplabtools.readers.pixels import with_profile
 from dplabtools.slides._declared import declared
+from dplabtools.slides.patches._documentation import documented
 from dplabtools.slides.patches._extractor import Extractor
 
 __all__ = ["MemPatchExtractor", "MultiResMemPatchExtractor"]
@@ -33,7 +34,22 @@ def _streamed(patches: PatchesInOrder, *, with_index: bool) -> Iterator[list[Str
 
 @declared
 class _MemExtractor(Extractor):
-    """Extractors whose patches are taken one by one."""
+    """Extractors whose patches are taken one by one.
+
+    Parameters
+    ----------
+    levels_or_mpps : sequence of int or float
+        Resolutions of each set: an int is a level, a float microns per pixel.
+    inference_mode : bool
+        Add to each patch its index into `patch_data`.
+
+    Raises
+    ------
+    ParameterError, ParameterTypeError
+        If an argument makes no sense.
+    SlideError
+        If the slide cannot be opened. What concerns patches is raised by the stream.
+    """
 
     inference_mode: InitVar[bool] = False
 
@@ -45,32 +61,9 @@ class _MemExtractor(Extractor):
         self._sets = _streamed(patches, with_index=arguments["inference_mode"])
 
 
-@declared
+@documented
 class MemPatchExtractor(_MemExtractor):
-    """Patches of one slide, one by one, read ahead by threads.
-
-    Parameters
-    ----------
-    patches : location object
-        Of any location class, or `PatchesMock`.
-    num_workers : int
-        Threads.
-    mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-    inference_mode : bool, default False
-        Add to each patch its index into `patch_data`.
-
-    Raises
-    ------
-    ParameterError, ParameterTypeError
-        If an argument makes no sense.
-    SlideError
-        If the slide cannot be opened. What concerns patches is raised by the stream.
-    """
+    """Patches of one slide, one by one, read ahead by threads."""
 
     def _construct(self, arguments: Mapping[str, Any]) -> None:
         super()._construct(arguments)
@@ -86,34 +79,9 @@ class MemPatchExtractor(_MemExtractor):
         return self._patch_stream
 
 
-@declared
+@documented
 class MultiResMemPatchExtractor(_MemExtractor):
-    """Patches of one slide at several resolutions around one centre, set by set.
-
-    Parameters
-    ----------
-    levels_or_mpps : sequence of int or float
-        Resolutions of each set: an int is a level, a float microns per pixel.
-    patches : location object
-        Of any location class, or `PatchesMock`.
-    num_workers : int
-        Threads.
-    mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-    inference_mode : bool, default False
-        Add to each patch its index into `patch_data`.
-
-    Raises
-    ------
-    ParameterError, ParameterTypeError
-        If an argument makes no sense.
-    SlideError
-        If the slide cannot be opened. What concerns patches is raised by the stream.
-    """
+    """Patches of one slide at several resolutions around one centre, set by set."""
 
     levels_or_mpps: InitVar[Sequence[Number]]
 

@@ -15,6 +15,7 @@ from dplabtools.errors import ClosedPoolError
 from dplabtools.geometry.resolution import Number
 from dplabtools.output.memory import MemorySink
 from dplabtools.slides._declared import declared
+from dplabtools.slides.patches._documentation import documented
 from dplabtools.slides.patches._extractor_pool import ExtractorPool, pool_run
 from dplabtools.slides.patches._html import counts_text
 from dplabtools.slides.patches._results import (
@@ -29,7 +30,22 @@ __all__ = ["MemPatchExtractorPool", "MultiResMemPatchExtractorPool"]
 
 @declared
 class _MemPool(ExtractorPool):
-    """A pool whose patches stay in shared memory."""
+    """A pool whose patches stay in shared memory.
+
+    Parameters
+    ----------
+    array_mode : bool
+        Kept for the documented interface; see `patch_array`.
+    quality : bool or QualityLimits
+        Measure how sharp each patch is, how bright and saturated, and how much of it is
+        background or pen: columns of `patch_table`. `QualityLimits` leave out what is not
+        good enough.
+
+    Raises
+    ------
+    NotEnoughMemoryError
+        If there is no room for all patches; nothing has been read then.
+    """
 
     array_mode: InitVar[bool] = False
 
@@ -89,63 +105,13 @@ class _MemPool(ExtractorPool):
         self.close()
 
 
-@declared
+@documented
 class MemPatchExtractorPool(_MemPool):
     """Patches of many slides, in memory.
 
     Everything happens in the constructor: when it returns, all patches have been
     extracted. They lie in memory that the workers share with the caller, and are never
     sent from one process to another.
-
-    Parameters
-    ----------
-    patches_pool : iterable of location objects
-        A pool of locations, or any list of location objects and `PatchesMock`.
-    proc_num_workers : int
-        Worker processes. They share the patches of all slides, also those of one.
-    thread_num_workers : int
-        Threads in each, which share an open slide.
-    proc_mp_chunksize, thread_mp_chunksize : int, default 1
-        Kept for the documented interface, and checked; work is cut up by where patches
-        lie, whatever these say.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has: None refuses, ``"tile"`` resamples
-        each patch, ``"wsi"`` gives the pixels of resampling the whole slide.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-    array_mode : bool, default False
-        Kept for the documented interface; see `patch_array`.
-    on_error : {"raise", "skip"}, default "raise"
-        ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
-        fails is recorded in `errors`, and everything else is delivered.
-    progress : bool or callable, default False
-        True writes a line to standard error, or moves a bar in a notebook; a callable is
-        given a `dplabtools.extraction.progress.Progress` several times a second.
-    chunk_timeout_s : float, default 900
-        A worker that takes longer over a chunk (up to 256 patches) counts as hanging; it
-        is replaced, and the chunk read once more.
-    transform : callable or str, default None
-        A function of a module (or ``"package.module:function"``), or an object that
-        pickles, which each patch goes through in the workers, before it is delivered: it
-        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
-        and type.
-    quality : bool or QualityLimits, default False
-        Measure how sharp each patch is, how bright and saturated, and how much of it is
-        background or pen: columns of `patch_table`. `QualityLimits` leave out what is not
-        good enough.
-
-    Raises
-    ------
-    ParameterError
-        If an argument makes no sense (also a `ValueError`).
-    ParameterTypeError
-        If an argument has a wrong type (also a `TypeError`).
-    SlideError
-        If a slide cannot be opened or read where it was asked to.
-    NotEnoughMemoryError
-        If there is no room for all patches; nothing has been read then.
-    WorkerError
-        If worker processes die, twice, on the same patches.
     """
 
     @property
@@ -173,50 +139,9 @@ class MemPatchExtractorPool(_MemPool):
         return self._memory().array()[:, 0]
 
 
-@declared
+@documented
 class MultiResMemPatchExtractorPool(_MemPool):
-    """Patches of many slides at several resolutions around one centre, in memory.
-
-    Parameters
-    ----------
-    levels_or_mpps : sequence of int or float
-        Resolutions of each set: an int is a level, a float microns per pixel. All images
-        of a set have the same size in pixels and the same centre.
-    patches_pool : iterable of location objects
-        A pool of locations, or any list of location objects and `PatchesMock`.
-    proc_num_workers : int
-        Worker processes.
-    thread_num_workers : int
-        Threads in each.
-    proc_mp_chunksize, thread_mp_chunksize : int, default 1
-        Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}, default None
-        How to get pixels at an mpp that no level has.
-    included_labels, excluded_labels : collection of str, default ()
-        Extract only these labels, or all but these.
-    array_mode : bool, default False
-        Kept for the documented interface.
-    on_error : {"raise", "skip"}, default "raise"
-        Whether the first error ends everything, or is recorded in `errors`.
-    progress : bool or callable, default False
-        Who is told how far it has come.
-    chunk_timeout_s : float, default 900
-        A worker that takes longer over a chunk of patches is replaced.
-    transform : callable or str, default None
-        A function of a module (or ``"package.module:function"``), or an object that
-        pickles, which each patch goes through in the workers, before it is delivered: it
-        takes an array of uint8, shape (height, width, 3), and returns one of the same shape
-        and type.
-    quality : bool or QualityLimits, default False
-        Measure how sharp each patch is, how bright and saturated, and how much of it is
-        background or pen: columns of `patch_table`. `QualityLimits` leave out what is not
-        good enough.
-
-    Raises
-    ------
-    ParameterError, ParameterTypeError, SlideError, NotEnoughMemoryError, WorkerError
-        As `MemPatchExtractorPool`.
-    """
+    """Patches of many slides at several resolutions around one centre, in memory."""
 
     levels_or_mpps: InitVar[Sequence[Number]]
 

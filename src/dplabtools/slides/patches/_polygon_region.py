@@ -28,7 +28,20 @@ __all__ = [
 
 @declared
 class _PolygonRegion(Located):
-    """Patches placed in polygons."""
+    """Patches placed in polygons.
+
+    Raises
+    ------
+    MissingAnnotationError
+        If there is no such file of polygons.
+
+    Warns
+    -----
+    OverlappingPolygonsWarning
+        If polygons overlap by more than the threshold.
+    PolygonOutsideWarning
+        If a polygon lies beside the slide.
+    """
 
     polygon_data: InitVar[PolygonsGiven]
     check_polygons: InitVar[bool] = True
@@ -81,6 +94,11 @@ class PolygonRegionRandomPatches(_PolygonRegion):
     Corners are drawn evenly from the box around the polygon until enough of them are
     acceptable. Patches are ordered by polygon, then in the order of the draws, and have
     the label of their polygon.
+
+    Raises
+    ------
+    NotEnoughPatchesError
+        If a hundred times as many candidates did not give enough patches.
     """
 
     num_patches: InitVar[PerRegion]
@@ -108,6 +126,11 @@ class PolygonRegionCustomPatches(_PolygonRegion):
 
     Patches are ordered by polygon, then in the order of the points, and have the label of
     their polygon; points whose patch is not acceptable are dropped.
+
+    Raises
+    ------
+    ParameterTypeError
+        If `points` is no list of pairs.
     """
 
     points: InitVar[Points]

@@ -51,6 +51,11 @@ class WholeImageRandomPatches(_WholeImage):
 
     Corners are drawn evenly from the box around the foreground until enough of them are
     acceptable. Patches are in the order of the draws.
+
+    Raises
+    ------
+    NotEnoughPatchesError
+        If a hundred times as many candidates did not give enough patches.
     """
 
     num_patches: InitVar[PerRegion]
@@ -77,6 +82,11 @@ class WholeImageCustomPatches(_WholeImage):
 
     Patches are in the order of the points; points whose patch is not acceptable are
     dropped.
+
+    Raises
+    ------
+    ParameterTypeError
+        If `points` is no list of pairs.
     """
 
     points: InitVar[Points]
