@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -25,3 +27,8 @@ def test_every_line_for_pip_names_this_distribution() -> None:
         for file in (ROOT / folder).rglob("*"):
             if file.suffix in {".py", ".md"} and "_build" not in file.parts:
                 assert "install 'dplabtools[" not in file.read_text(encoding="utf-8"), file
+
+
+def test_it_can_be_imported_without_docstrings() -> None:
+    command = [sys.executable, "-OO", "-c", "import dplabtools.slides.patches"]
+    subprocess.run(command, check=True)

@@ -37,8 +37,9 @@ def documented(kind: _Kind) -> _Kind:
     type
         The same class.
     """
+    own = kind.__doc__
     declared(kind)
-    if kind.__doc__ is None:  # python -OO
+    if own is None:  # python -OO; what a dataclass says then is its signature
         return kind
     said = [_sections(each) for each in reversed(kind.__mro__)]
     described = {
