@@ -40,6 +40,7 @@ from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.decode import TileCodec
 from dplabtools.readers.native_tiff.index import read_index
 from dplabtools.readers.slide import Slide
+from dplabtools.readers.source import open_source
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 from dplabtools.testing.make_slide import make_slide
@@ -114,7 +115,7 @@ def spots_of(
     slide: str, corners: IntArray, *, side: int = SIDE
 ) -> tuple[TileCodec, list[tuple[int, int]]]:
     """Return length and place of each tile that these patches take, once."""
-    level = read_index(slide).levels[0]
+    level = read_index(open_source(slide)).levels[0]
     sizes = np.full((len(corners), 2), side)
     tiles = plan_tiles(level, corners, sizes).tiles
     counts, offsets = level.counts[tiles].tolist(), level.offsets[tiles].tolist()

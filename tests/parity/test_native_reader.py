@@ -49,6 +49,7 @@ REAL = ("CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs")
 class Pair:
     """A slide, opened natively and by OpenSlide."""
 
+    file: Path
     native: NativeTiffReader
     other: OpenSlideReader
     worst: int
@@ -62,7 +63,7 @@ class Pair:
 @cache
 def pair(file: Path, worst: int) -> Pair:
     native = NativeTiffReader(file, background=WHITE)
-    return Pair(native, OpenSlideReader(file, background=WHITE), worst)
+    return Pair(file, native, OpenSlideReader(file, background=WHITE), worst)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +104,7 @@ def test_level_0_of_real_slides_is_what_openslide_gives(
 
 
 def test_reduced_levels_are_the_stored_tiles(made: Pair) -> None:
-    with tifffile.TiffFile(made.native._path) as tiff:
+    with tifffile.TiffFile(made.file) as tiff:
         pages = [page for page in tiff.pages if page.is_tiled]  # type: ignore[union-attr]
         stored = [page.asarray() for page in pages]
     assert len(stored) == 3

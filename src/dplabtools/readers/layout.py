@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from dplabtools._typing import Size
 from dplabtools.readers.base import SlideReader
 from dplabtools.readers.native_tiff.directories import find_directories
+from dplabtools.readers.source import open_source
 
 __all__ = ["StoredLevel", "stored_levels"]
 
@@ -93,10 +93,12 @@ def _pages_by_size(path: str) -> dict[Size, Any]:
     import tifffile
 
     try:
-        with Path(path).open("rb") as stream:
-            ndpi = path.lower().endswith(".ndpi")
+        source = open_source(path)
+        with source.stream() as stream:
+            ndpi = source.name.lower().endswith(".ndpi")
             count = len(find_directories(stream, ndpi=ndpi))  # there is an end to them
-        with tifffile.TiffFile(path) as tiff:
+            stream.seek(0)
+            tiff = tifffile.TiffFile(stream, name=source.name)
             firsts: list[Any] = [tiff.pages[number] for number in range(count)]
             pages = [page for first in firsts for page in (first, *(first.pages or ()))]
             return {(page.imagewidth, page.imagelength): page for page in reversed(pages)}

@@ -18,6 +18,7 @@ from dplabtools.geometry.resolution import Level
 from dplabtools.output.memory import MemorySink
 from dplabtools.readers.native_tiff import reader as native
 from dplabtools.readers.native_tiff.index import TiffIndex, read_index
+from dplabtools.readers.source import ByteSource
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
 from dplabtools.settings import Settings
@@ -40,9 +41,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose index was made."""
     files: list[str] = []
 
-    def noted(path: str) -> TiffIndex:
-        files.append(path)
-        return read_index(path)
+    def noted(source: ByteSource) -> TiffIndex:
+        files.append(source.name)
+        return read_index(source)
 
     monkeypatch.setattr(native, "read_index", noted)
     return files

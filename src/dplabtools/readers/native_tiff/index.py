@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import tifffile
 
-from dplabtools._typing import IntArray, Size, StrPath
+from dplabtools._typing import IntArray, Size
 from dplabtools.errors import (
     AmbiguousSlideError,
     DamagedSlideError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.base import slide_file
 from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native_tiff.decode import (
     COMPRESSIONS,
@@ -32,6 +29,7 @@ from dplabtools.readers.native_tiff.describe import APERIO, associated_name, pro
 from dplabtools.readers.native_tiff.directories import Directory, find_directories
 from dplabtools.readers.native_tiff.extents import contested
 from dplabtools.readers.native_tiff.pictures import aperio_levels, generic_levels
+from dplabtools.readers.source import ByteSource, SourceState
 
 __all__ = [
     "CONTESTED",
@@ -117,8 +115,8 @@ class TiffIndex:
 
     Attributes
     ----------
-    file_bytes : int
-        Size of the file it was made of.
+    file : SourceState
+        What the file was when it was made of it.
     levels : tuple of TiledLevel
         Finest first.
     associated : mapping of str to int
@@ -131,7 +129,7 @@ class TiffIndex:
 
     library: ClassVar[str] = "native"
 
-    file_bytes: int
+    file: SourceState
     levels: tuple[TiledLevel, ...]
     associated: Mapping[str, int]
     properties: Mapping[str, str]
@@ -157,12 +155,12 @@ _REMEDIES: Final[Mapping[type[UnsupportedSlideError], str]] = {
 }
 
 
-def read_index(path: StrPath) -> TiffIndex:
+def read_index(source: ByteSource) -> TiffIndex:
     """Find the tiles of a slide; no tile is decoded.
 
     Parameters
     ----------
-    path : str or path-like
+    source : ByteSource
         The slide file.
 
     Returns
@@ -172,8 +170,6 @@ def read_index(path: StrPath) -> TiffIndex:
 
     Raises
     ------
-    MissingSlideError
-        If there is no such file.
     AmbiguousSlideError
         If it takes a decision to show it as 8-bit RGB: which of several pictures, planes
         or channels, or which of more than 256 values.
@@ -182,13 +178,14 @@ def read_index(path: StrPath) -> TiffIndex:
     UnsupportedSlideError
         If it is no tiled TIFF, or one with something in it that is not understood here.
     """
-    file = slide_file(path)
     cause: Exception
     try:
-        with Path(file).open("rb") as stream:
-            directories = find_directories(stream, ndpi=file.lower().endswith(".ndpi"))
-        with tifffile.TiffFile(file) as tiff:
-            return _index(tiff, directories, file_bytes=Path(file).stat().st_size)
+        with source.stream() as stream:
+            ndpi = source.name.lower().endswith(".ndpi")
+            directories = find_directories(stream, ndpi=ndpi)
+            stream.seek(0)
+            with tifffile.TiffFile(stream, name=source.name) as tiff:
+                return _index(tiff, directories, source=source)
     except UnsupportedSlideError as error:
         cause, kind, reason, details = error, type(error), error.message, ""
     except MemoryError:
@@ -197,15 +194,16 @@ def read_index(path: StrPath) -> TiffIndex:
         cause, kind = error, DamagedSlideError
         reason, details = "its directories cannot be made out", str(error)
     remedy = _REMEDIES[kind]
-    raise kind(reason, slide=Path(file).name, details=details, remedy=remedy) from cause
+    raise kind(reason, slide=source.name, details=details, remedy=remedy) from cause
 
 
 def _index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,
-    file_bytes: int,
+    source: ByteSource,
 ) -> TiffIndex:
+    file_bytes = source.state.nbytes
     first = tiff.pages[0]
     _check_vendor(first)
     pages = [tiff.pages[number] for number in range(len(directories))]
@@ -221,10 +219,9 @@ def _index(
     _distrust(levels, directories, others, file_bytes=file_bytes)
     if aperio and len(levels) > 1:
         _check_missing(levels)
-    for level in levels:
-        _check_tiles(level, tiff.filehandle)
+    _check_tiles(levels, source)
     return TiffIndex(
-        file_bytes=file_bytes,
+        file=source.state,
         levels=levels,
         associated=associated,
         properties=properties_of(
@@ -461,20 +458,30 @@ def _plausible(level: TiledLevel, file_bytes: int) -> IntArray:
     return np.flatnonzero((level.counts > 0) & (level.counts <= longest))
 
 
-def _check_tiles(level: TiledLevel, file: Any) -> None:  # noqa: ANN401 - untyped library
-    """Raise if the tiles are of a kind that is not read here.
+def _check_tiles(levels: Sequence[TiledLevel], source: ByteSource) -> None:
+    """Raise if the tiles of a level are of a kind that is not read here.
 
     It takes several that agree: a single one may be damaged.
     """
+    samples = [_samples(level, source.state.nbytes) for level in levels]
+    some = source.prefetch(*np.concatenate(samples, axis=1))
+    for level, (offsets, counts) in zip(levels, samples, strict=True):
+        refusals = [
+            level.codec.refusal(some.read(count, offset))
+            for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True)
+        ]
+        for refusal in refusals:
+            if refusal is not None and all(str(each) == str(refusal) for each in refusals):
+                raise refusal
+
+
+def _samples(level: TiledLevel, file_bytes: int) -> tuple[IntArray, IntArray]:
+    """Return where some tiles of a level begin, and how many bytes they have."""
     stored = np.flatnonzero(level.counts > 0)
-    refusals: list[UnsupportedSlideError | None] = []
-    for number in stored[np.linspace(0, len(stored) - 1, _LOOKED_AT).astype(int)]:
-        count = min(int(level.counts[number]), longest_tile(level.codec))
-        data = os.pread(file.fileno(), count, int(level.offsets[number]))
-        refusals.append(level.codec.refusal(data))
-    for refusal in refusals:
-        if refusal is not None and all(str(other) == str(refusal) for other in refusals):
-            raise refusal
+    numbers = stored[np.linspace(0, len(stored) - 1, _LOOKED_AT).astype(int)]
+    offsets = level.offsets[numbers]
+    counts = np.minimum(level.counts[numbers], longest_tile(level.codec))
+    return offsets, np.clip(counts, 0, np.maximum(file_bytes - offsets, 0))
 
 
 def longest_tile(codec: TileCodec) -> int:

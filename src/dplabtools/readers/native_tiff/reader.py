@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -18,7 +16,7 @@ from PIL import Image
 from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.geometry.pyramid import mean_downsamples
-from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
+from dplabtools.readers.base import Colour, ScanInfo, check_level
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
 from dplabtools.readers.native_tiff.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
@@ -33,6 +31,7 @@ from dplabtools.readers.native_tiff.index import (
 )
 from dplabtools.readers.native_tiff.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
+from dplabtools.readers.source import ByteSource, RangeReader, open_source
 from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["NativeTiffReader"]
@@ -73,12 +72,15 @@ class NativeTiffReader:
         self, path: StrPath, *, background: Colour, index: TiffIndex | None = None
     ) -> None:
         self.library: str = "native"
-        self._path = slide_file(path)
-        self._name = Path(self._path).name
+        file = open_source(path)
+        self._name = file.name
         self._background = background
-        self._index = read_index(self._path) if index is None else index
-        file = _File(self._path)
-        if file.nbytes != self._index.file_bytes:
+        try:
+            self._index = read_index(file) if index is None else index
+        except BaseException:
+            file.close()  # the error's traceback holds it
+            raise
+        if file.state != self._index.file:
             msg = "the file has changed since it was looked at"
             raise UnsupportedSlideError(msg, slide=self._name, remedy="open it again")
         self.sizes: tuple[Size, ...] = tuple(level.size for level in self._index.levels)
@@ -89,7 +91,7 @@ class NativeTiffReader:
             self.properties, library="openslide", size=self.sizes[0]
         )
         self._owner = TILES.new_owner()
-        self._file: _File | None = file
+        self._file: ByteSource | None = file
 
     @property
     def index(self) -> TiffIndex:
@@ -103,12 +105,15 @@ class NativeTiffReader:
 
     def associated_image(self, name: str) -> Image.Image | None:
         """Return an embedded image as RGB, or None if there is none of that name."""
-        self._opened()
+        file = self._opened()
         page = self._index.associated.get(name)
         if page is None:
             return None
         try:
-            with tifffile.TiffFile(self._path) as tiff:
+            with (
+                file.stream() as stream,
+                tifffile.TiffFile(stream, name=file.name) as tiff,
+            ):
                 found = tiff.pages[page].aspage()
                 pixels = found.asarray(maxworkers=1)
                 profile = icc_profile(found.tags.valueof(ICC_TAG))
@@ -150,7 +155,7 @@ class NativeTiffReader:
         )
         job = _Job(
             slide=self._name,
-            file=file,
+            file=file.prefetch(stored.offsets[plan.tiles], stored.counts[plan.tiles]),
             key=(self._owner, level),
             stored=stored,
             plan=plan,
@@ -176,19 +181,20 @@ class NativeTiffReader:
         file, stored = self._opened(), self._index.levels[level]
         corners = level_origins(origins, self.downsamples[level])
         numbers = stored.tiles_at(corners, sizes)
+        items = np.flatnonzero(numbers >= 0)
+        counts = stored.counts[numbers[items]]
+        items = items[(counts > 0) & (counts <= longest_tile(stored.codec))]
+        items = items[np.argsort(stored.offsets[numbers[items]], kind="stable")]
+        offsets, counts = stored.offsets[numbers[items]], stored.counts[numbers[items]]
+        ahead = file.prefetch(offsets, counts)
         streams: dict[int, bytes] = {}
-        for item in sorted(
-            np.flatnonzero(numbers >= 0), key=lambda i: stored.offsets[numbers[i]]
+        for item, offset, count in zip(
+            items.tolist(), offsets.tolist(), counts.tolist(), strict=True
         ):
-            number = int(numbers[item])
-            count = int(stored.counts[number])
-            if not 0 < count <= longest_tile(stored.codec):
-                continue
             with suppress(OSError, EOFError):  # reading the region will tell
-                data = file.read(count, int(stored.offsets[number]))
-                stream = stored_stream(stored.codec, data)
+                stream = stored_stream(stored.codec, ahead.read(count, offset))
                 if stream is not None:
-                    streams[int(item)] = stream
+                    streams[item] = stream
         return streams
 
     def close(self) -> None:
@@ -207,7 +213,7 @@ class NativeTiffReader:
     ) -> None:
         self.close()
 
-    def _opened(self) -> _File:
+    def _opened(self) -> ByteSource:
         file = self._file
         if file is None:
             msg = "the slide has been closed"
@@ -216,32 +222,6 @@ class NativeTiffReader:
 
     def _damage(self, error: Exception) -> SlideReadError:
         return _damage(error, slide=self._name)
-
-
-class _File:
-    """An open file, closed when the last of those who read in it has let go of it."""
-
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self.nbytes = os.fstat(self.descriptor).st_size
-
-    def read(self, count: int, offset: int) -> bytes:
-        """Return bytes from anywhere; no position is shared by those who read.
-
-        Raises
-        ------
-        EOFError
-            If the file ends before.
-        """
-        data = os.pread(self.descriptor, count, offset)
-        if len(data) < count:
-            msg = "the file ends in the middle of a tile"
-            raise EOFError(msg)
-        return data
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
 
 
 class _Tile(NamedTuple):
@@ -257,7 +237,7 @@ class _Job:
     """Tiles of a level, and where their pixels go."""
 
     slide: str
-    file: _File
+    file: RangeReader
     key: tuple[int, int]
     stored: TiledLevel
     plan: TilePlan
