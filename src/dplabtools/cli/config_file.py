@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -154,8 +153,6 @@ def _as_typed(key: str, value: object, *, file: Path) -> str | bool | list[str]:
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - whatever TOML has
     match value:
-        case Enum():
-            return value.value
         case Path():
             return str(value.absolute())
         case str() | bytes() | bool() | int() | float() | None:

@@ -58,7 +58,7 @@ def export(
         failed = carry_out(
             run_dir,
             output.out,
-            file_format=exchange.to.value,
+            file_format=exchange.to,
             view=None if view is None else parse_resolution(view),
             json_output=command.json_output,
         )

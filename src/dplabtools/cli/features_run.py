@@ -16,7 +16,7 @@ from dplabtools.cli.console import steps
 from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.encoding import EncodingOptions
-from dplabtools.cli.options.locating import LocatingOptions, Region, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
 from dplabtools.cli.preflight import check_libraries, find_modules_here
@@ -90,7 +90,7 @@ class FeaturesRequest:
     def labels(self) -> dict[str, Any]:
         """Labels to choose among patches; the pipeline chooses among polygons."""
         placed = self.locations_args is None and self.encoding.patches is None
-        if placed and self.locating.region is not Region.WHOLE_IMAGE:
+        if placed and self.locating.region != "whole-image":
             return {}
         return {
             "included_labels": self.locating.included_labels,
@@ -274,7 +274,7 @@ def _feature_args(
         "encoder": encoder,
         "encoder_args": encoding.arguments if isinstance(encoder, str) else None,
         "output_dir": request.out,
-        "layout": encoding.layout.value,
+        "layout": encoding.layout,
         "device": encoding.device,
         "batch_size": encoding.batch_size,
         "proc_num_workers": work.workers,

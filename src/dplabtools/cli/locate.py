@@ -67,7 +67,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
             LocateRequest(
                 inputs=inputs,
                 out=output.out,
-                file_format=exchange.to.value,
+                file_format=exchange.to,
                 level_or_mpp=level_or_mpp,
                 locating=locating,
                 tissue=tissue,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import typer
 
-from dplabtools.cli.options.locating import LocatingOptions, Region, Sampler
+from dplabtools.cli.options.locating import LocatingOptions
 from dplabtools.cli.options.slides import ForeignOptions
 from dplabtools.cli.resolution import is_given, parse_resolution
 from dplabtools.geometry.resolution import Number
@@ -26,22 +26,22 @@ __all__ = [
     "with_seed",
 ]
 
-_POOLS: Final[Mapping[tuple[Region, Sampler], type[Any]]] = {
-    (Region.WHOLE_IMAGE, Sampler.GRID): classes.WholeImageGridPatchesPool,
-    (Region.WHOLE_IMAGE, Sampler.RANDOM): classes.WholeImageRandomPatchesPool,
-    (Region.WHOLE_IMAGE, Sampler.POISSON_DISK): classes.WholeImagePoissonDiskPatchesPool,
-    (Region.WHOLE_IMAGE, Sampler.CUSTOM): classes.WholeImageCustomPatchesPool,
-    (Region.INVERTED, Sampler.GRID): classes.WholeImageInvertedGridPatchesPool,
-    (Region.INVERTED, Sampler.RANDOM): classes.WholeImageInvertedRandomPatchesPool,
+_POOLS: Final[Mapping[tuple[str, str], type[Any]]] = {
+    ("whole-image", "grid"): classes.WholeImageGridPatchesPool,
+    ("whole-image", "random"): classes.WholeImageRandomPatchesPool,
+    ("whole-image", "poisson-disk"): classes.WholeImagePoissonDiskPatchesPool,
+    ("whole-image", "custom"): classes.WholeImageCustomPatchesPool,
+    ("inverted", "grid"): classes.WholeImageInvertedGridPatchesPool,
+    ("inverted", "random"): classes.WholeImageInvertedRandomPatchesPool,
     (
-        Region.INVERTED,
-        Sampler.POISSON_DISK,
+        "inverted",
+        "poisson-disk",
     ): classes.WholeImageInvertedPoissonDiskPatchesPool,
-    (Region.INVERTED, Sampler.CUSTOM): classes.WholeImageInvertedCustomPatchesPool,
-    (Region.POLYGON, Sampler.GRID): classes.PolygonRegionGridPatchesPool,
-    (Region.POLYGON, Sampler.RANDOM): classes.PolygonRegionRandomPatchesPool,
-    (Region.POLYGON, Sampler.POISSON_DISK): classes.PolygonRegionPoissonDiskPatchesPool,
-    (Region.POLYGON, Sampler.CUSTOM): classes.PolygonRegionCustomPatchesPool,
+    ("inverted", "custom"): classes.WholeImageInvertedCustomPatchesPool,
+    ("polygon", "grid"): classes.PolygonRegionGridPatchesPool,
+    ("polygon", "random"): classes.PolygonRegionRandomPatchesPool,
+    ("polygon", "poisson-disk"): classes.PolygonRegionPoissonDiskPatchesPool,
+    ("polygon", "custom"): classes.PolygonRegionCustomPatchesPool,
 }
 
 
@@ -59,10 +59,10 @@ def patches_args(options: LocatingOptions, level_or_mpp: Number | None) -> dict[
         "overlap_ratio": options.overlap_ratio,
         "polygon_buffer": options.polygon_buffer,
     }
-    if options.region is not Region.WHOLE_IMAGE:
+    if options.region != "whole-image":
         arguments["included_labels"] = options.included_labels
         arguments["excluded_labels"] = options.excluded_labels
-    if options.region is not Region.POLYGON:
+    if options.region != "polygon":
         arguments["weak_label"] = options.weak_label or ""
     own = {
         "patch_stride": options.patch_stride,
@@ -95,7 +95,7 @@ def locations_args(
         return None
     given = is_given(context, "patch_size")
     return {
-        "file_format": options.locations_format.value,
+        "file_format": options.locations_format,
         "level_or_mpp": level_or_mpp,
         "patch_size": locating.patch_size if given else None,
         "frame": None if options.frame is None else parse_resolution(options.frame),
@@ -118,18 +118,18 @@ def check_locating(
     points = any(each.points for each in inputs)
     outlines = any(each.annotation for each in inputs)
     labels = options.weak_label or any(each.label for each in inputs)
-    chance = sampler in (Sampler.RANDOM, Sampler.POISSON_DISK)
+    chance = sampler in ("random", "poisson-disk")
     rules = (
-        (options.patch_stride, sampler is Sampler.GRID, "--patch-stride", "grid"),
-        (options.num_patches, sampler is Sampler.RANDOM, "--num-patches", "random"),
+        (options.patch_stride, sampler == "grid", "--patch-stride", "grid"),
+        (options.num_patches, sampler == "random", "--num-patches", "random"),
         (
             options.poisson_spacing,
-            sampler is Sampler.POISSON_DISK,
+            sampler == "poisson-disk",
             "--poisson-spacing",
             "poisson-disk",
         ),
         (options.seed, chance, "--seed", "random or poisson-disk"),
-        (points or None, sampler is Sampler.CUSTOM, "--points", "custom"),
+        (points or None, sampler == "custom", "--points", "custom"),
     )
     for value, suits, name, kinds in rules:
         if value is not None and not suits:
@@ -140,25 +140,25 @@ def check_locating(
         "--patch-stride must be above 0",
     )
     _require(
-        sampler is not Sampler.RANDOM or options.num_patches is not None or foreign,
+        sampler != "random" or options.num_patches is not None or foreign,
         "--sampler random needs --num-patches",
     )
-    _require(sampler is not Sampler.CUSTOM or points, "--sampler custom needs --points")
+    _require(sampler != "custom" or points, "--sampler custom needs --points")
     _require(
-        region is Region.WHOLE_IMAGE or outlines,
-        f"--region {region.value} needs --annotations",
+        region == "whole-image" or outlines,
+        f"--region {region} needs --annotations",
     )
     parse_classes(options.classes)
     _require(
-        region is not Region.WHOLE_IMAGE or not (options.classes or options.all_objects),
+        region != "whole-image" or not (options.classes or options.all_objects),
         "--classes and --all-objects go with --region polygon or inverted",
     )
     _require(
-        options.check_polygons is None or region is Region.POLYGON,
+        options.check_polygons is None or region == "polygon",
         "--check-polygons goes with --region polygon",
     )
     _require(
-        region is not Region.POLYGON or not labels,
+        region != "polygon" or not labels,
         "labels of slides do not go with --region polygon: patches have those of polygons",
     )
 
@@ -173,7 +173,7 @@ def with_seed(options: LocatingOptions, *, earlier: int | None) -> LocatingOptio
     earlier : int or None
         Seed of the run that is gone on with.
     """
-    chance = options.sampler in (Sampler.RANDOM, Sampler.POISSON_DISK)
+    chance = options.sampler in ("random", "poisson-disk")
     if not chance or options.seed is not None:
         return options
     return replace(options, seed=secrets.randbits(32) if earlier is None else earlier)

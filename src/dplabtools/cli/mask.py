@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,12 +18,6 @@ from dplabtools.cli.options.writing import OutputOptions
 __all__ = ["mask"]
 
 
-class _MaskFormat(StrEnum):
-    PNG = "png"
-    NPZ = "npz"
-    GEOJSON = "geojson"
-
-
 @grouped()
 def mask(  # noqa: PLR0913 - each is a group of options
     *,
@@ -37,11 +30,11 @@ def mask(  # noqa: PLR0913 - each is a group of options
     work: WorkOptions,
     command: CommandOptions,
     mask_format: Annotated[
-        _MaskFormat,
+        Literal["png", "npz", "geojson"],
         typer.Option(
             "--mask-format", metavar="NAME", help="png, npz or geojson: kind of the files."
         ),
-    ] = _MaskFormat.PNG,
+    ] = "png",
 ) -> None:
     """Make masks of the tissue of slides, or of the polygons of annotations.
 
@@ -64,7 +57,7 @@ def mask(  # noqa: PLR0913 - each is a group of options
             MaskRequest(
                 inputs=inputs,
                 out=output.out,
-                suffix=f".{mask_format.value}",
+                suffix=f".{mask_format}",
                 tissue=tissue,
                 overlay=overlay,
                 work=work,

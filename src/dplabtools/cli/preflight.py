@@ -17,7 +17,6 @@ from dplabtools import config
 from dplabtools.arguments import parse_count
 from dplabtools.cli.console import exit_code_of, with_remedy
 from dplabtools.cli.earlier_run import typed
-from dplabtools.cli.options.locating import Region, Sampler
 from dplabtools.errors import (
     DplabError,
     InvalidLocationError,
@@ -192,7 +191,7 @@ def _check_labels(request: Request) -> None:
         It names the slides.
     """
     locating = request.locating
-    own = request.locations_args is not None or locating.region is Region.POLYGON
+    own = request.locations_args is not None or locating.region == "polygon"
     if not request.files.create_subdirs or own or locating.weak_label:
         return
     without = [Path(each.wsi_file).name for each in request.inputs if not each.label]
@@ -295,10 +294,10 @@ def _lacking(each: SlideInput, request: Request) -> Iterator[DplabError]:
     if request.locations_args is not None:
         if each.locations is not None and not each.locations.exists():
             yield MissingLocationsError(f"there is no file {each.locations}", slide=name)
-    elif request.locating.region is not Region.WHOLE_IMAGE and not _exists(each.annotation):
+    elif request.locating.region != "whole-image" and not _exists(each.annotation):
         msg = f"there is no annotation file {each.annotation or 'for it'}"
         yield MissingAnnotationError(msg, slide=name)
-    if request.locating.sampler is Sampler.CUSTOM and not _exists(each.points):
+    if request.locating.sampler == "custom" and not _exists(each.points):
         msg = f"there is no file of points {each.points or 'for it'}"
         yield InvalidLocationError(msg, slide=name)
 

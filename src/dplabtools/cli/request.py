@@ -10,7 +10,7 @@ from typing import Any
 from dplabtools import config
 from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.locating import annotation_args, location_pool, patches_args
-from dplabtools.cli.options.locating import LocatingOptions, Region, TissueOptions
+from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.resolution import parse_resolutions
@@ -56,7 +56,7 @@ class Request:
     @property
     def filters_patches(self) -> bool:
         """Whether label options choose among patches, not among polygons."""
-        return self.locations_args is not None or self.locating.region is Region.WHOLE_IMAGE
+        return self.locations_args is not None or self.locating.region == "whole-image"
 
     @property
     def views(self) -> tuple[int | float, ...]:
@@ -78,7 +78,7 @@ class Request:
             "create_subdirs": files.create_subdirs,
             "save_options": files.encoder_options,
             "resume": True,  # the folder is this run's own: what is whole of it is kept
-            "verify": files.verify.value,
+            "verify": files.verify,
             "resampling_mode": self._resampling_mode,
             "included_labels": locating.included_labels if chosen else (),
             "excluded_labels": locating.excluded_labels if chosen else (),
@@ -92,7 +92,7 @@ class Request:
     def _resampling_mode(self) -> str | None:
         """How to resample; as is said, else only where there may be something to."""
         if self.files.resampling_mode is not None:
-            return self.files.resampling_mode.value
+            return self.files.resampling_mode
         mpps = any(isinstance(each, float) for each in (*self.views, self.level_or_mpp))
         return "tile" if mpps or self.locations_args is not None else None
 

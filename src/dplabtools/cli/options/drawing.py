@@ -21,9 +21,7 @@ class OverlayOptions:
 
     overlay: Annotated[
         bool,
-        typer.Option(
-            "--overlay/--no-overlay", help="Save these, too: <slide>_overlay.png."
-        ),
+        typer.Option(help="Save these, too: <slide>_overlay.png."),
     ] = False
     mask_color: Annotated[
         str, typer.Option(metavar=_COLOUR, help="Colour of the mask.")
@@ -56,7 +54,7 @@ class PreviewOptions:
 
     preview: Annotated[
         bool,
-        typer.Option("--preview/--no-preview", help="Save these, too, in OUT/previews."),
+        typer.Option(help="Save these, too, in OUT/previews."),
     ] = False
     patch_color: Annotated[
         str, typer.Option(metavar=_COLOUR, help="Colour of the patches.")
@@ -76,9 +74,7 @@ class PreviewOptions:
     thickness: Annotated[int, typer.Option(min=1, help="Of the lines, in pixels.")] = 2
     patch_markers: Annotated[
         bool,
-        typer.Option(
-            "--patch-markers/--no-patch-markers", help="Mark the middle of each patch."
-        ),
+        typer.Option(help="Mark the middle of each patch."),
     ] = False
     preview_level_or_minsize: Annotated[
         int, typer.Option(min=0, help="Level or least size of the pictures.")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -17,31 +16,6 @@ from dplabtools.cli.options.writing import (
 )
 
 __all__ = ["EncodingOptions"]
-
-
-class Layout(StrEnum):
-    """Whose readers files of features are for."""
-
-    TRIDENT = "trident"
-    CLAM = "clam"
-    STAMP = "stamp"
-    ZARR = "zarr"
-
-
-class Precision(StrEnum):
-    """What an encoder computes in."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-
-
-class Pooling(StrEnum):
-    """How tokens become features."""
-
-    CLS = "cls"
-    MEAN = "mean"
-    BOTH = "cls+mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +43,12 @@ class EncodingOptions:
         ),
     ] = field(default_factory=list)
     layout: Annotated[
-        Layout,
+        Literal["trident", "clam", "stamp", "zarr"],
         typer.Option(
             metavar="NAME",
             help="trident, clam, stamp or zarr: whose readers the files are for.",
         ),
-    ] = Layout.TRIDENT
+    ] = "trident"
     patches: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +96,7 @@ class EncodingOptions:
         str | None, typer.Option(metavar="R,G,B", help="What they are divided by then.")
     ] = None
     precision: Annotated[
-        Precision | None,
+        Literal["float32", "float16", "bfloat16"] | None,
         typer.Option(
             metavar="NAME",
             help="float32, float16 or bfloat16: what it computes in.",
@@ -130,7 +104,7 @@ class EncodingOptions:
         ),
     ] = None
     pooling: Annotated[
-        Pooling | None,
+        Literal["cls", "mean", "cls+mean"] | None,
         typer.Option(
             metavar="NAME", help="cls, mean or cls+mean: how tokens become features."
         ),

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import typer
 
-__all__ = ["LocatingOptions", "MaskMode", "Region", "Sampler", "TissueOptions"]
+__all__ = ["LocatingOptions", "TissueOptions"]
 
 _MINSIZE: Final = 1000
-
-
-class Region(StrEnum):
-    """Where patches may lie."""
-
-    WHOLE_IMAGE = "whole-image"
-    INVERTED = "inverted"
-    POLYGON = "polygon"
-
-
-class Sampler(StrEnum):
-    """How they are spread there."""
-
-    GRID = "grid"
-    RANDOM = "random"
-    POISSON_DISK = "poisson-disk"
-    CUSTOM = "custom"
-
-
-class MaskMode(StrEnum):
-    """How tissue is told from glass."""
-
-    AUTO = "auto"
-    HSV = "hsv"
-    LAB = "lab"
-    OTSU = "otsu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +19,20 @@ class LocatingOptions:
     panel: ClassVar[str] = "Where patches lie"
 
     region: Annotated[
-        Region,
+        Literal["whole-image", "inverted", "polygon"],
         typer.Option(
             metavar="NAME",
             help="whole-image: on the tissue; polygon: in the polygons of annotations; "
             "inverted: on the tissue, outside of them.",
         ),
-    ] = Region.WHOLE_IMAGE
+    ] = "whole-image"
     sampler: Annotated[
-        Sampler,
+        Literal["grid", "random", "poisson-disk", "custom"],
         typer.Option(
             metavar="NAME",
             help="grid, random, poisson-disk or custom: how patches are spread.",
         ),
-    ] = Sampler.GRID
+    ] = "grid"
     patch_size: Annotated[
         int, typer.Option(min=1, help="Edge of a patch, in its own pixels.")
     ] = 256
@@ -83,7 +56,6 @@ class LocatingOptions:
     allow_enlarging: Annotated[
         bool,
         typer.Option(
-            "--allow-enlarging/--no-allow-enlarging",
             help="Take slides, too, whose finest level is over 1.5 times as coarse as the "
             "patches.",
         ),
@@ -167,7 +139,6 @@ class LocatingOptions:
     check_polygons: Annotated[
         bool | None,
         typer.Option(
-            "--check-polygons/--no-check-polygons",
             help="polygon: take polygons out of those that they lie in, and warn of those "
             "that overlap.",
             show_default="check-polygons",
@@ -195,14 +166,14 @@ class TissueOptions:
         ),
     ] = None
     mode: Annotated[
-        MaskMode,
+        Literal["auto", "hsv", "lab", "otsu"],
         typer.Option(
             "--mode",
             "--mask-mode",
             metavar="NAME",
             help="auto, hsv, lab or otsu: how tissue is told from glass.",
         ),
-    ] = MaskMode.AUTO
+    ] = "auto"
     mask_command: Annotated[
         str | None,
         typer.Option(
@@ -247,12 +218,12 @@ class TissueOptions:
     @property
     def how(self) -> str:
         """Mode of `WSITissueMask`."""
-        return self.mask_command or self.mode.value
+        return self.mask_command or self.mode
 
     @property
     def size(self) -> int | None:
         """Level or least size of tissue masks; None: as fine as tissue is looked for."""
-        own = self.mask_command is not None or self.mode is MaskMode.AUTO
+        own = self.mask_command is not None or self.mode == "auto"
         return None if own and self.level_or_minsize is None else self.least_size
 
     @property

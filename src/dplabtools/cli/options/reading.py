@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import typer
 
 from dplabtools.readers.registry import AUTO, check_library, library_names
 
-__all__ = ["ColorChoice", "ReadingOptions"]
-
-
-class ColorChoice(StrEnum):
-    """What becomes of colours."""
-
-    SRGB = "srgb"
+__all__ = ["ReadingOptions"]
 
 
 def _known_library(name: str) -> str:
@@ -80,7 +73,6 @@ class ReadingOptions:
     level_zero_resampling: Annotated[
         bool,
         typer.Option(
-            "--level-zero-resampling/--no-level-zero-resampling",
             help="Resample from level 0, rather than from the closest finer level.",
         ),
     ] = True
@@ -95,7 +87,7 @@ class ReadingOptions:
         ),
     ] = AUTO
     color: Annotated[
-        ColorChoice | None,
+        Literal["srgb"] | None,
         typer.Option(
             metavar="NAME",
             help="srgb: convert pixels from the slide's colour profile to sRGB.",
@@ -113,7 +105,6 @@ class ReadingOptions:
     print_messages: Annotated[
         bool,
         typer.Option(
-            "--print-messages/--no-print-messages",
             help="Print what readers have to say, on standard error.",
         ),
     ] = False
@@ -145,7 +136,7 @@ class ReadingOptions:
         GenericSlide.set_level_zero_resampling(self.level_zero_resampling)
         check_filter(self.resampling_filter, mode="tile")
         config.slide_library = self.slide_library
-        config.color = None if self.color is None else "srgb"
+        config.color = self.color
         config.background = None if self.background is None else _colour(self.background)
         if self.print_messages:
             _print_messages()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -14,14 +13,7 @@ from dplabtools.cli.config_file import load_config
 if TYPE_CHECKING:
     from dplabtools.engine.choose import RunOptions
 
-__all__ = ["CommandOptions", "OnError", "WorkOptions"]
-
-
-class OnError(StrEnum):
-    """What to do about what fails."""
-
-    RAISE = "raise"
-    SKIP = "skip"
+__all__ = ["CommandOptions", "WorkOptions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +43,13 @@ class WorkOptions:
         typer.Option(min=0.001, help="Seconds after which a worker counts as hanging."),
     ] = 900.0
     on_error: Annotated[
-        OnError,
+        Literal["raise", "skip"],
         typer.Option(
             metavar="NAME",
             help="skip: leave out what fails, list it at the end and exit with 1; "
             "raise: stop at the first error.",
         ),
-    ] = OnError.SKIP
+    ] = "skip"
 
     @property
     def processes(self) -> int:
@@ -69,7 +61,7 @@ class WorkOptions:
     @property
     def skip_errors(self) -> bool:
         """Whether to leave out what fails."""
-        return self.on_error is OnError.SKIP
+        return self.on_error == "skip"
 
     @property
     def run_options(self) -> RunOptions:

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import typer
 
 __all__ = [
     "AnnotationOptions",
     "ForeignOptions",
-    "LocationsFormat",
     "SlideOptions",
     "SourceOptions",
 ]
 
 _KNOWN = "Masks, annotations, points"
-
-
-class LocationsFormat(StrEnum):
-    """Files that patches can be read from."""
-
-    TRIDENT = "trident"
-    CLAM = "clam"
-    ATLASPATCH = "atlaspatch"
-    GEOJSON = "geojson"
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +105,7 @@ class ForeignOptions:
         ),
     ] = None
     locations_format: Annotated[
-        LocationsFormat | None,
+        Literal["trident", "clam", "atlaspatch", "geojson", "csv", "parquet"] | None,
         typer.Option(
             "--locations-format",
             "--file-format",
@@ -136,7 +123,6 @@ class ForeignOptions:
     check_location: Annotated[
         bool,
         typer.Option(
-            "--check-location/--no-check-location",
             help="Refuse two patches at the same place.",
         ),
     ] = True
@@ -157,4 +143,4 @@ class ForeignOptions:
         if self.locations_format is None:
             msg = "--locations needs --locations-format"
             raise typer.BadParameter(msg)
-        return (FORMATS[self.locations_format.value].suffix,)
+        return (FORMATS[self.locations_format].suffix,)

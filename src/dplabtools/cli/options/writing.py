@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import typer
 
@@ -13,33 +12,17 @@ if TYPE_CHECKING:
     from dplabtools.records.quality import QualityLimits
 
 __all__ = [
-    "ExchangeFormat",
     "ExchangeOptions",
     "FileOptions",
     "OutputOptions",
-    "ResamplingMode",
     "ResamplingModeOption",
     "TransformOption",
     "parse_key_value",
 ]
 
 
-class Verify(StrEnum):
-    """How closely what is there is looked at."""
-
-    COUNT = "count"
-    PIXELS = "pixels"
-
-
 _JPEG = ("jpg", "jpeg", "jpe", "jfif")
 _QUALITY = 90
-
-
-class ResamplingMode(StrEnum):
-    """How pixels at an mpp that no level has are made."""
-
-    TILE = "tile"
-    WSI = "wsi"
 
 
 def _container_names() -> tuple[str, ...]:
@@ -60,7 +43,7 @@ def _known_container(name: str | None) -> str | None:
 
 
 ResamplingModeOption: TypeAlias = Annotated[
-    ResamplingMode | None,
+    Literal["tile", "wsi"] | None,
     typer.Option(
         metavar="NAME",
         help="tile: resample each patch; wsi: as if the whole slide were resampled.",
@@ -155,7 +138,6 @@ class FileOptions:
     quality: Annotated[
         bool,
         typer.Option(
-            "--quality/--no-quality",
             help="Measure how sharp, bright and saturated each patch is, and how much of "
             "it is background or pen: columns beside it.",
         ),
@@ -175,7 +157,6 @@ class FileOptions:
     label_masks: Annotated[
         bool | None,
         typer.Option(
-            "--label-masks/--no-label-masks",
             help="Draw the class of each pixel beside each patch, from --annotations: PNG "
             "files in label_masks, or in containers another image or array.",
         ),
@@ -197,17 +178,15 @@ class FileOptions:
         ),
     ] = False
     verify: Annotated[
-        Verify,
+        Literal["count", "pixels"],
         typer.Option(
             metavar="NAME",
             help="How closely --resume looks at what is there: count, or pixels.",
         ),
-    ] = Verify.COUNT
+    ] = "count"
     create_subdirs: Annotated[
         bool,
-        typer.Option(
-            "--create-subdirs/--no-create-subdirs", help="A folder for each label."
-        ),
+        typer.Option(help="A folder for each label."),
     ] = False
     filename_comment: Annotated[str, typer.Option(help="Put into each name.")] = ""
     filename_separator: Annotated[
@@ -312,16 +291,6 @@ def parse_key_value(text: str, *, option: str) -> tuple[str, Any]:
     return key, value
 
 
-class ExchangeFormat(StrEnum):
-    """Files that places of patches can be saved in."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    GEOJSON = "geojson"
-    TRIDENT = "trident"
-    CLAM = "clam"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeOptions:
     """In which files to say where patches lie."""
@@ -329,11 +298,11 @@ class ExchangeOptions:
     panel: ClassVar[str] = "Output"
 
     to: Annotated[
-        ExchangeFormat,
+        Literal["csv", "parquet", "geojson", "trident", "clam"],
         typer.Option(
             "--to",
             metavar="NAME",
             help="csv or parquet: a table; geojson: tiles of QuPath; trident, clam: "
             "coordinates in HDF5.",
         ),
-    ] = ExchangeFormat.CSV
+    ] = "csv"
