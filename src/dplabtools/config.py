@@ -16,10 +16,11 @@ slide_library : str
     generic files, several times as fast), ``"openslide"``, ``"tiffslide"``
     (``"tiffopenslide"``: tiffslide, else OpenSlide), ``"pillow"`` (one level), or the name
     of a reader that another distribution adds.
-engine : str
-    Where pools work: in ``"processes"`` of this machine (default); in ``"threads"`` of this
-    process, for short runs; ``"serial"``, in the caller's own thread, which a debugger
-    sees; or the name of an engine that another distribution adds.
+engine : str or Engine
+    Where pools work that are not told otherwise: in ``"processes"`` of this machine
+    (default); in ``"threads"`` of this process, for short runs; ``"serial"``, in the
+    caller's own thread, which a debugger sees; or the name of an engine that another
+    distribution adds. Or an engine, which stays open.
 color : {None, "srgb"}
     None (default) leaves pixels as they are stored; ``"srgb"`` converts them from the
     colour profile of the slide to sRGB, whatever reads them.
@@ -36,13 +37,16 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from dplabtools._typing import StrPath
 from dplabtools.engine.choose import find_engine
-from dplabtools.errors import ConfigError
+from dplabtools.errors import ConfigError, ParameterTypeError
 from dplabtools.readers.registry import check_library
 from dplabtools.settings import Settings
+
+if TYPE_CHECKING:
+    from dplabtools.engine.base import EngineLike
 
 __all__ = [
     "background",
@@ -54,7 +58,7 @@ __all__ = [
 ]
 
 slide_library: str = "auto"
-engine: str = "processes"
+engine: EngineLike = "processes"
 color: Literal["srgb"] | None = None
 background: tuple[int, int, int] | None = None
 print_messages: bool | StrPath = False
@@ -95,18 +99,27 @@ def snapshot() -> Settings:
     )
 
 
-def chosen_engine() -> str:
-    """Return the name of the engine, checked.
+def chosen_engine(given: EngineLike | None = None) -> EngineLike:
+    """Return the engine that a pool is given, or else that of the configuration, checked.
 
     Raises
     ------
     ConfigError
         If there is no engine of that name.
+    ParameterTypeError
+        If it is neither a name nor an engine.
     PluginError, MissingLibraryError
         If it cannot be used here.
     """
-    find_engine(engine).check()
-    return engine
+    from dplabtools.engine.base import Engine
+
+    chosen = engine if given is None else given
+    if isinstance(chosen, str):
+        find_engine(chosen).check()
+    elif not isinstance(chosen, Engine):
+        msg = f"engine must be a name or an Engine, not {type(chosen).__name__}"
+        raise ParameterTypeError(msg)
+    return chosen
 
 
 def _checked_background() -> tuple[int, int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from dplabtools import config
+from dplabtools.cli.app import app
 from dplabtools.engine.choose import ENGINES
-from dplabtools.errors import ConfigError, PluginError
+from dplabtools.engine.processes import ProcessEngine
+from dplabtools.errors import ConfigError, ParameterTypeError, PluginError
 from dplabtools.extraction import chunk_reader
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -132,7 +136,7 @@ def test_pools_of_locations(made_slide: Path, engine: str) -> None:
 
 def test_an_unknown_engine_is_refused_before_any_work(pool: list[PatchesMock]) -> None:
     config.engine = "cluster"
-    with pytest.raises(ConfigError, match=r"config\.engine must be one of .*'cluster'"):
+    with pytest.raises(ConfigError, match=r"engine must be one of .*'cluster'"):
         MemPatchExtractorPool(patches_pool=pool, **WORKERS)
 
 
@@ -145,3 +149,44 @@ def test_a_broken_engine_names_its_distribution(
     with pytest.raises(PluginError, match=r"the engine 'distant' .* of distant-engine"):
         MemPatchExtractorPool(patches_pool=pool, **WORKERS)
     del vars(ENGINES)["added"]
+
+
+def test_a_pool_is_told_where_to_work(pool: list[PatchesMock]) -> None:
+    config.engine = "cluster"  # which there is not
+    with pytest.raises(ConfigError, match="'cluster'"):
+        MemPatchExtractorPool(patches_pool=pool, **WORKERS)
+    with MemPatchExtractorPool(patches_pool=pool, engine="serial", **WORKERS) as told:
+        assert set(told.pids) == {os.getpid()}
+
+
+def test_an_engine_of_ones_own_serves_several_pools(pool: list[PatchesMock]) -> None:
+    expected = in_memory(pool)
+    with ProcessEngine(workers=2) as engine:
+        stream = StreamPatchExtractorPool(
+            patches_pool=pool, batch_size=50, engine=engine, **WORKERS
+        )
+        streamed = np.concatenate([batch.pixels.copy() for batch in stream])
+        with MemPatchExtractorPool(patches_pool=pool, engine=engine, **WORKERS) as kept:
+            np.testing.assert_array_equal(kept.patch_array, expected)
+            np.testing.assert_array_equal(streamed, expected)
+            first = set(kept.pids)
+        next(iter(stream))  # left in the middle: its workers have to stop
+        assert engine.pending == 0
+        with MemPatchExtractorPool(patches_pool=pool, engine=engine, **WORKERS) as again:
+            np.testing.assert_array_equal(again.patch_array, expected)
+            assert first.isdisjoint(again.pids)
+
+
+def test_what_is_no_engine_is_refused(pool: list[PatchesMock]) -> None:
+    with pytest.raises(ParameterTypeError, match="engine must be a name or an Engine"):
+        MemPatchExtractorPool(patches_pool=pool, engine=2, **WORKERS)  # type: ignore[arg-type]
+
+
+def test_the_command_works_where_it_is_told(made_slide: Path, tmp_path: Path) -> None:
+    given = ["extract", str(made_slide), "--out", str(tmp_path), "--level", "0"]
+    refused = CliRunner().invoke(app, [*given, "--engine", "cluster"])
+    assert refused.exit_code
+    assert "engine must be one of" in refused.output
+    done = CliRunner().invoke(app, [*given, "--engine", "serial"])
+    assert done.exit_code == 0, done.output
+    assert config.engine == "serial"

@@ -12,7 +12,7 @@ from PIL import Image
 from dplabtools._typing import Pixels
 from dplabtools.cli.findings import Finding
 from dplabtools.engine.base import run
-from dplabtools.engine.choose import RunOptions, make_engine
+from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.readers.compiled import COPYING, RESIZING, CompiledFunction
 from dplabtools.readers.fast_resizing import resize_fast
 
@@ -23,7 +23,7 @@ _TOPIC: Final = "Machine code"
 
 def look_at_compiled() -> Iterator[Finding]:
     """Yield whether each compiled function works; tried in a process that may crash."""
-    with make_engine(RunOptions(timeout_s=60)) as engine:
+    with open_engine("processes", RunOptions(timeout_s=60)) as engine:
         outcomes = sorted(
             run(engine, _Check(), list(_CHECKED)), key=lambda each: each.index
         )

@@ -13,7 +13,7 @@ from dplabtools.cli.grouping import grouped
 from dplabtools.cli.interruption import exit_code
 from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
-from dplabtools.cli.options.running import CommandOptions, WorkOptions
+from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
 from dplabtools.cli.options.slides import (
     AnnotationOptions,
     ForeignOptions,
@@ -50,6 +50,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     foreign: ForeignOptions,
     reading: ReadingOptions,
     work: WorkOptions,
+    engine: EngineOptions,
     command: CommandOptions,
     dry_run: Annotated[
         bool,
@@ -91,6 +92,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
         )
         check_locating(locating, inputs, foreign=foreign.locations is not None)
         reading.apply()
+        engine.apply()
         apply_mpps(inputs)
         earlier = earlier_options(output.out) if files.resume else {}
         locating = with_seed(locating, earlier=earlier.get("seed"))

@@ -12,7 +12,7 @@ from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.encoding import EncodingOptions
 from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
-from dplabtools.cli.options.running import CommandOptions, WorkOptions
+from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
 from dplabtools.cli.options.slides import (
     AnnotationOptions,
     ForeignOptions,
@@ -44,6 +44,7 @@ def features(  # noqa: PLR0913 - each is a group of options
     foreign: ForeignOptions,
     reading: ReadingOptions,
     work: WorkOptions,
+    engine: EngineOptions,
     command: CommandOptions,
     dry_run: Annotated[
         bool,
@@ -90,6 +91,7 @@ def features(  # noqa: PLR0913 - each is a group of options
         )
         check_locating(locating, inputs, foreign=foreign.locations is not None)
         reading.apply()
+        engine.apply()
         apply_mpps(inputs)
         locating = with_seed(locating, earlier=earlier_options(output.out).get("seed"))
         settled: dict[str, Any] = {

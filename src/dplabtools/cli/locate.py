@@ -9,7 +9,7 @@ from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.drawing import PreviewOptions
 from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
-from dplabtools.cli.options.running import CommandOptions, WorkOptions
+from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
 from dplabtools.cli.options.slides import (
     AnnotationOptions,
     ForeignOptions,
@@ -36,6 +36,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
     preview: PreviewOptions,
     reading: ReadingOptions,
     work: WorkOptions,
+    engine: EngineOptions,
     command: CommandOptions,
 ) -> None:
     """Place patches on slides, and save where they lie.
@@ -62,6 +63,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
         )
         check_locating(locating, inputs, foreign=foreign.locations is not None)
         reading.apply()
+        engine.apply()
         apply_mpps(inputs)
         failed = carry_out(
             LocateRequest(

@@ -10,19 +10,22 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from dplabtools.engine.slabs import Segment
 
 __all__ = [
     "Engine",
+    "EngineLike",
     "JobResult",
     "Work",
     "WorkerId",
+    "lent",
     "results_in_order",
     "run",
     "run_in_order",
@@ -159,7 +162,10 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """End all workers at once, whatever they do; a second call does nothing."""
+        """End all workers at once, whatever they do; a second call does nothing.
+
+        Another `begin` has others start.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -170,6 +176,26 @@ class Engine(Protocol):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+EngineLike: TypeAlias = str | Engine
+"""An engine, or the name of one."""
+
+
+@contextmanager
+def lent(engine: Engine) -> Generator[Engine]:
+    """Lend an engine whose owner goes on using it.
+
+    Parameters
+    ----------
+    engine : Engine
+        Its workers stay, unless there is something left for them to do.
+    """
+    try:
+        yield engine
+    finally:
+        if engine.pending:
+            engine.close()
 
 
 def run(

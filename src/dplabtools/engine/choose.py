@@ -7,6 +7,7 @@ entry points of the group ``dplabtools.engines``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +15,15 @@ from dplabtools.errors import ConfigError
 from dplabtools.plugins import Entrypoint, Registry
 
 if TYPE_CHECKING:
-    from dplabtools.engine.base import Engine
+    from dplabtools.engine.base import Engine, EngineLike
 
-__all__ = ["ENGINES", "EngineEntrypoint", "RunOptions", "find_engine", "make_engine"]
+__all__ = [
+    "ENGINES",
+    "EngineEntrypoint",
+    "RunOptions",
+    "find_engine",
+    "open_engine",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +32,6 @@ class RunOptions:
 
     Attributes
     ----------
-    engine : str
-        Name of the engine.
     workers : int
         Number of workers, among which the work is cut up.
     threads : int
@@ -43,7 +48,6 @@ class RunOptions:
         not start threads.
     """
 
-    engine: str = "processes"
     workers: int = 1
     threads: int = 1
     timeout_s: float = 900.0
@@ -128,11 +132,28 @@ def find_engine(name: str) -> EngineEntrypoint:
     """
     entry = ENGINES.get(name)
     if entry is None:
-        msg = f"config.engine must be one of {ENGINES.names()}, not {name!r}"
+        msg = f"engine must be one of {ENGINES.names()}, not {name!r}"
         raise ConfigError(msg)
     return entry
 
 
-def make_engine(options: RunOptions) -> Engine:
-    """Return the engine that is named, to be closed after use; raises as `find_engine`."""
-    return find_engine(options.engine).make(options)
+def open_engine(engine: EngineLike, options: RunOptions) -> AbstractContextManager[Engine]:
+    """Return an engine for a run, in a context that closes it unless it is the caller's.
+
+    Parameters
+    ----------
+    engine : Engine or str
+        The caller's own, or the name of one, which is made.
+    options : RunOptions
+        For one that is made.
+
+    Raises
+    ------
+    ConfigError, PluginError
+        As `find_engine`.
+    """
+    if isinstance(engine, str):
+        return find_engine(engine).make(options)
+    from dplabtools.engine.base import lent
+
+    return lent(engine)

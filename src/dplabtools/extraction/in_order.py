@@ -10,7 +10,7 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.base import run_in_order
-from dplabtools.engine.choose import RunOptions, make_engine
+from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
 from dplabtools.extraction.inspection import InspectSlide, SlideSpec
 from dplabtools.extraction.plan import ReadOptions, chunk_rows, plan_slide, rows_outside
@@ -83,7 +83,7 @@ class PatchesInOrder:
             Chunk.of(plan, rows, writer=writer)
             for rows, writer in zip(parts, writers, strict=True)
         ]
-        with make_engine(RunOptions(engine="threads", workers=self.threads)) as engine:
+        with open_engine("threads", RunOptions(workers=self.threads)) as engine:
             for outcome in run_in_order(engine, work, chunks, ahead=engine.capacity):
                 outcome.value()
                 patches = writers[outcome.index].take()

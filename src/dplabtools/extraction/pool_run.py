@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from dplabtools.arguments import check_choice, parse_count, parse_timeout
-from dplabtools.engine.base import Engine
-from dplabtools.engine.choose import RunOptions, make_engine
+from dplabtools.engine.base import Engine, EngineLike
+from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.progress import ProgressClock, reporter
 from dplabtools.extraction.reading import declared_views, parse_quality, parse_reading
@@ -41,19 +42,19 @@ class PoolRun:
         Those of an extractor pool, by name; ``levels_or_mpps`` for several resolutions.
     settings : Settings
         The configuration.
-    engine : str
-        Name of the engine.
+    engine : Engine or str
+        Where to work.
     """
 
     def __init__(
-        self, arguments: Mapping[str, Any], *, settings: Settings, engine: str
+        self, arguments: Mapping[str, Any], *, settings: Settings, engine: EngineLike
     ) -> None:
         views = declared_views(arguments)
         self.processes, self.threads, _, _ = (
             parse_count(arguments[name], name=name) for name in _COUNTS
         )
         check_choice(arguments["on_error"], ("raise", "skip"), name="on_error")
-        self.engine_name = engine
+        self.chosen_engine = engine
         self.timeout_s = parse_timeout(arguments["chunk_timeout_s"])
         reporter(arguments["progress"])  # checked here, and made for each run anew
         labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
@@ -93,19 +94,10 @@ class PoolRun:
         limits = self.reading.quality
         return {} if limits is None else {"quality": True, **limits.given()}
 
-    def run_options(self, *, ahead: int = 2, here: bool = False) -> RunOptions:
-        """Return how to go about it.
-
-        Parameters
-        ----------
-        ahead : int
-            Jobs given to a worker at once.
-        here : bool
-            In this thread, by no workers.
-        """
+    def run_options(self, *, ahead: int = 2) -> RunOptions:
+        """Return how to go about it, with so many jobs given to a worker at once."""
         measuring = () if self.reading.quality is None else ("cv2",)
         return RunOptions(
-            engine="serial" if here else self.engine_name,
             workers=self.processes,
             threads=self.threads,
             timeout_s=self.timeout_s,
@@ -128,9 +120,12 @@ class PoolRun:
         tell = reporter(self.arguments["progress"])
         return ProgressClock(tell, total=total, slides=len(self.tables))
 
-    def engine(self, *, ahead: int = 2, here: bool = False) -> Engine:
-        """Return workers; without slides there is nothing for them to do."""
-        return make_engine(self.run_options(ahead=ahead, here=here or not self.tables))
+    def engine(
+        self, *, ahead: int = 2, here: bool = False
+    ) -> AbstractContextManager[Engine]:
+        """Return workers, or this thread; without slides there is nothing to do."""
+        engine = "serial" if here or not self.tables else self.chosen_engine
+        return open_engine(engine, self.run_options(ahead=ahead))
 
     def _compilers(self) -> list[str]:
         """Return the modules of compiled functions that pay in a run of this size."""

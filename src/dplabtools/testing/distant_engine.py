@@ -32,8 +32,8 @@ class DistantEngine:
     """
 
     def __init__(self, *, workers: int) -> None:
-        context = multiprocessing.get_context("forkserver")
-        self._workers = ProcessPoolExecutor(workers, mp_context=context)
+        self._count = workers
+        self._workers: ProcessPoolExecutor | None = None
         self._done: SimpleQueue[tuple[int, Future[bytes]]] = SimpleQueue()
         self._work = ("", b"", 0)
         self.capacity = 2 * workers
@@ -41,11 +41,17 @@ class DistantEngine:
         self.shares_memory = False
 
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
-        """Prepare for jobs of this work."""
+        """Prepare for jobs of this work; start workers if there are none."""
+        if self._workers is None:
+            context = multiprocessing.get_context("forkserver")
+            self._workers = ProcessPoolExecutor(self._count, mp_context=context)
         self._work = (uuid.uuid4().hex, pickle.dumps(work), log_level())
 
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         """Hand over a job; there are no lanes."""
+        if self._workers is None:
+            msg = "begin a work before submitting jobs"
+            raise LookupError(msg)
         future = self._workers.submit(_do, self._work, index, pickle.dumps(job))
         future.add_done_callback(lambda done: self._done.put((index, done)))
         self.pending += 1
@@ -71,7 +77,10 @@ class DistantEngine:
 
     def close(self) -> None:
         """Cancel what has not begun, and end all workers."""
-        self._workers.shutdown(cancel_futures=True)
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=True)
+            self._workers = None
+        self._done = SimpleQueue()
         self.pending = 0
 
     def __enter__(self) -> Self:

@@ -173,6 +173,15 @@ class EngineContract:
             assert len(list(run(engine, Task(), [("square", 1)] * 5))) == 5
             assert len(list(run(engine, Task(), [("square", 2)] * 5))) == 5
 
+    def test_it_works_again_when_it_has_been_closed(self, engine: Engine) -> None:
+        """Whoever lends an engine may close it, and its owner goes on."""
+        with engine:
+            engine.begin(Task())
+            engine.submit(0, ("sleep", 0.2))
+        assert engine.pending == 0
+        with engine:
+            assert len(list(run(engine, Task(), [("square", 1)] * 5))) == 5
+
     @pytest.mark.parametrize(("count", "lanes"), [(1, 3), (7, 2), (40, 3), (40, 7)])
     def test_jobs_in_lanes_are_done_once(
         self, engine: Engine, count: int, lanes: int
@@ -240,7 +249,7 @@ class EngineEntrypointContract:
 
     def test_it_makes_an_engine(self, entrypoint: EngineEntrypoint) -> None:
         """One that does jobs."""
-        with entrypoint.make(RunOptions(engine=entrypoint.name, workers=2)) as engine:
+        with entrypoint.make(RunOptions(workers=2)) as engine:
             assert isinstance(engine, Engine)
             (outcome,) = run(engine, Task(), [("square", 3)])
         assert outcome.value() == 9

@@ -13,7 +13,7 @@ from dplabtools.cli.config_file import load_config
 if TYPE_CHECKING:
     from dplabtools.engine.choose import RunOptions
 
-__all__ = ["CommandOptions", "WorkOptions"]
+__all__ = ["CommandOptions", "EngineOptions", "WorkOptions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,34 @@ class WorkOptions:
             timeout_s=self.chunk_timeout_s,
             skip_errors=self.skip_errors,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Where pools work."""
+
+    panel: ClassVar[str] = WorkOptions.panel
+
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Where the work is done: processes, threads, serial (in one thread), or "
+            "an engine that another package adds.",
+        ),
+    ] = "processes"
+
+    def apply(self) -> None:
+        """Have all pools of this process work there.
+
+        Raises
+        ------
+        DplabError
+            If there is no such engine, or it cannot be used here.
+        """
+        from dplabtools import config
+
+        config.engine = config.chosen_engine(self.engine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

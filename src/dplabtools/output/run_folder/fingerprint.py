@@ -36,6 +36,7 @@ NOT_FINGERPRINTED = frozenset(
         "slide_mpps",  # each slide has its own in its fingerprint
         # Of the command: the same, and files that patches are placed by, as these decide.
         *("slides", "slides_csv", "out", "proc_num_workers", "thread_num_workers"),
+        "engine",
         *("chunk_timeout_s", "on_error", "print_messages"),
         *("masks", "annotations", "points", "locations"),
     }

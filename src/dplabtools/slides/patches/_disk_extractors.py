@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from dplabtools._typing import StrPath
 from dplabtools.arguments import parse_count
-from dplabtools.engine.choose import RunOptions, make_engine
+from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Number
@@ -84,11 +84,11 @@ class _DiskExtractor(Extractor):
             first_set=first_set,
             empty_labels=not arguments["pool_mode"],
         )
-        run_options = RunOptions(engine="threads", workers=self._threads)
+        run_options = RunOptions(workers=self._threads)
         extraction = Extraction(
             tables=[self._table], reading=self._reading, options=run_options
         )
-        with make_engine(run_options) as engine:
+        with open_engine("threads", run_options) as engine:
             clock = ProgressClock(None, total=len(self._table), slides=1)
             extraction.run(engine, sink, clock)
         self._manifest_id = sink.manifest_ids[0]

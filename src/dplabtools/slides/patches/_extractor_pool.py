@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from dplabtools import config
+from dplabtools.engine.base import EngineLike
 from dplabtools.extraction.pool_run import OnError, PoolRun
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.extraction.run_state import RunState
@@ -26,7 +27,8 @@ __all__ = ["ExtractorPool", "pool_run"]
 
 def pool_run(arguments: Mapping[str, Any]) -> PoolRun:
     """Return a run over the slides of a pool, with the configuration as it stands."""
-    return PoolRun(arguments, settings=config.snapshot(), engine=config.chosen_engine())
+    engine = config.chosen_engine(arguments.get("engine"))
+    return PoolRun(arguments, settings=config.snapshot(), engine=engine)
 
 
 @declared
@@ -66,6 +68,9 @@ class ExtractorPool(Declared):
         pickles, which each patch goes through in the workers, before it is delivered: it
         takes an array of uint8, shape (height, width, 3), and returns one of the same shape
         and type.
+    engine : Engine or str
+        Where to work, by a name that `config.engine` takes; or an engine of your own, which
+        stays open. None for what `config.engine` says.
 
     Raises
     ------
@@ -92,6 +97,7 @@ class ExtractorPool(Declared):
     chunk_timeout_s: InitVar[float] = 900.0
     transform: InitVar[TransformLike | None] = None
     quality: InitVar[bool | QualityLimits] = False
+    engine: InitVar[EngineLike | None] = None
 
     def _keep(self, state: RunState, *, views: int) -> None:
         """Keep what became of the run."""

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, overload
 from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.arguments import check_choice, parse_count, parse_timeout
-from dplabtools.engine.base import JobResult, run
-from dplabtools.engine.choose import RunOptions, make_engine
+from dplabtools.engine.base import EngineLike, JobResult, run
+from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.errors import ParameterTypeError
 from dplabtools.extraction.progress import Progress, ProgressArgument, reporter
 from dplabtools.locations.inputs import MaskGiven
@@ -66,6 +66,9 @@ class PoolParameters(Declared):
     chunk_timeout_s : float
         A worker that takes longer over a slide counts as hanging; it is replaced, and the
         slide begun once more.
+    engine : Engine or str
+        Where to work, by a name that `config.engine` takes; or an engine of your own, which
+        stays open. None for what `config.engine` says.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class PoolParameters(Declared):
     on_error: InitVar[str] = "raise"
     progress: InitVar[ProgressArgument] = False
     chunk_timeout_s: InitVar[float] = 900.0
+    engine: InitVar[EngineLike | None] = None
 
 
 class LocatedPool(PoolParameters, Sequence[PatchesMock]):
@@ -237,13 +241,12 @@ def _run(
     patches = 0
     outcomes: list[JobResult] = []
     options = RunOptions(
-        engine=config.chosen_engine(),
         workers=min(arguments["proc_num_workers"], len(jobs)),
         timeout_s=parse_timeout(arguments["chunk_timeout_s"]),
         ahead=1,
         modules=(__name__,),
     )
-    with make_engine(options) as engine:
+    with open_engine(config.chosen_engine(arguments["engine"]), options) as engine:
         for outcome in run(engine, work, jobs):
             if outcome.error is None:
                 patches += len(outcome.result.table)

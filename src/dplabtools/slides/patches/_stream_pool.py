@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from dplabtools.arguments import check_choice, parse_count
+from dplabtools.engine.base import EngineLike
 from dplabtools.engine.limits import limits_named
 from dplabtools.extraction.pool_run import OnError
 from dplabtools.extraction.progress import ProgressArgument
@@ -86,6 +87,9 @@ class StreamPatchExtractorPool:
         pickles, which each patch goes through in the workers, before it is delivered: it
         takes an array of uint8, shape (height, width, 3), and returns one of the same shape
         and type.
+    engine : Engine or str, default None
+        Where to work, by a name that `config.engine` takes; or an engine of your own, which
+        stays open. None for what `config.engine` says.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class StreamPatchExtractorPool:
         excluded_labels: Collection[str] = (),
         chunk_timeout_s: float = 900.0,
         transform: TransformLike | None = None,
+        engine: EngineLike | None = None,
     ) -> None:
         check_choice(order, ("table", "near", "ready"), name="order")
         self._run = pool_run(
@@ -130,6 +135,7 @@ class StreamPatchExtractorPool:
                 "progress": progress,
                 "chunk_timeout_s": chunk_timeout_s,
                 "transform": transform,
+                "engine": engine,
             }
         )
         self._multires = levels_or_mpps is not None

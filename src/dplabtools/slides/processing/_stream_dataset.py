@@ -97,8 +97,7 @@ class _Pool:
         with ExitStack() as stack:
             stack.callback(self._keep, state, wanted)
             stack.enter_context(limits_named("patches cannot be streamed"))
-            engine = run.engine(ahead=_AHEAD, here=in_worker)
-            stack.enter_context(engine)
+            engine = stack.enter_context(run.engine(ahead=_AHEAD, here=in_worker))
             stream = BatchStream(
                 extraction, state, options=options, engine=engine, clock=clock
             )
