@@ -15,6 +15,7 @@ import torch
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import ModelOutputError, NotEnoughMemoryError, ParameterError
 from dplabtools.inference.encoder import PRECISIONS, Encoder
+from dplabtools.inference.normalising import Normaliser
 from dplabtools.records.pixel_batch import PixelBatch
 
 __all__ = ["EncodedBatch", "EncoderRunner", "Features", "parse_devices"]
@@ -73,10 +74,7 @@ class EncoderRunner:
             encoder.model.to(device).eval()
         self._precision = PRECISIONS[encoder.precision_on(device)]
         self._input_type = encoder.half_weights or torch.float32
-        std = np.array(encoder.std)
-        self._offset = (-np.array(encoder.mean) / std).astype(np.float32)
-        self._scale = (1 / (255 * std)).astype(np.float32)
-        self._memory = np.empty(0, dtype=np.float32)
+        self._normaliser = Normaliser(encoder.mean, encoder.std)
         cuda: Any = torch.cuda  # what follows has no types
         self._copies: Any = cuda.Stream(device) if device.type == "cuda" else None
 
@@ -128,40 +126,21 @@ class EncoderRunner:
 
     def _on_device(self, pixels: Pixels) -> torch.Tensor:
         """Return normalised pixels on the device, float32, shape (n, height, width, 3)."""
-        width = pixels.shape[2]
-        offset, scale = np.tile(self._offset, width), np.tile(self._scale, width)
         if self._copies is None:
-            return torch.from_numpy(self._normalised(pixels, offset, scale)).to(
-                self._device
-            )
+            return torch.from_numpy(self._normaliser(pixels)).to(self._device)
         main = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._copies):  # while the batch before is being encoded
             host = torch.from_numpy(pixels).pin_memory()
             there = host.to(self._device, non_blocking=True)
         main.wait_stream(self._copies)
         there.record_stream(main)
-        rows = there.reshape(-1, 3 * width).to(torch.float32)
+        width = pixels.shape[2]
         shift, factor = (
-            torch.from_numpy(each).to(self._device) for each in (offset, scale)
+            torch.from_numpy(np.tile(each, width)).to(self._device)
+            for each in (self._normaliser.offset, self._normaliser.scale)
         )
+        rows = there.reshape(-1, 3 * width).to(torch.float32)
         return torch.addcmul(shift, rows, factor).reshape(there.shape)
-
-    def _normalised(self, pixels: Pixels, offset: Features, scale: Features) -> Features:
-        """Return pixels as the encoder wants them, in memory that is used again.
-
-        Image by image, and by this thread alone: new pages for each batch, and threads that
-        wait for each other beside processes that read, cost many times the arithmetic.
-        """
-        if len(self._memory) < pixels.size:
-            self._memory = np.empty(pixels.size, dtype=np.float32)
-        images = self._memory[: pixels.size].reshape(len(pixels), -1, len(offset))
-        shifted = bool(offset.any())
-        for image, stored in zip(images, pixels, strict=True):
-            np.copyto(image, stored.reshape(image.shape))
-            np.multiply(image, scale, out=image)
-            if shifted:
-                np.add(image, offset, out=image)
-        return images.reshape(pixels.shape)
 
     def _mark(self) -> Any:  # noqa: ANN401 - a class that torch makes at run time
         """Return this moment on a GPU; None on a CPU."""
@@ -181,7 +160,7 @@ class EncoderRunner:
                 images, size=(edge, edge), mode="bicubic", antialias=True
             )
             black, white = (
-                torch.from_numpy(self._offset + value * self._scale)
+                torch.from_numpy(self._normaliser.offset + value * self._normaliser.scale)
                 .reshape(1, 3, 1, 1)
                 .to(self._device)
                 for value in (0, 255)
