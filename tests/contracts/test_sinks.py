@@ -23,8 +23,8 @@ from dplabtools.output.containers.formats import container_format
 from dplabtools.output.disk_sink import DiskSink
 from dplabtools.output.memory import MemorySink
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.folder import ResumeOptions
 from dplabtools.output.run_folder.manifests import ManifestHead
+from dplabtools.output.run_folder.resume import ResumeOptions
 from dplabtools.output.sink import Sink
 from dplabtools.testing.sink import SinkContract
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dplabtools.cli.locate_run import save_all
-from dplabtools.errors import DplabError, InvalidLocationError, MissingLocationsError
-from dplabtools.geometry.resolution import Number
+from dplabtools.errors import (
+    DplabError,
+    InvalidLocationError,
+    MissingLocationsError,
+    StoredPatchesError,
+)
+from dplabtools.geometry.resolution import Number, parse_level_or_mpp
 from dplabtools.output.run_folder.history import Checkpoint, read_history
+from dplabtools.output.stored_manifests import Manifest
 from dplabtools.pipeline.states import SlideStates
-from dplabtools.records.patch_table import PatchRow
+from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import PatchesMock
 
@@ -63,39 +67,27 @@ def carry_out(
 
 def _patches(run_dir: Path, record: Checkpoint, view: Number | None) -> PatchesMock:
     """Return the patches that the manifest of a slide lists."""
-    file = run_dir / "manifests" / f"{record.file_stem}.csv"
     name = Path(record.wsi_file).name
+    table = run_dir / "manifests" / f"{record.file_stem}.csv"
     try:
-        with file.open(newline="", encoding="utf-8") as text:
-            rows = list(csv.DictReader(text))
-        wanted = rows[0]["level_or_mpp"] if view is None and rows else str(view)
-        chosen = [row for row in rows if row["level_or_mpp"] == wanted]
-        patch_data: list[PatchRow] = [
-            (
-                (int(row["x"]), int(row["y"])),
-                (int(row["width"]), int(row["height"])),
-                row["label"],
-            )
-            for row in chosen
-        ]
-        shares = [float(row["coverage"]) for row in chosen if row.get("coverage")]
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        msg = f"its manifest {file} cannot be read: {error!r}"
+        stored = Manifest(table=table, wsi_file=record.wsi_file).stored_slide()
+    except StoredPatchesError as error:
+        msg = f"its manifest cannot be read: {error}"
         raise InvalidLocationError(msg, slide=name) from error
-    if rows and not chosen:
-        there = ", ".join(sorted({row["level_or_mpp"] for row in rows}))
-        msg = f"it has no patches at {view}; there are {there}"
+    there = list(map(str, stored.views.levels_or_mpps))  # a level 1 is no mpp of 1.0
+    if view is not None and len(stored) and str(view) not in there:
+        msg = f"it has no patches at {view}; there are {', '.join(sorted(there))}"
         raise InvalidLocationError(msg, slide=name)
-    resolution: Number = float(wanted) if "." in wanted else int(wanted if rows else 0)
-    patches = PatchesMock(
-        patch_data=patch_data,
-        wsi_file=record.wsi_file,
-        level_or_mpp=resolution,
-        check_location=False,
+    index = 0 if view is None or not len(stored) else there.index(str(view))
+    patches = PatchTable(
+        slide=record.wsi_file,
+        resolution=parse_level_or_mpp(stored.views.levels_or_mpps[index]),
+        origins=stored.origins[:, index],
+        sizes=stored.sizes,
+        codes=stored.codes,
+        labels=stored.labels,
+        coverage=None if np.isnan(stored.coverage).any() else stored.coverage,
     )
-    if not shares or len(shares) != len(chosen):
-        return patches
-    table = replace(patches.table, coverage=np.array(shares, dtype=np.float32))
     return PatchesMock.from_table(
-        table, class_name=record.patch_class, class_params=dict(record.patch_params)
+        patches, class_name=record.patch_class, class_params=record.patch_params
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +17,7 @@ from dplabtools.cli.console import table_console
 from dplabtools.cli.emptiness import empty_because
 from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.extraction.transform import Transform
+from dplabtools.optional import installed_versions
 from dplabtools.output.run_folder.history import read_history
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.run_record import (
@@ -32,12 +31,7 @@ if TYPE_CHECKING:
     from dplabtools.cli.request import Request
     from dplabtools.pipeline.steps import Written
 
-__all__ = ["begun_record", "ended_record", "library_versions", "print_record"]
-
-_LIBRARIES: Final = (
-    *("numpy", "pillow", "shapely", "openslide-python", "openslide-bin", "tifffile"),
-    *("imagecodecs", "simplejpeg", "llvmlite", "opencv-python-headless", "tiffslide"),
-)
+__all__ = ["begun_record", "ended_record", "print_record"]
 
 
 def begun_record(request: Request) -> RunRecord:
@@ -50,21 +44,10 @@ def begun_record(request: Request) -> RunRecord:
         seconds=0.0,
         interrupted=True,
         parameters=request.parameters,
-        versions=library_versions(),
+        versions=installed_versions(),
         slides=(),
         transform="" if transform is None else str(Transform.of(transform)),
     )
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that are installed."""
-    versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def ended_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,6 @@ import numpy as np
 from dplabtools.errors import OutputError
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import Pipeline
-from dplabtools.records.patch_table import PatchTable
 from dplabtools.slides.patches import PatchesMock
 
 if TYPE_CHECKING:
@@ -153,19 +152,10 @@ def _neighbours(patches: PatchesMock) -> PatchesMock:
     largest = int(table.sizes.prod(axis=1).max())
     count = max(1, min(_PATCHES, _PIXELS // largest))
     first = max(0, (len(table) - count) // 2)
-    part = slice(first, first + count)
     return PatchesMock.from_table(
-        _part(table, part), class_name=patches.class_name, class_params=patches.param_info
-    )
-
-
-def _part(table: PatchTable, part: slice) -> PatchTable:
-    return replace(
-        table,
-        origins=np.ascontiguousarray(table.origins[part]),
-        sizes=np.ascontiguousarray(table.sizes[part]),
-        codes=np.ascontiguousarray(table.codes[part]),
-        coverage=None if table.coverage is None else table.coverage[part].copy(),
+        table.take(np.arange(first, min(first + count, len(table)))),
+        class_name=patches.class_name,
+        class_params=patches.param_info,
     )
 
 

@@ -14,7 +14,7 @@ from dplabtools.errors import InvalidLocationError, MissingLocationsError
 from dplabtools.geometry.boxes import half_even
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
-from dplabtools.records.patch_table import PatchTable, Shares
+from dplabtools.records.patch_table import PatchTable, Shares, coded
 
 __all__ = ["Found", "ReadRequest", "WriteRequest"]
 
@@ -158,14 +158,13 @@ class Found:
             f"lies beside the slide, which has {width} x {height} pixels; is the file for "
             f"another slide, or are its coordinates no level 0 pixels",
         )
-        known = tuple(sorted(set(self.labels)))
-        code = {label: index for index, label in enumerate(known)}
+        known, codes = coded(self.labels)
         return PatchTable(
             slide=request.slide,
             resolution=self.resolution,
             origins=origins,
             sizes=self.sizes,
-            codes=np.array([code[label] for label in self.labels], dtype=np.int64),
+            codes=codes,
             labels=known,
             coverage=self.coverage,
         )

@@ -12,6 +12,7 @@ from dplabtools._typing import IntArray, Picture, Pixels
 from dplabtools.errors import DplabError
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import Images
 from dplabtools.timing import stage
 
@@ -46,7 +47,7 @@ def sample(rows: IntArray, *, seed: str) -> IntArray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(ChunkWriter):
     """A writer that keeps nothing: patches put there are compared with what is stored.
 
     Attributes
@@ -65,14 +66,6 @@ class Comparison:
     indices: tuple[int, ...]
     encoders: tuple[ImageEncoder, ...]
     name: str
-
-    @property
-    def takes_jpeg(self) -> bool:
-        """False: pixels are compared, however they were written."""
-        return False
-
-    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
-        """Return None: patches are compared when they are whole."""
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Compare a patch with its stored images.
@@ -93,12 +86,6 @@ class Comparison:
                     raise DifferentPatchError(msg) from error
                 encoder = self.encoders[view] if self.encoders else None
                 _check_pixels(stored, picture, encoder=encoder, name=name)
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def commit(self) -> None:
-        """Do nothing."""
 
 
 def _check_pixels(

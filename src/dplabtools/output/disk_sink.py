@@ -19,8 +19,9 @@ from dplabtools.output.comparison import Comparison
 from dplabtools.output.containers.base import Contained, SlideFiles
 from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
-from dplabtools.output.run_folder.folder import ResumeOptions, RunFolder, remove
+from dplabtools.output.run_folder.folder import RunFolder, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
+from dplabtools.output.run_folder.resume import ResumeOptions
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.texts import check_texts
 from dplabtools.records.run_record import SlideResult

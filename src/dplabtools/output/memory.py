@@ -9,6 +9,7 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage
@@ -17,7 +18,7 @@ __all__ = ["MemorySink", "SegmentRows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SegmentRows:
+class SegmentRows(ChunkWriter):
     """Places of a chunk's patches in a segment.
 
     Attributes
@@ -30,11 +31,6 @@ class SegmentRows:
 
     segment: Segment
     offsets: IntArray
-
-    @property
-    def takes_jpeg(self) -> bool:
-        """No: pixels are wanted."""
-        return False
 
     def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> PixelBuffer:
         """Return the memory of patches."""
@@ -50,12 +46,6 @@ class SegmentRows:
             for picture in map(np.asarray, pictures):
                 self.segment.array(picture.shape, offset=offset)[:] = picture
                 offset += picture.nbytes
-
-    def flush(self) -> None:
-        """Do nothing: pixels are where they belong."""
-
-    def commit(self) -> None:
-        """Do nothing: pixels are where they belong."""
 
 
 class MemorySink:

@@ -15,10 +15,10 @@ from dplabtools.output.stored_slide import (
     Images,
     StoredSlide,
     Views,
-    coded,
     parse_number,
     text_column,
 )
+from dplabtools.records.patch_table import coded
 from dplabtools.records.quality import QUALITY_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 

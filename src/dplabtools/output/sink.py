@@ -21,13 +21,14 @@ class ChunkWriter(Protocol):
     A patch is delivered by writing all of it to its part of a `buffer`, or, where there is
     none, by `put`. Patches come in groups, those of a group in any order and from several
     threads; a group ends with `flush`, and the chunk with `commit`. A chunk that is not
-    committed may be delivered again from its beginning, by another worker.
+    committed may be delivered again from its beginning, by another worker. What is here in
+    full is right for writers that keep nothing back, and take pixels only.
     """
 
     @property
     def takes_jpeg(self) -> bool:
         """Whether `put` takes stored JPEG streams in place of pixels."""
-        ...
+        return False
 
     def buffer(
         self, items: IntArray, sizes: IntArray, /, *, views: int
@@ -51,7 +52,7 @@ class ChunkWriter(Protocol):
             With a picture for each resolution of the first patch, then of the second, ...;
             None if patches can only be `put`.
         """
-        ...
+        return None
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Deliver a patch at all its resolutions, wholly or not at all.
@@ -69,11 +70,11 @@ class ChunkWriter(Protocol):
 
     def flush(self) -> None:
         """Let go of the patches delivered since the last call; later ones come behind."""
-        ...
+        return
 
     def commit(self) -> None:
         """Complete the chunk: every patch was delivered, or is reported as failed."""
-        ...
+        return
 
 
 @runtime_checkable

@@ -22,10 +22,10 @@ from dplabtools.output.stored_slide import (
     ImageAddresses,
     Images,
     StoredSlide,
-    coded,
     names_array,
     reading,
 )
+from dplabtools.records.patch_table import coded
 
 __all__ = ["Manifest", "find_manifests"]
 

@@ -21,7 +21,6 @@ __all__ = [
     "Images",
     "StoredSlide",
     "Views",
-    "coded",
     "names_array",
     "parse_number",
     "reading",
@@ -150,17 +149,6 @@ class StoredSlide:
 
     def __len__(self) -> int:
         return len(self.codes)
-
-
-def coded(values: Sequence[str]) -> tuple[tuple[str, ...], IntArray]:
-    """Return the different values in order, and the index of each.
-
-    Columns of text take much less memory like this, and none that counts its references:
-    forked processes go on sharing it.
-    """
-    names = tuple(sorted(set(values)))
-    code = {name: index for index, name in enumerate(names)}
-    return names, np.array([code[value] for value in values], dtype=np.int64)
 
 
 def names_array(values: Sequence[str]) -> npt.NDArray[np.bytes_]:

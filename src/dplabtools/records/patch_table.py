@@ -15,7 +15,7 @@ from dplabtools.errors import InvalidLocationError
 from dplabtools.geometry.resolution import Resolution
 from dplabtools.records.slide_columns import SlideColumns
 
-__all__ = ["PatchRow", "PatchTable", "Shares"]
+__all__ = ["PatchRow", "PatchTable", "Shares", "coded"]
 
 PatchRow: TypeAlias = tuple[tuple[int, int], tuple[int, int], str]
 """((x, y), (width, height), label), the documented form of one patch."""
@@ -123,14 +123,13 @@ class PatchTable:
         if rows and sizes.min() < 1:
             msg = f"patch {int(sizes.min(axis=1).argmin())} has no area; sizes must be >= 1"
             raise InvalidLocationError(msg, slide=name)
-        known = tuple(sorted({*labels, *names}))
-        code = {label: index for index, label in enumerate(known)}
+        known, codes = coded(names, others=labels)
         return cls(
             slide=slide,
             resolution=resolution,
             origins=origins.reshape(-1, 2),
             sizes=sizes.reshape(-1, 2),
-            codes=np.array([code[label] for label in names], dtype=np.int64),
+            codes=codes,
             labels=known,
         )
 
@@ -193,6 +192,19 @@ class PatchTable:
                 strict=True,
             )
         ]
+
+
+def coded(
+    values: Sequence[str], *, others: Collection[str] = ()
+) -> tuple[tuple[str, ...], IntArray]:
+    """Return the different values, and others, in order; and the index of each value.
+
+    Columns of text take much less memory like this, and none that counts its references:
+    forked processes go on sharing it.
+    """
+    names = tuple(sorted({*values, *others}))
+    code = {name: index for index, name in enumerate(names)}
+    return names, np.array([code[value] for value in values], dtype=np.int64)
 
 
 def _pair(value: Sequence[int]) -> tuple[int, int]:

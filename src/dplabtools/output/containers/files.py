@@ -23,6 +23,7 @@ from dplabtools.output.distinct import check_labels_apart
 from dplabtools.output.naming import Naming, PatchNames
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint, boot
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import names_array
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage
@@ -268,7 +269,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageWriter:
+class ImageWriter(ChunkWriter):
     """Places of a chunk's patches in a folder.
 
     Attributes
@@ -300,9 +301,6 @@ class ImageWriter:
         """Whether stored JPEG streams become files as they are."""
         return self.encoders[0].takes_jpeg
 
-    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
-        """Return None: files are encoded from whole patches."""
-
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Write the files of a patch aside; they get their names when all are whole.
 
@@ -321,12 +319,6 @@ class ImageWriter:
             written = [self._aside(number, data) for number, data in enumerate(files)]
             for aside, name in zip(written, names, strict=True):
                 self._rename(aside, name)
-
-    def flush(self) -> None:
-        """Do nothing: each file is written at once."""
-
-    def commit(self) -> None:
-        """Do nothing: each file has its name."""
 
     def _aside(self, number: int, data: bytes) -> str:
         """Write a file in a folder of this process alone, under a name of this thread."""

@@ -38,13 +38,15 @@ from dplabtools.output.containers.write_back_file import WriteBackFile
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint
-from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, coded
+from dplabtools.output.sink import ChunkWriter
+from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 from dplabtools.output.texts import check_texts
 from dplabtools.records.foreign_attributes import (
     OWN_RESOLUTION,
     clam_attributes,
     trident_attributes,
 )
+from dplabtools.records.patch_table import coded
 from dplabtools.timing import stage
 
 __all__ = ["HDF5"]
@@ -191,8 +193,10 @@ class Hdf5File(SlideFiles):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Hdf5Rows:
+class Hdf5Rows(ChunkWriter):
     """Where the patches of a chunk go in a file, whose layout is settled.
+
+    It has no `buffer`: writing to mapped memory ends in a signal when the disk is full.
 
     Attributes
     ----------
@@ -208,14 +212,6 @@ class Hdf5Rows:
     path: str
     offsets: IntArray
 
-    @property
-    def takes_jpeg(self) -> bool:
-        """False: pixels are stored as they are."""
-        return False
-
-    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
-        """Return None: writing to mapped memory ends in a signal when the disk is full."""
-
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Write a patch."""
         with stage("write"), writing(self.path, slide=self.slide):
@@ -228,12 +224,6 @@ class Hdf5Rows:
                     offset += len(data)
             finally:
                 os.close(descriptor)
-
-    def flush(self) -> None:
-        """Do nothing: each patch is written at once."""
-
-    def commit(self) -> None:
-        """Do nothing: the file is completed as a whole."""
 
 
 def _lay_out(path: Path, shape: tuple[int, ...]) -> IntArray:

@@ -24,6 +24,7 @@ from dplabtools.output.containers.base import (
 from dplabtools.output.patch_columns import PatchColumns
 from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint
+from dplabtools.output.sink import ChunkWriter
 from dplabtools.records.quality import QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage
@@ -88,7 +89,7 @@ class ShardFormat(Protocol):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Shard:
+class Shard(ChunkWriter):
     """A file that patches are appended to; it gets its name when it is whole.
 
     Attributes
@@ -123,9 +124,6 @@ class Shard:
     def takes_jpeg(self) -> bool:
         """Whether stored JPEG streams are taken as they are."""
         return self.encoder.takes_jpeg
-
-    def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> None:
-        """Return None: patches are encoded."""
 
     def take_quality(self, values: QualityValues, /) -> None:
         """Take how good the patches are, if that is written beside them."""

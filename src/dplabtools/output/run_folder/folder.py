@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import Literal, TypeAlias
 from zlib import crc32
 
 from dplabtools import __version__
@@ -23,6 +22,7 @@ from dplabtools.atomic import (
     write_whole,
 )
 from dplabtools.errors import EarlierRunWarning, OutputError, UnfinishedRunWarning
+from dplabtools.optional import loaded_versions
 from dplabtools.output.comparison import sample
 from dplabtools.output.distinct import folded
 from dplabtools.output.naming import key_name, new_manifest_id
@@ -36,7 +36,6 @@ from dplabtools.output.run_folder.history import (
     History,
     boot,
     end_run,
-    loaded_versions,
     pack,
     read_history,
     run_event,
@@ -45,6 +44,7 @@ from dplabtools.output.run_folder.journal import Journal, now
 from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.output.run_folder.manifests import ManifestHead, one_line
 from dplabtools.output.run_folder.resume import (
+    ResumeOptions,
     match_checkpoints,
     read_resumable,
     set_numbers,
@@ -53,35 +53,11 @@ from dplabtools.records.run_record import RunRecord, SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import SLIDE_MPP
 
-__all__ = ["ResumeOptions", "RunFolder", "Verify", "remove"]
+__all__ = ["RunFolder", "remove"]
 
-Verify: TypeAlias = Literal["count", "pixels"]
 _STAGING = ".dplabtools-"
 _SHOWN = 5  # slides in a message
 _LOOKING = 8  # threads that look at slide files: network drives make them wait
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeOptions:
-    """How a run stands to those before it, and to those beside it.
-
-    Attributes
-    ----------
-    parameters : mapping of str to object
-        All that the caller chose, by name.
-    resume : bool
-        Go on with what an earlier run has left.
-    verify : {"count", "pixels"}
-        Whether files count that are there and have their size, or a sample of them is
-        compared with the slide, too.
-    shared : bool
-        Others that share the folder may be at work in it: each for one slide.
-    """
-
-    parameters: Mapping[str, object]
-    resume: bool = False
-    verify: Verify = "count"
-    shared: bool = False
 
 
 class RunFolder:

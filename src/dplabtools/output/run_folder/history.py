@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import platform
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -34,16 +33,11 @@ __all__ = [
     "History",
     "boot",
     "end_run",
-    "loaded_versions",
     "pack",
     "read_history",
     "run_event",
 ]
 
-_LIBRARIES = (
-    *("numpy", "PIL", "shapely", "openslide", "tiffslide", "tifffile", "imagecodecs"),
-    *("simplejpeg", "cv2", "h5py", "zarr", "pyarrow"),
-)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -237,16 +231,6 @@ def end_run(journal: Journal, run: RunRecord) -> None:
     journal.append("end", end)
     journal.sync()
     journal.close()
-
-
-def loaded_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that are loaded."""
-    modules = ((name, sys.modules.get(name)) for name in _LIBRARIES)
-    found = {name: getattr(module, "__version__", None) for name, module in modules}
-    return {
-        "python": platform.python_version(),
-        **{name: version for name, version in found.items() if isinstance(version, str)},
-    }
 
 
 def read_history(folder: Path) -> History:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from dplabtools.errors import ResumeError, StoredPatchesError
 from dplabtools.output.run_folder.fingerprint import Difference, deciding, differences
@@ -14,6 +15,8 @@ from dplabtools.output.run_folder.history import Checkpoint, History, read_histo
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = [
+    "ResumeOptions",
+    "Verify",
     "check_options",
     "earlier_options",
     "match_checkpoints",
@@ -21,7 +24,31 @@ __all__ = [
     "set_numbers",
 ]
 
+Verify: TypeAlias = Literal["count", "pixels"]
 _SHOWN = 12  # changes, or slides, in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOptions:
+    """Whether a run goes on with an earlier one, and whether others share its folder.
+
+    Attributes
+    ----------
+    parameters : mapping of str to object
+        All that the caller chose, by name.
+    resume : bool
+        Go on with what an earlier run has left.
+    verify : {"count", "pixels"}
+        Whether files count that are there and have their size, or a sample of them is
+        compared with the slide, too.
+    shared : bool
+        Others that share the folder may be at work in it: each for one slide.
+    """
+
+    parameters: Mapping[str, object]
+    resume: bool = False
+    verify: Verify = "count"
+    shared: bool = False
 
 
 def read_resumable(folder: Path) -> tuple[Checkpoint, ...]:
@@ -36,10 +63,9 @@ def read_resumable(folder: Path) -> tuple[Checkpoint, ...]:
     if not all(each.resumable for each in found):
         msg = (
             f"{folder} holds patches that an earlier version of dplabtools wrote, and kept "
-            f"no journal of; they can be read, and not be gone on with: extract to another "
-            f"folder"
+            f"no journal of; they can be read, and not be gone on with"
         )
-        raise ResumeError(msg)
+        raise ResumeError(msg, remedy="extract to another folder")
     return found
 
 
@@ -193,10 +219,10 @@ def _check_none_missing(
         rest = f" and {more:,} more" if more > 0 else ""
         msg = (
             f"{folder} holds patches of slides that are not given now: "
-            f"{', '.join(missing[:_SHOWN])}{rest}; give all of them (and more, if there "
-            f"are), or extract to another folder"
+            f"{', '.join(missing[:_SHOWN])}{rest}"
         )
-        raise ResumeError(msg)
+        remedy = "give all of them (and more, if there are), or extract to another folder"
+        raise ResumeError(msg, remedy=remedy)
 
 
 def _check_new(
@@ -210,11 +236,11 @@ def _check_new(
     key = new[0].fingerprint.parameters_sha256
     if key not in {each.fingerprint.parameters_sha256 for each in found}:
         msg = (
-            f"{folder} holds patches that were made with other parameters, and "
-            f"resume=True goes on with the same ones only; give them as they were, or "
-            f"extract to another folder. Changed: {_closest_changes(new[0], found)[1]}"
+            f"{folder} holds patches that were made with other parameters, and resume=True goes "
+            f"on with the same ones only. Changed: {_closest_changes(new[0], found)[1]}"
         )
-        raise ResumeError(msg)
+        remedy = "give them as they were, or extract to another folder"
+        raise ResumeError(msg, remedy=remedy)
     rivals: dict[str, list[Checkpoint]] = {}
     for record in rest:
         if record.fingerprint.parameters_sha256 == key:
@@ -226,9 +252,9 @@ def _check_new(
             msg = (
                 f"what {folder} holds of this slide (manifest id {closest.manifest_id}) is "
                 f"of another file, or of other patches (random ones need a seed to be the "
-                f"same again); extract to another folder. Changed: {listed}"
+                f"same again). Changed: {listed}"
             )
-            raise ResumeError(msg, slide=name)
+            raise ResumeError(msg, slide=name, remedy="extract to another folder")
 
 
 def _closest_changes(
@@ -279,11 +305,13 @@ def set_numbers(
     dict of int to int
         Number of the first set of each slide, by its place.
     """
-    taken = sorted(
+    taken: list[tuple[float, float]] = sorted(
         (each.first_set, each.first_set + each.fingerprint.patches["count"])
         for each in (*found.values(), *there)
         if each.first_set is not None
     )
+    ahead = iter([*taken, (math.inf, math.inf)])
+    begin, end = next(ahead)
     numbers: dict[int, int] = {}
     following = first
     for plan in plans:
@@ -291,9 +319,9 @@ def set_numbers(
         if record is not None and record.first_set is not None:
             numbers[plan.slide_index] = record.first_set
         else:
-            for begin, end in taken:
-                if begin < following + len(plan) and following < end:
-                    following = end
+            while begin < following + len(plan):  # what it has passed does not come again
+                following = max(following, int(end))
+                begin, end = next(ahead)
             numbers[plan.slide_index] = following
         following = max(following, numbers[plan.slide_index] + len(plan))
     return numbers

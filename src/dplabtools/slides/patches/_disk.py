@@ -22,8 +22,8 @@ from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
 from dplabtools.output.disk_sink import DiskSink, Kind
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.folder import ResumeOptions, Verify
 from dplabtools.output.run_folder.manifests import ManifestHead
+from dplabtools.output.run_folder.resume import ResumeOptions, Verify
 from dplabtools.output.texts import is_unicode
 from dplabtools.settings import Settings
 

@@ -12,7 +12,7 @@ from dplabtools.annotations.json import PolygonsGiven
 from dplabtools.arguments import parse_count
 from dplabtools.errors import ParameterError
 from dplabtools.geometry.resolution import Number
-from dplabtools.output.run_folder.folder import Verify
+from dplabtools.output.run_folder.resume import Verify
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._disk import ContainerKind, DiskOptions, params_of_sets
 from dplabtools.slides.patches._documentation import documented

@@ -23,9 +23,8 @@ from dplabtools.inference.feature_files import LAYOUTS
 from dplabtools.inference.feature_run import FeatureRun, PatchSources, SlideFeatures
 from dplabtools.inference.features import PatchBatches
 from dplabtools.inference.stored_batches import StoredBatches
-from dplabtools.output.stored_slide import coded
 from dplabtools.records.labels import LabelFilter
-from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.patch_table import PatchTable, coded
 from dplabtools.slides.patches import PatchesMock, StoredPatches, StreamPatchExtractorPool
 
 __all__ = ["Layout", "SlideFeatures", "extract_features"]
