@@ -67,10 +67,8 @@ about it is its ``remedy``. All of them pickle: they cross process borders.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 __all__ = [
     "AmbiguousSlideError",
@@ -131,8 +129,6 @@ __all__ = [
     "WorkerError",
 ]
 
-_OPENCV_NO_MEMORY = -4
-
 
 class DplabError(Exception):
     """Base of every error raised on purpose by `dplabtools`.
@@ -150,12 +146,10 @@ class DplabError(Exception):
 
     Attributes
     ----------
-    slide : str or None
+    slide, details : str or None, str
         As given.
     reason : str
         As given: the same for all that fails in the same way.
-    details : str
-        As given.
     message : str
         All that it says, but for the name of the slide.
     remedy : str
@@ -390,13 +384,8 @@ class NotEnoughPatchesError(LocationError, ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the keywords: there are no positional arguments."""
-        keywords: dict[str, Any] = {
-            "wanted": self.wanted,
-            "found": self.found,
-            "region": self.region,
-            "slide": self.slide,
-        }
-        return partial(NotEnoughPatchesError, **keywords), ()
+        make = partial(NotEnoughPatchesError, wanted=self.wanted, found=self.found)
+        return partial(make, region=self.region, slide=self.slide), ()
 
 
 class StoredPatchesError(DplabError, OSError):
@@ -468,10 +457,7 @@ class WorkerError(ExtractionError, RuntimeError):
 
 
 class DplabWarning(UserWarning):
-    """Base of every warning issued by `dplabtools`.
-
-    What concerns a slide begins with the slide's name.
-    """
+    """Base of every warning of `dplabtools`; those about a slide begin with its name."""
 
 
 class OverlappingPolygonsWarning(DplabWarning):
@@ -512,33 +498,3 @@ class EnlargedPatchesWarning(DplabWarning):
 
 class PluginWarning(DplabWarning):
     """What another distribution adds to this one cannot be loaded, and is left out."""
-
-
-@contextmanager
-def memory_named(remedy: str, *, slide: str) -> Generator[None]:
-    """Turn whatever says that memory is short into an error that says what to do.
-
-    Parameters
-    ----------
-    remedy : str
-        What takes less, as an imperative.
-    slide : str
-        Name of the slide.
-
-    Raises
-    ------
-    NotEnoughMemoryError
-        If Python, or OpenCV, runs out of memory meanwhile.
-    """
-    try:
-        yield
-    except NotEnoughMemoryError:
-        raise
-    except Exception as error:
-        opencv = type(error).__module__ == "cv2" and (
-            getattr(error, "code", None) == _OPENCV_NO_MEMORY
-        )
-        if not (opencv or isinstance(error, MemoryError)):
-            raise
-        msg = "there is not enough memory for it"
-        raise NotEnoughMemoryError(msg, slide=slide, remedy=remedy) from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
 
 __all__ = ["stage", "take_totals"]
 
@@ -49,12 +48,7 @@ class stage:  # noqa: N801 - used as a statement
         self._outer = _here.name
         _switch_to(self._name)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         _switch_to(self._outer)
 
 

@@ -10,14 +10,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from PIL import Image
 
 from dplabtools import config
 from dplabtools._typing import Pixels, Point, Size, StrPath
-from dplabtools.errors import ClosedSlideError, ParameterError, memory_named
+from dplabtools.errors import ClosedSlideError, ParameterError
 from dplabtools.geometry.pyramid import Pyramid, Source
 from dplabtools.geometry.resolution import Mpp, Number, Resolution, parse_level_or_mpp
 from dplabtools.notebook import never_raises
@@ -31,7 +30,7 @@ from dplabtools.slides._arguments import (
     checked_pair,
     checked_size,
 )
-from dplabtools.slides._images import ExtraImages
+from dplabtools.slides._images import ExtraImages, memory_named
 from dplabtools.slides._slide_html import slide_html
 from dplabtools.slides._slide_settings import SlideSettings
 
@@ -423,12 +422,7 @@ class GenericSlide(SlideSettings):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     @never_raises

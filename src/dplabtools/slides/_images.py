@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from PIL import Image
 
 from dplabtools._typing import Size, StrPath
-from dplabtools.errors import OutputError, OutputFormatError
+from dplabtools.errors import NotEnoughMemoryError, OutputError, OutputFormatError
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Level
 from dplabtools.readers.slide import Slide
 
-__all__ = ["ExtraImages", "save_image", "whole_image"]
+__all__ = ["ExtraImages", "memory_named", "save_image", "whole_image"]
+
+_OPENCV_NO_MEMORY: Final = -4
 
 
 def save_image(image: Image.Image, image_file: StrPath, **options: Any) -> None:  # noqa: ANN401 - Pillow's
@@ -67,3 +70,33 @@ class ExtraImages(Mapping[float, Image.Image]):
 
     def __len__(self) -> int:
         return len(self._sources)
+
+
+@contextmanager
+def memory_named(remedy: str, *, slide: str) -> Generator[None]:
+    """Turn whatever says that memory is short into an error that says what to do.
+
+    Parameters
+    ----------
+    remedy : str
+        What takes less, as an imperative.
+    slide : str
+        Name of the slide.
+
+    Raises
+    ------
+    NotEnoughMemoryError
+        If Python, or OpenCV, runs out of memory meanwhile.
+    """
+    try:
+        yield
+    except NotEnoughMemoryError:
+        raise
+    except Exception as error:
+        opencv = type(error).__module__ == "cv2" and (
+            getattr(error, "code", None) == _OPENCV_NO_MEMORY
+        )
+        if not (opencv or isinstance(error, MemoryError)):
+            raise
+        msg = "there is not enough memory for it"
+        raise NotEnoughMemoryError(msg, slide=slide, remedy=remedy) from error

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Self
 
 from dplabtools.engine.base import JobResult, Work, WorkerId
@@ -86,12 +85,7 @@ class DistantEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 

@@ -236,8 +236,8 @@ def _check_new(
     key = new[0].fingerprint.parameters_sha256
     if key not in {each.fingerprint.parameters_sha256 for each in found}:
         msg = (
-            f"{folder} holds patches that were made with other parameters, and resume=True goes "
-            f"on with the same ones only. Changed: {_closest_changes(new[0], found)[1]}"
+            f"{folder} holds patches that were made with other parameters, and resume=True "
+            f"goes on with the same only. Changed: {_closest_changes(new[0], found)[1]}"
         )
         remedy = "give them as they were, or extract to another folder"
         raise ResumeError(msg, remedy=remedy)

@@ -19,7 +19,6 @@ from dplabtools.errors import (
     InvalidPolygonError,
     OutputError,
     ParameterError,
-    memory_named,
 )
 from dplabtools.extraction.slide_tissue import enlarged, find_on
 from dplabtools.geometry.pyramid import Pyramid
@@ -35,7 +34,7 @@ from dplabtools.masks.strips import Strips
 from dplabtools.masks.tissue import MODES, find_tissue
 from dplabtools.readers.registry import interpolates
 from dplabtools.readers.slide import Slide
-from dplabtools.slides._images import save_image
+from dplabtools.slides._images import memory_named, save_image
 from dplabtools.slides.utils import MaskData
 
 __all__ = ["WSIPolygonMask", "WSITissueMask"]
