@@ -17,27 +17,18 @@ from pyarrow import parquet
 from dplabtools._typing import Pixels, Size
 from dplabtools.geometry.resolution import Level, Mpp
 from dplabtools.output.codecs.encoder import ImageEncoder
-from dplabtools.output.containers.base import SHARD_SIZE, Container
+from dplabtools.output.containers.base import ContainerFormat
 from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
 from dplabtools.output.disk_sink import DiskSink
 from dplabtools.output.memory import MemorySink
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.output.run_folder.resume import ResumeOptions
 from dplabtools.output.sink import Sink
+from dplabtools.testing.container import ANY_HEAD, ContainerContract
 from dplabtools.testing.sink import SinkContract
 
 SETS = (Level(1), Mpp(0.7), Level(0))
-HEAD = ManifestHead(
-    wsi_file="any.svs",
-    patch_class="Any",
-    patch_params={},
-    patch_count=0,
-    patch_info={},
-    extractor_class="Any",
-    extractor_params={},
-)
 
 
 class TestMemorySink(SinkContract):
@@ -79,7 +70,7 @@ class TestImageFiles(SinkContract):
                 encoder=ImageEncoder(image_type="png", options={}),
                 empty_labels=True,
             ),
-            heads=[HEAD] * 3,
+            heads=[ANY_HEAD] * 3,
             options=ResumeOptions(parameters={}),
             sets=self.naming["sets"],
             first_set=self.naming["first_set"],
@@ -117,57 +108,10 @@ class TestImageFilesOfSetsNumberedBySlide(TestImageFiles):
     naming: ClassVar[dict[str, Any]] = {"subdirs": True, "sets": True, "first_set": None}
 
 
-class ContainerContract(SinkContract):
-    """What all containers have in common."""
-
-    kind: ClassVar[str]
-
-    @pytest.fixture(autouse=True)
-    def folder(self, tmp_path: Path) -> None:
-        self.path = tmp_path
-
-    @pytest.fixture
-    def sink(self) -> Sink:
-        form = container_format(self.kind)
-        png = ImageEncoder(image_type="png", options={})
-        return DiskSink(
-            str(self.path),
-            kind=Container(
-                form=form,
-                encoder=png if form.holds_images else None,
-                options={SHARD_SIZE: 6},
-            ),
-            heads=[HEAD] * 3,
-            options=ResumeOptions(parameters={}),
-            sets=len(self.views) > 1,
-            first_set=7,
-        )
-
-    def contents(self, sink: Sink, sizes: Sequence[Size]) -> list[list[Pixels]]:
-        assert isinstance(sink, DiskSink)
-        rows = [
-            row
-            for manifest_id in sink.manifest_ids
-            for table in self.path.glob(f"manifests/*{manifest_id}*.csv")
-            for row in csv.DictReader(table.read_text("utf-8").splitlines())
-        ]
-        listed = {row["file"] for row in rows}
-        assert {each.split("/")[0] for each in self.traces()} - {"manifests"} == listed
-        step = len(self.views)
-        return [
-            [self.image(row, view) for view, row in enumerate(rows[start : start + step])]
-            for start in range(0, len(rows), step)
-        ]
-
-    def image(self, row: dict[str, str], view: int) -> Pixels:
-        raise NotImplementedError
-
-    def traces(self) -> list[str]:
-        return sorted(str(each.relative_to(self.path)) for each in self.path.rglob("*"))
-
-
 class TestWebDataset(ContainerContract):
-    kind = "webdataset"
+    @pytest.fixture
+    def form(self) -> ContainerFormat:
+        return container_format("webdataset")
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         with tarfile.open(self.path / row["file"]) as tar:
@@ -181,7 +125,9 @@ class TestWebDatasetOfSets(TestWebDataset):
 
 
 class TestParquet(ContainerContract):
-    kind = "parquet"
+    @pytest.fixture
+    def form(self) -> ContainerFormat:
+        return container_format("parquet")
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         table = parquet.read_table(self.path / row["file"])
@@ -197,7 +143,9 @@ class TestParquetOfSets(TestParquet):
 class TestHdf5(ContainerContract):
     one_size = True
 
-    kind = "hdf5"
+    @pytest.fixture
+    def form(self) -> ContainerFormat:
+        return container_format("hdf5")
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         with h5py.File(self.path / row["file"]) as file:
@@ -213,7 +161,9 @@ class TestHdf5OfSets(TestHdf5):
 class TestZarr(ContainerContract):
     one_size = True
 
-    kind = "zarr"
+    @pytest.fixture
+    def form(self) -> ContainerFormat:
+        return container_format("zarr")
 
     def image(self, row: dict[str, str], view: int) -> Pixels:
         group: Any = zarr.open_group(self.path / row["file"], mode="r")
