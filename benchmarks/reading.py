@@ -38,7 +38,7 @@ from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.native_tiff.assemble import plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.decode import TileCodec
-from dplabtools.readers.native_tiff.index import read_index
+from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.source import open_source
 from dplabtools.records.patch_table import PatchTable
@@ -115,7 +115,7 @@ def spots_of(
     slide: str, corners: IntArray, *, side: int = SIDE
 ) -> tuple[TileCodec, list[tuple[int, int]]]:
     """Return length and place of each tile that these patches take, once."""
-    level = read_index(open_source(slide)).levels[0]
+    level = read_tiff_index(open_source(slide)).levels[0]
     sizes = np.full((len(corners), 2), side)
     tiles = plan_tiles(level, corners, sizes).tiles
     counts, offsets = level.counts[tiles].tolist(), level.offsets[tiles].tolist()

@@ -25,6 +25,7 @@ _NEEDED: Final = (
     ("opencv-python-headless", "cv2"),
     ("isal", "isal.isal_zlib"),
     ("defusedxml", "defusedxml"),
+    ("pydicom", "pydicom"),
     ("tomli-w", "tomli_w"),
 )
 _OURS: Final = "dplabtools-next"
@@ -39,6 +40,8 @@ _READ: Final = "slides stored so are read slowly, or not at all"
 _WRITTEN: Final = "such files cannot be written"
 _CODECS: Final = (
     ("JPEG 2000", "JPEG2K", _READ),
+    ("JPEG 2000 of high throughput", "HTJ2K", _READ),
+    ("JPEG-LS", "JPEGLS", _READ),
     ("WebP", "WEBP", _READ),
     ("deflate", "ZLIB", _READ),
     ("LZW", "LZW", _READ),

@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dplabtools._typing import Size
-from dplabtools.readers.base import SlideReader
+from dplabtools.readers.base import IndexedReader, SlideReader
+from dplabtools.readers.native_tiff.decode import (
+    HTJ2K,
+    JPEG,
+    JPEG_2000_RGB,
+    JPEG_LS,
+    RLE,
+    STORED,
+)
 from dplabtools.readers.native_tiff.directories import find_directories
+from dplabtools.readers.native_tiff.levels import TiffIndex
 from dplabtools.readers.source import open_source
 
 __all__ = ["StoredLevel", "stored_levels"]
@@ -21,6 +30,14 @@ _SPELLINGS: Final = {
     "ADOBE_DEFLATE": "deflate",
     "DEFLATE": "deflate",
     "NONE": "none",
+}
+_IN_DICOM: Final = {
+    JPEG: "JPEG",
+    JPEG_2000_RGB: "JPEG 2000",
+    HTJ2K: "HTJ2K",
+    JPEG_LS: "JPEG-LS",
+    RLE: "run lengths",
+    STORED: "none",
 }
 
 
@@ -61,10 +78,12 @@ def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
     tuple of StoredLevel
         One for each level of the reader.
     """
-    pages = _pages_by_size(path)
+    pages, compressions = _pages_by_size(path), _in_dicom(reader)
     stored: list[StoredLevel] = []
     for number, size in enumerate(reader.sizes):
         tile, compression = _stated_tile(reader.properties, number), ""
+        if compressions:
+            compression = compressions[number]
         if size in pages:
             page = pages[size]
             tile = (page.tilewidth, page.tilelength) if page.is_tiled else None
@@ -79,6 +98,14 @@ def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
             )
         )
     return tuple(stored)
+
+
+def _in_dicom(reader: SlideReader) -> list[str]:
+    """Return the compression of each level of a DICOM slide that is read natively."""
+    index = reader.index if isinstance(reader, IndexedReader) else None
+    if not isinstance(index, TiffIndex) or index.properties["openslide.vendor"] != "dicom":
+        return []
+    return [_IN_DICOM[level.codec.compression] for level in index.levels]
 
 
 def _stated_tile(properties: Mapping[str, str], number: int) -> Size | None:

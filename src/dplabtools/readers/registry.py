@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dplabtools.plugins import Entrypoint, Registry
+from dplabtools.readers.stamps import DICOM_SIGN
 
 if TYPE_CHECKING:
     from dplabtools.readers.base import SlideIndex, SlideReader
@@ -76,9 +77,15 @@ class FileProbe:
 
     @cached_property
     def head(self) -> bytes:
-        """Its first 64 bytes."""
+        """Its first 132 bytes."""
         with Path(self.path).open("rb") as stream:
-            return stream.read(64)
+            return stream.read(132)
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether it is a file of DICOM."""
+        place, sign = DICOM_SIGN
+        return self.head[place:] == sign
 
     @cached_property
     def vendor(self) -> str | None:
@@ -138,6 +145,11 @@ def _unsuited_for_tags(probe: FileProbe) -> str:
     return _others_own(probe) or _overview(probe) or no_tiff
 
 
+def _unsuited_for_native(probe: FileProbe) -> str:
+    """Say the same of the native reader, which knows files of DICOM, too."""
+    return "" if probe.is_dicom else _unsuited_for_tags(probe)
+
+
 def _unsuited_for_pillow(probe: FileProbe) -> str:
     return _others_own(probe) or _overview(probe, of=_SLIDES_ONLY)
 
@@ -145,7 +157,7 @@ def _unsuited_for_pillow(probe: FileProbe) -> str:
 def _open_native(
     file: str, settings: Settings, index: SlideIndex | None = None
 ) -> SlideReader:
-    from dplabtools.readers.native_tiff.index import TiffIndex
+    from dplabtools.readers.native_tiff.levels import TiffIndex
     from dplabtools.readers.native_tiff.reader import NativeTiffReader
 
     known = index if isinstance(index, TiffIndex) else None
@@ -184,10 +196,10 @@ READERS: Final = Registry(
         name="native",
         module="dplabtools.readers.native_tiff.reader",
         package="tifffile",
-        what="tiled TIFF, each tile decoded once",
+        what="tiled TIFF and DICOM, each tile decoded once",
         open=_open_native,
         reopen=_open_native,
-        unsuited=_unsuited_for_tags,
+        unsuited=_unsuited_for_native,
         priority=10,
     ),
     ReaderEntrypoint(

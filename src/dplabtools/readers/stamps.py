@@ -17,7 +17,10 @@ from typing import Final
 
 from dplabtools.errors import ChangedSlideError, SlideReadError
 
-__all__ = ["SlideStamp", "dicom_series"]
+__all__ = ["DICOM_SIGN", "SlideStamp", "dicom_series", "series_files"]
+
+DICOM_SIGN: Final = (128, b"DICM")
+"""What tells a file of DICOM, and where in it (PS3.10, 7.1)."""
 
 _DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom"})
 _DICOM_HEAD: Final = 1 << 16  # bytes in which a file of DICOM says to what it belongs
@@ -123,7 +126,7 @@ def _slide_files(path: Path) -> Iterator[Path]:
     elif suffix in {".vms", ".vmu"}:  # a list of files
         yield from _files_named_in(path)
     elif suffix in _DICOM_SUFFIXES:  # a level each
-        yield from _files_of_series(path)
+        yield from series_files(path)
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -139,7 +142,7 @@ def _files_named_in(path: Path) -> list[Path]:
     return [file for file in named if file.is_file()]
 
 
-def _files_of_series(path: Path) -> Iterator[Path]:
+def series_files(path: Path) -> Iterator[Path]:
     """Yield the other files of a folder that belong to the same series of DICOM."""
     series = _series(path)
     try:

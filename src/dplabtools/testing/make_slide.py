@@ -14,7 +14,7 @@ from dplabtools._typing import Pixels, Size, StrPath
 from dplabtools.errors import ParameterError
 from dplabtools.testing.tissue import paint_tissue
 
-__all__ = ["make_slide"]
+__all__ = ["label_picture", "make_slide", "pyramid_of", "thumbnail_of"]
 
 _CODECS: Final[dict[str, str | int]] = {
     "jpeg": "jpeg",
@@ -93,7 +93,7 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
     file = Path(path)
     stored = _Stored(compression=compression, quality=quality, tile=tile)
     painted = paint_tissue(size, seed=seed, mpp=0.5 if mpp is None else mpp)
-    pyramid = list(_pyramid(painted, levels, downsample))
+    pyramid = list(pyramid_of(painted, levels, downsample))
     with tifffile.TiffWriter(file) as tiff:
         if vendor == "aperio":
             _write_aperio(tiff, pyramid, stored, scan=_scan_text(mpp, power))
@@ -148,11 +148,11 @@ def _write_aperio(
         text = f"{_SOFTWARE}\r\n{width}x{height} [0,0 {width}x{height}] {tile}{to} "
         tiff.write(image, description=f"{text}{stored.name}{scan}", **stored.tiled())
         if level == 0:
-            small = _thumbnail(pyramid)
+            small = thumbnail_of(pyramid)
             high, wide = small.shape[:2]
             text = f"{_SOFTWARE}\r\n{width}x{height} -> {wide}x{high} - "
             tiff.write(small, description=f"{text}{scan}", **stored.associated())
-    label = _label()
+    label = label_picture()
     high, wide = label.shape[:2]
     text = f"{_SOFTWARE}\r\nlabel {wide}x{high}"
     tiff.write(label, description=text, subfiletype=1, **stored.associated())
@@ -176,7 +176,7 @@ def _write_generic(
         tiff.write(image, subfiletype=int(level > 0), **scale, **stored.tiled())
 
 
-def _pyramid(level0: Pixels, levels: int, downsample: int) -> Iterator[Pixels]:
+def pyramid_of(level0: Pixels, levels: int, downsample: int) -> Iterator[Pixels]:
     """Yield the levels, finest first."""
     yield level0
     for _ in range(levels - 1):
@@ -194,13 +194,13 @@ def _box_mean(image: Pixels, side: int) -> Pixels:
     return ((total + side * side // 2) // (side * side)).astype(np.uint8)
 
 
-def _thumbnail(pyramid: list[Pixels]) -> Pixels:
+def thumbnail_of(pyramid: list[Pixels]) -> Pixels:
     """Return the slide, small."""
     step = -(-max(pyramid[-1].shape[:2]) // _THUMBNAIL)
     return _box_mean(pyramid[-1], step)
 
 
-def _label() -> Pixels:
+def label_picture() -> Pixels:
     """Return what looks like a printed label."""
     label = np.full((160, 200, 3), 250, np.uint8)
     label[20:140:24, 20:180] = label[20:140, 20:180:40] = (40, 40, 60)

@@ -16,8 +16,9 @@ from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.memory import MemorySink
-from dplabtools.readers.native_tiff import reader as native
-from dplabtools.readers.native_tiff.index import TiffIndex, read_index
+from dplabtools.readers.native_tiff import families
+from dplabtools.readers.native_tiff.index import read_tiff_index
+from dplabtools.readers.native_tiff.levels import TiffIndex
 from dplabtools.readers.source import ByteSource
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
@@ -43,9 +44,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def noted(source: ByteSource) -> TiffIndex:
         files.append(source.name)
-        return read_index(source)
+        return read_tiff_index(source)
 
-    monkeypatch.setattr(native, "read_index", noted)
+    monkeypatch.setattr(families, "read_tiff_index", noted)
     return files
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import openslide
 import pytest
 import tifffile
 
 from dplabtools._typing import Pixels
 from dplabtools.readers.base import BatchReader, SlideReader
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.reader import ReaderContract
+from dplabtools.testing.tissue import paint_tissue
+
+MakeDicom: TypeAlias = Callable[[str], Path]
 
 WHITE, PINK = (255, 255, 255), (250, 10, 120)
 
@@ -29,6 +35,24 @@ def stored(file: Path) -> Pixels:
 def generic_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("generic") / "generic.tif"
     return make_slide(file, size=(515, 389), vendor="generic", compression="deflate")
+
+
+@pytest.fixture(scope="module")
+def made_dicom(tmp_path_factory: pytest.TempPathFactory) -> MakeDicom:
+    """Makes a slide of a compression, once."""
+    folder = tmp_path_factory.mktemp("dicom")
+
+    @cache
+    def make(compression: str) -> Path:
+        return make_dicom_slide(
+            folder / compression,
+            size=(300, 230),
+            tile=128,
+            levels=2,
+            compression=compression,
+        )
+
+    return make
 
 
 class TestAperio(ReaderContract):
@@ -81,3 +105,32 @@ class TestRealJpeg2000(TestRealAperio):
 
 class TestRealOme(TestRealAperio):
     name = "OS-1-detail.ome.tif"
+
+
+class TestDicom(TestAperio):
+    """Level 0 is what was painted: of these, all keep it but JPEG."""
+
+    @pytest.fixture(params=["none", "jpeg2000", "htj2k", "jpeg-ls", "rle"])
+    def file(self, request: pytest.FixtureRequest, made_dicom: MakeDicom) -> Path:
+        return made_dicom(request.param)
+
+    @pytest.fixture
+    def level0(self, file: Path) -> Pixels:
+        return paint_tissue((300, 230), seed=0, mpp=0.5)
+
+
+class TestDicomJpeg(TestDicom):
+    @pytest.fixture(params=["jpeg", "jpeg rgb"])
+    def file(self, request: pytest.FixtureRequest, made_dicom: MakeDicom) -> Path:
+        return made_dicom(request.param)
+
+    @pytest.fixture
+    def level0(self, file: Path) -> Pixels:
+        with openslide.OpenSlide(file) as slide:
+            return np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3]
+
+
+class TestRealDicom(TestDicomJpeg):
+    @pytest.fixture(params=["jpeg", "jpeg2000"])
+    def file(self, request: pytest.FixtureRequest, slides_dir: Path) -> Path:
+        return slides_dir / f"dicom/camelyon-{request.param}.dcm"

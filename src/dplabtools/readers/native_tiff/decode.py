@@ -17,33 +17,44 @@ from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, Unsupporte
 
 __all__ = [
     "COMPRESSIONS",
+    "HTJ2K",
     "JPEG",
     "JPEG_2000",
+    "JPEG_2000_RGB",
     "JPEG_2000_YCBCR",
+    "JPEG_LS",
+    "RLE",
+    "STORED",
     "WEBP",
     "TileCodec",
     "frame_of",
     "shared_tables",
+    "stated_ycbcr",
 ]
 
 JPEG: Final = 7
 WEBP: Final = 50001
 JPEG_2000_YCBCR: Final = 33003
-JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, 33005, 34712})
+JPEG_2000_RGB: Final = 33005
+HTJ2K: Final = 1_000_001  # of what follows TIFF has none, and no tag is as large
+JPEG_LS: Final = 1_000_002
+RLE: Final = 1_000_003
+JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, JPEG_2000_RGB, 34712, HTJ2K})
 _UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
     5: imagecodecs.lzw_decode,
     8: imagecodecs.zlib_decode,
     32946: imagecodecs.zlib_decode,
     50000: imagecodecs.zstd_decode,
 }
-_STORED: Final = 1
-COMPRESSIONS: Final = frozenset({_STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
+STORED: Final = 1
+COMPRESSIONS: Final = frozenset({STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
 """The values of the TIFF tag that a `TileCodec` knows."""
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 _SIZ = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 code stream
+_ITEM = b"\xfe\xff\x00\xe0"  # of DICOM, PS3.5, 7.5
 _BITS = 8
 _SAMPLES = 3
 _LEFT_OVER: Final = re.compile(r"extraneous bytes before marker 0xd9")
@@ -56,7 +67,7 @@ class TileCodec:
     Attributes
     ----------
     compression : int
-        Value of the TIFF tag.
+        Value of the TIFF tag, or one of those above for what TIFF files have not.
     tile : (int, int)
         (width, height) of a tile.
     ycbcr : bool
@@ -68,6 +79,8 @@ class TileCodec:
         Each sample is stored as its difference from that to its left.
     tables : bytes
         JPEG tables that all tiles share.
+    items : bool
+        Each tile is an item of DICOM with its head, or several.
     """
 
     compression: int
@@ -76,6 +89,7 @@ class TileCodec:
     grey: bool = False
     predictor: bool = False
     tables: bytes = b""
+    items: bool = False
     _begin: bytes = field(init=False, repr=False)
     _usual: bytes = field(init=False, repr=False)
 
@@ -116,16 +130,49 @@ class TileCodec:
             return
         stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
         if self.compression in JPEG_2000:
-            self._check_extent(_jpeg_2000_header(data).size)
-            imagecodecs.jpeg2k_decode(data, numthreads=1, out=stored)
-            if self.ycbcr:
-                _to_rgb(out)
+            self._decode_jpeg_2000(data, stored)
         elif self.compression == WEBP:
             imagecodecs.webp_decode(data, hasalpha=False, out=out)
+        elif self.compression == JPEG_LS:
+            imagecodecs.jpegls_decode(data, out=stored)
+        elif self.compression == RLE:
+            _decode_rle(data, stored)
         else:
             self._unpack(data, stored)
         if self.grey:
             out[:] = stored[..., np.newaxis]
+
+    def _decode_jpeg_2000(self, data: bytes, out: Pixels) -> None:
+        self._check_extent(_jpeg_2000_header(data).size)
+        if self.compression == HTJ2K:  # by OpenJPEG it takes twice the time
+            imagecodecs.htj2k_decode(data, out=out)
+        else:
+            imagecodecs.jpeg2k_decode(data, numthreads=1, out=out)
+        if self.ycbcr:
+            _to_rgb(out)
+
+    def unwrapped(self, data: bytes) -> bytes:
+        """Return what is stored of a tile, without the heads of items.
+
+        Raises
+        ------
+        ValueError
+            If it consists of something else than items.
+        """
+        if not self.items:
+            return data
+        if len(data) - 8 == int.from_bytes(data[4:8], "little") and data[:4] == _ITEM:
+            return data[8:]
+        parts: list[bytes] = []
+        at = 0
+        while at < len(data):
+            length = int.from_bytes(data[at + 4 : at + 8], "little")
+            if data[at : at + 4] != _ITEM or at + 8 + length > len(data):
+                msg = "where a tile is said to begin, it does not, or not where it ends"
+                raise ValueError(msg)
+            parts.append(data[at + 8 : at + 8 + length])
+            at += 8 + length
+        return b"".join(parts)
 
     def stream(self, data: bytes) -> bytes:
         """Return a JPEG tile as a complete stream, marked by an Adobe segment if RGB.
@@ -211,7 +258,7 @@ class TileCodec:
     def _unpack(self, data: bytes, out: Pixels) -> None:
         """Decode what is no picture format, but packed samples."""
         flat = out.reshape(-1)
-        if self.compression == _STORED:
+        if self.compression == STORED:
             flat[:] = np.frombuffer(data, np.uint8)
         else:
             count = len(_UNPACK[self.compression](data, out=flat.data))
@@ -274,6 +321,21 @@ def _decode_jpeg(stream: bytes, out: Pixels) -> None:
         simplejpeg.decode_jpeg(stream, buffer=out, strict=False)
 
 
+def _decode_rle(data: bytes, out: Pixels) -> None:
+    """Decode the run lengths of DICOM, which hold one sample of all pixels after the other.
+
+    Raises
+    ------
+    ValueError
+        If they are those of fewer or more pixels.
+    """
+    planes = np.frombuffer(imagecodecs.dicomrle_decode(data, "u1"), np.uint8)
+    if out.ndim == 3:
+        out[:] = np.moveaxis(planes.reshape(-1, *out.shape[:2]), 0, -1)
+    else:
+        out[:] = planes.reshape(out.shape)
+
+
 def _is_application(marker: int) -> bool:
     return 0xE0 <= marker <= 0xEF
 
@@ -325,6 +387,26 @@ def frame_of(data: bytes) -> int:
         If this is no JPEG stream.
     """
     return _segments(data)[-1][1]
+
+
+def stated_ycbcr(data: bytes) -> bool | None:
+    """Tell whether a JPEG stream of three samples says that they are YCbCr, or RGB.
+
+    By the Adobe segment, else by the JFIF one, else as RGB is never subsampled; None if by
+    none of them, or if this is no such stream.
+    """
+    try:
+        segments = _segments(data)
+    except ValueError:
+        return None
+    applied = {marker: data[start:stop] for marker, start, stop in segments[:-1]}
+    adobe = applied.get(0xEE, b"")
+    if adobe[4:9] == b"Adobe" and len(adobe) > 15:
+        return adobe[15] == 1
+    if applied.get(0xE0, b"")[4:9] == b"JFIF\0":
+        return True
+    _, start, stop = segments[-1]
+    return True if len(set(data[start + 11 : stop : 3])) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dplabtools._typing import Size
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.metadata import ICC_TAG
 
-__all__ = ["APERIO", "associated_name", "properties_of"]
+__all__ = ["APERIO", "associated_name", "level_properties", "number_text", "properties_of"]
 
 APERIO: Final = "Aperio"
 _TEXTS: Final = (
@@ -67,7 +67,7 @@ def properties_of(
     else:
         found["openslide.vendor"] = "generic-tiff"
         found.update(_generic(found, description))
-    found.update(_levels(sizes, tiles))
+    found.update(level_properties(sizes, tiles))
     found.update(_icc(page, "openslide."))
     for name, image in associated.items():
         prefix = f"openslide.associated.{name}."
@@ -85,7 +85,7 @@ def _tags(page: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped lib
             yield f"tiff.{name}", str(values[name])
     for name in _NUMBERS:
         if name in values and (number := _quotient(values[name])) is not None:
-            yield f"tiff.{name}", _number(number)
+            yield f"tiff.{name}", number_text(number)
     yield "tiff.ResolutionUnit", _UNITS.get(int(values.get("ResolutionUnit", 2)), "unknown")
 
 
@@ -102,10 +102,10 @@ def _aperio(description: str) -> Iterator[tuple[str, str]]:
     mpp = _parsed(stated.get("MPP"))
     power = _parsed(stated.get("AppMag"))
     if mpp is not None:
-        yield "openslide.mpp-x", _number(mpp)
-        yield "openslide.mpp-y", _number(mpp)
+        yield "openslide.mpp-x", number_text(mpp)
+        yield "openslide.mpp-y", number_text(mpp)
     if power is not None:
-        yield "openslide.objective-power", _number(power)
+        yield "openslide.objective-power", number_text(power)
 
 
 def _generic(found: Mapping[str, str], description: str) -> Iterator[tuple[str, str]]:
@@ -115,18 +115,21 @@ def _generic(found: Mapping[str, str], description: str) -> Iterator[tuple[str, 
         per_unit = float(found.get(f"tiff.{axis}Resolution", 0))
         name = f"openslide.mpp-{axis.lower()}"
         if microns is not None and per_unit > 0:
-            yield name, _number(microns / per_unit)
+            yield name, number_text(microns / per_unit)
     power = re.search(r'NominalMagnification="([0-9.]+)"', description)
     if power is not None:
         yield "openslide.objective-power", power[1]
 
 
-def _levels(sizes: Sequence[Size], tiles: Sequence[Size]) -> Iterator[tuple[str, str]]:
+def level_properties(
+    sizes: Sequence[Size], tiles: Sequence[Size]
+) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say about levels of these sizes, and about their tiles."""
     yield "openslide.level-count", str(len(sizes))
     downsamples = mean_downsamples(tuple(sizes))
     for level, downsample in enumerate(downsamples):
         prefix = f"openslide.level[{level}]."
-        yield f"{prefix}downsample", _number(downsample)
+        yield f"{prefix}downsample", number_text(downsample)
         for name, value in (("", sizes[level]), ("tile-", tiles[level])):
             yield f"{prefix}{name}width", str(value[0])
             yield f"{prefix}{name}height", str(value[1])
@@ -155,6 +158,6 @@ def _parsed(text: str | None) -> float | None:
         return None
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Return a number as OpenSlide writes it."""
     return f"{value:.17g}"

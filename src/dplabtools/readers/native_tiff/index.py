@@ -1,15 +1,14 @@
-"""Where in a file the tiles of each level lie."""
+"""Where in a TIFF file the tiles of each level lie."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 import tifffile
 
-from dplabtools._typing import IntArray, Size
+from dplabtools._typing import IntArray
 from dplabtools.errors import (
     AmbiguousSlideError,
     DamagedSlideError,
@@ -28,29 +27,26 @@ from dplabtools.readers.native_tiff.decode import (
 from dplabtools.readers.native_tiff.describe import APERIO, associated_name, properties_of
 from dplabtools.readers.native_tiff.directories import Directory, find_directories
 from dplabtools.readers.native_tiff.extents import contested
+from dplabtools.readers.native_tiff.levels import (
+    CONTESTED,
+    NO_LENGTH,
+    TiffIndex,
+    TiledLevel,
+    check_extent,
+    check_tiles,
+    longest_tile,
+)
 from dplabtools.readers.native_tiff.pictures import aperio_levels, generic_levels
-from dplabtools.readers.source import ByteSource, SourceState
+from dplabtools.readers.source import ByteSource
 
-__all__ = [
-    "CONTESTED",
-    "NO_LENGTH",
-    "TiffIndex",
-    "TiledLevel",
-    "longest_tile",
-    "read_index",
-]
+__all__ = ["read_tiff_index"]
 
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _PHOTOMETRICS: Final = frozenset({*range(7), 8, 9, 10})
 _GREYS: Final = frozenset({0, _GREY})
 _MOST_SAMPLES = 4  # CMYK
 _HEADER = 8  # bytes, of any TIFF
-_LOOKED_AT = 3  # tiles of a level
-_LARGEST_TILE = 8192  # pixels, each side
 _LARGEST_PICTURE = 100_000_000  # pixels of an associated image
-_LARGEST_LEVEL = 1 << 31  # pixels, each side
-NO_LENGTH, CONTESTED = -1, -2
-_HEADROOM: Final = (4, 1 << 16)  # no encoder needs 4 times the pixels, and 64 KB
 
 _FOREIGN: Final[Mapping[str, tuple[int | str, str]]] = {
     "Hamamatsu": (65420, ""),
@@ -63,99 +59,7 @@ _FOREIGN: Final[Mapping[str, tuple[int | str, str]]] = {
 """What tells the files of vendors that need knowledge of their own: tag and content."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class TiledLevel:
-    """One level.
-
-    Attributes
-    ----------
-    size : (int, int)
-        (width, height) in pixels.
-    codec : TileCodec
-        How its tiles are stored.
-    offsets, counts : ndarray of int64, shape (rows * columns,)
-        Where each tile begins in the file, and its length, in bytes; row by row. A
-        length of zero stands for a tile of background, `NO_LENGTH` and `CONTESTED` for
-        one that is damaged: it has an offset and no length, or lies across another.
-    """
-
-    size: Size
-    codec: TileCodec
-    offsets: IntArray
-    counts: IntArray
-
-    @property
-    def columns(self) -> int:
-        """Tiles side by side."""
-        return -(-self.size[0] // self.codec.tile[0])
-
-    def tiles_at(self, corners: IntArray, sizes: IntArray) -> IntArray:
-        """Return the numbers of the tiles that rectangles are, wholly within the level.
-
-        Parameters
-        ----------
-        corners, sizes : ndarray of int64, shape (n, 2)
-            (x, y) and (width, height), in pixels of the level.
-
-        Returns
-        -------
-        ndarray of int64, shape (n,)
-            -1 for a rectangle that is no tile.
-        """
-        places, rest = np.divmod(corners, self.codec.tile)
-        fits = (rest == 0) & (sizes == self.codec.tile)
-        fits &= (corners >= 0) & (corners + sizes <= self.size)
-        numbers = places[:, 1] * self.columns + places[:, 0]
-        return np.where(fits.all(axis=1), numbers, -1)
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class TiffIndex:
-    """What it takes to read a slide; small, and sent to other processes as it is.
-
-    Attributes
-    ----------
-    file : SourceState
-        What the file was when it was made of it.
-    levels : tuple of TiledLevel
-        Finest first.
-    associated : mapping of str to int
-        Page of each associated image.
-    properties : mapping of str to str
-        By the names that OpenSlide gives them.
-    icc_profile : bytes or None
-        Colour profile of level 0.
-    """
-
-    library: ClassVar[str] = "native"
-
-    file: SourceState
-    levels: tuple[TiledLevel, ...]
-    associated: Mapping[str, int]
-    properties: Mapping[str, str]
-    icc_profile: bytes | None
-
-    @property
-    def nbytes(self) -> int:
-        """Size, roughly: that of its arrays and of the colour profile."""
-        arrays = sum(level.offsets.nbytes + level.counts.nbytes for level in self.levels)
-        return arrays + len(self.icc_profile or b"")
-
-
-_REMEDIES: Final[Mapping[type[UnsupportedSlideError], str]] = {
-    UnsupportedSlideError: 'try another config.slide_library, such as "auto"',
-    AmbiguousSlideError: (
-        "save what is wanted of it as a file of 8-bit RGB or grey; no other library is "
-        "asked, as it would choose without saying so (config.slide_library names one)"
-    ),
-    DamagedSlideError: (
-        "get a whole copy of it; no other library is asked, as it might show something "
-        'else (config.slide_library = "openslide" asks that one all the same)'
-    ),
-}
-
-
-def read_index(source: ByteSource) -> TiffIndex:
+def read_tiff_index(source: ByteSource) -> TiffIndex:
     """Find the tiles of a slide; no tile is decoded.
 
     Parameters
@@ -178,23 +82,12 @@ def read_index(source: ByteSource) -> TiffIndex:
     UnsupportedSlideError
         If it is no tiled TIFF, or one with something in it that is not understood here.
     """
-    cause: Exception
-    try:
-        with source.stream() as stream:
-            ndpi = source.name.lower().endswith(".ndpi")
-            directories = find_directories(stream, ndpi=ndpi)
-            stream.seek(0)
-            with tifffile.TiffFile(stream, name=source.name) as tiff:
-                return _index(tiff, directories, source=source)
-    except UnsupportedSlideError as error:
-        cause, kind, reason, details = error, type(error), error.message, ""
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a parser makes of a broken file
-        cause, kind = error, DamagedSlideError
-        reason, details = "its directories cannot be made out", str(error)
-    remedy = _REMEDIES[kind]
-    raise kind(reason, slide=source.name, details=details, remedy=remedy) from cause
+    with source.stream() as stream:
+        ndpi = source.name.lower().endswith(".ndpi")
+        directories = find_directories(stream, ndpi=ndpi)
+        stream.seek(0)
+        with tifffile.TiffFile(stream, name=source.name) as tiff:
+            return _index(tiff, directories, source=source)
 
 
 def _index(
@@ -219,7 +112,7 @@ def _index(
     _distrust(levels, directories, others, file_bytes=file_bytes)
     if aperio and len(levels) > 1:
         _check_missing(levels)
-    _check_tiles(levels, source)
+    check_tiles(levels, source)
     return TiffIndex(
         file=source.state,
         levels=levels,
@@ -289,20 +182,14 @@ def _level(
     ome: bool,
 ) -> TiledLevel:
     size, tile = (page.imagewidth, page.imagelength), (page.tilewidth, page.tilelength)
-    absurd = any(t > max(_LARGEST_TILE, 2 * s) for t, s in zip(tile, size, strict=True))
-    if min(*size, *tile) < 1 or max(size) >= _LARGEST_LEVEL or absurd:
-        msg = f"a level of {size} pixels in tiles of {tile} cannot be"
-        raise DamagedSlideError(msg)
     _check_decided(page)
+    check_extent(size, tile)
     contradicts = _jfif_rgb(page)
     oddities = (*_oddities(page), (contradicts and not ome, "contradicting colour spaces"))
     for refused, what in oddities:
         if refused:
             msg = f"{what} are not read natively"
             raise UnsupportedSlideError(msg)
-    if max(tile) > _LARGEST_TILE:
-        msg = f"tiles of {tile} pixels are not read natively"
-        raise UnsupportedSlideError(msg)
     compression = int(page.compression)
     photometric = int(page.photometric)
     codec = TileCodec(
@@ -456,35 +343,3 @@ def _plausible(level: TiledLevel, file_bytes: int) -> IntArray:
     """Return the numbers of the tiles that are not damaged in plainer ways."""
     longest = np.minimum(longest_tile(level.codec), file_bytes - level.offsets)
     return np.flatnonzero((level.counts > 0) & (level.counts <= longest))
-
-
-def _check_tiles(levels: Sequence[TiledLevel], source: ByteSource) -> None:
-    """Raise if the tiles of a level are of a kind that is not read here.
-
-    It takes several that agree: a single one may be damaged.
-    """
-    samples = [_samples(level, source.state.nbytes) for level in levels]
-    some = source.prefetch(*np.concatenate(samples, axis=1))
-    for level, (offsets, counts) in zip(levels, samples, strict=True):
-        refusals = [
-            level.codec.refusal(some.read(count, offset))
-            for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True)
-        ]
-        for refusal in refusals:
-            if refusal is not None and all(str(each) == str(refusal) for each in refusals):
-                raise refusal
-
-
-def _samples(level: TiledLevel, file_bytes: int) -> tuple[IntArray, IntArray]:
-    """Return where some tiles of a level begin, and how many bytes they have."""
-    stored = np.flatnonzero(level.counts > 0)
-    numbers = stored[np.linspace(0, len(stored) - 1, _LOOKED_AT).astype(int)]
-    offsets = level.offsets[numbers]
-    counts = np.minimum(level.counts[numbers], longest_tile(level.codec))
-    return offsets, np.clip(counts, 0, np.maximum(file_bytes - offsets, 0))
-
-
-def longest_tile(codec: TileCodec) -> int:
-    """Return how many bytes a stored tile has at most; more is an error of the index."""
-    factor, fixed = _HEADROOM
-    return codec.nbytes * factor + fixed

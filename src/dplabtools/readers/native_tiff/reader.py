@@ -1,4 +1,4 @@
-"""Tiled TIFF slides, read tile by tile."""
+"""Slides read tile by tile."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
 from dplabtools.readers.native_tiff.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.copying import Copier
-from dplabtools.readers.native_tiff.index import (
+from dplabtools.readers.native_tiff.families import open_indexed
+from dplabtools.readers.native_tiff.levels import (
     CONTESTED,
     NO_LENGTH,
+    StoredPicture,
     TiffIndex,
     TiledLevel,
     longest_tile,
-    read_index,
 )
 from dplabtools.readers.native_tiff.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
-from dplabtools.readers.source import ByteSource, RangeReader, open_source
+from dplabtools.readers.source import ByteSource, RangeReader
 from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["NativeTiffReader"]
@@ -41,11 +42,12 @@ _DISTRUST: Final = {
     NO_LENGTH: "a tile is stored, and has no length",
     CONTESTED: "the bytes of a tile are in part those of something else",
 }
+_NO_LEVEL = -1
 _SHARES = 16  # into which the tiles of a call are cut, at most
 
 
 class NativeTiffReader:
-    """A tiled TIFF, of which any number of rectangles are read at once.
+    """A slide in tiles, of which any number of rectangles are read at once.
 
     It gives the stored pixels of a level, never interpolated.
 
@@ -56,7 +58,7 @@ class NativeTiffReader:
     background : (int, int, int)
         RGB outside the slide, and of tiles that are not stored.
     index : TiffIndex, optional
-        Of this very file, from `read_index`; made if it is not given.
+        Of this very file, from `open_indexed`; made if it is not given.
 
     Raises
     ------
@@ -71,14 +73,9 @@ class NativeTiffReader:
         self, path: StrPath, *, background: Colour, index: TiffIndex | None = None
     ) -> None:
         self.library: str = "native"
-        file = open_source(path)
+        file, self._index = open_indexed(path, index)
         self._name = file.name
         self._background = background
-        try:
-            self._index = read_index(file) if index is None else index
-        except BaseException:
-            file.close()  # the error's traceback holds it
-            raise
         if file.state != self._index.file:
             msg = "the file has changed since it was looked at"
             raise UnsupportedSlideError(msg, slide=self._name, remedy="open it again")
@@ -105,17 +102,19 @@ class NativeTiffReader:
     def associated_image(self, name: str) -> Image.Image | None:
         """Return an embedded image as RGB, or None if there is none of that name."""
         file = self._opened()
-        page = self._index.associated.get(name)
-        if page is None:
+        found = self._index.associated.get(name)
+        if found is None:
             return None
         try:
+            if isinstance(found, StoredPicture):
+                return with_profile(self._whole(found.level), found.icc_profile)
             with (
                 file.stream() as stream,
                 tifffile.TiffFile(stream, name=file.name) as tiff,
             ):
-                found = tiff.pages[page].aspage()
-                pixels = found.asarray(maxworkers=1)
-                profile = icc_profile(found.tags.valueof(ICC_TAG))
+                page = tiff.pages[found].aspage()
+                pixels = page.asarray(maxworkers=1)
+                profile = icc_profile(page.tags.valueof(ICC_TAG))
             picture = opaque(Image.fromarray(pixels), self._background)
             return with_profile(picture, profile)
         except Exception as error:
@@ -145,24 +144,11 @@ class NativeTiffReader:
     ) -> dict[int, SlideReadError]:
         """Read many regions; see `BatchReader.read_into`."""
         check_level(level, count=len(self.sizes), slide=self._name)
-        file = self._opened()
+        self._opened()
         stored = self._index.levels[level]
-        plan = plan_tiles(
-            stored,
-            level_origins(origins, self.downsamples[level]),
-            buffer.sizes,
-        )
-        job = _Job(
-            slide=self._name,
-            file=file.prefetch(stored.offsets[plan.tiles], stored.counts[plan.tiles]),
-            key=(self._owner, level),
-            stored=stored,
-            plan=plan,
-            copier=Copier(plan.copies, buffer),
-        )
-        if len(plan.blanks):
-            Copier(plan.blanks, buffer).fill(self._background)
-        shares = _shares(len(plan.tiles), threads)
+        corners = level_origins(origins, self.downsamples[level])
+        job = self._job(stored, level, corners=corners, buffer=buffer)
+        shares = _shares(len(job.plan.tiles), threads)
         if threads is None:
             results = [job.run(*share) for share in shares]
         else:
@@ -171,6 +157,33 @@ class NativeTiffReader:
         if decoded is not None:
             decoded.append(np.array(job.decoded, dtype=np.int64) | level << _LEVEL_BIT)
         return {item: error for errors in results for item, error in errors.items()}
+
+    def _job(
+        self, stored: TiledLevel, level: int, *, corners: IntArray, buffer: PixelBuffer
+    ) -> _Job:
+        """Return what is to be done to read rectangles; the background is there already."""
+        plan = plan_tiles(stored, corners, buffer.sizes)
+        offsets, counts = stored.offsets[plan.tiles], stored.counts[plan.tiles]
+        if len(plan.blanks):
+            Copier(plan.blanks, buffer).fill(self._background)
+        return _Job(
+            slide=self._name,
+            file=self._opened().prefetch(offsets, counts),
+            key=(self._owner, level),
+            stored=stored,
+            plan=plan,
+            copier=Copier(plan.copies, buffer),
+        )
+
+    def _whole(self, picture: TiledLevel) -> Image.Image:
+        """Return a picture that is no level; its tiles are kept as those of no level."""
+        buffer = PixelBuffer.allocated(np.array([picture.size], dtype=np.int64))
+        corner = np.zeros((1, 2), dtype=np.int64)
+        job = self._job(picture, _NO_LEVEL, corners=corner, buffer=buffer)
+        for error in job.run(0, len(job.plan.tiles)).values():
+            raise error
+        TILES.drop(self._owner)
+        return Image.fromarray(buffer.picture(0))
 
     def stored_jpegs(
         self, origins: IntArray, level: int, *, sizes: IntArray
@@ -190,8 +203,10 @@ class NativeTiffReader:
         for item, offset, count in zip(
             items.tolist(), offsets.tolist(), counts.tolist(), strict=True
         ):
-            with suppress(OSError, EOFError):  # reading the region will tell
-                stream = stored_stream(stored.codec, ahead.read(count, offset))
+            with suppress(OSError, EOFError, ValueError):  # reading the region will tell
+                stream = stored_stream(
+                    stored.codec, stored.codec.unwrapped(ahead.read(count, offset))
+                )
                 if stream is not None:
                     streams[item] = stream
         return streams
@@ -277,7 +292,7 @@ class _Job:
         codec, count = self.stored.codec, tile.nbytes
         if not 0 < count <= longest_tile(codec):
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
-        data = self.file.read(count, tile.offset)
+        data = codec.unwrapped(self.file.read(count, tile.offset))
         pixels = TILES.room(codec.tile)
         try:
             codec.decode(data, pixels)

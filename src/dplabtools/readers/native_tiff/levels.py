@@ -1,0 +1,242 @@
+"""What the index of a slide consists of, whatever family its files are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeVar
+
+import numpy as np
+
+from dplabtools._typing import IntArray, Size
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    DamagedSlideError,
+    UnsupportedSlideError,
+)
+from dplabtools.readers.native_tiff.decode import TileCodec
+from dplabtools.readers.source import ByteSource, SourceState
+
+__all__ = [
+    "CONTESTED",
+    "NO_LENGTH",
+    "StoredPicture",
+    "TiffIndex",
+    "TiledLevel",
+    "check_extent",
+    "check_tiles",
+    "explained",
+    "longest_tile",
+    "some_tiles",
+]
+
+_T = TypeVar("_T")
+_LOOKED_AT = 3  # tiles of a level
+_LARGEST_TILE = 8192  # pixels, each side
+_LARGEST_LEVEL = 1 << 31  # pixels, each side
+NO_LENGTH, CONTESTED = -1, -2
+_HEADROOM: Final = (4, 1 << 16)  # no encoder needs 4 times the pixels, and 64 KB
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TiledLevel:
+    """One level.
+
+    Attributes
+    ----------
+    size : (int, int)
+        (width, height) in pixels.
+    codec : TileCodec
+        How its tiles are stored.
+    offsets, counts : ndarray of int64, shape (rows * columns,)
+        Where each tile begins in the file, and its length, in bytes; row by row. A
+        length of zero stands for a tile of background, `NO_LENGTH` and `CONTESTED` for
+        one that is damaged: it has an offset and no length, or lies across another.
+    """
+
+    size: Size
+    codec: TileCodec
+    offsets: IntArray
+    counts: IntArray
+
+    @property
+    def columns(self) -> int:
+        """Tiles side by side."""
+        return -(-self.size[0] // self.codec.tile[0])
+
+    def tiles_at(self, corners: IntArray, sizes: IntArray) -> IntArray:
+        """Return the numbers of the tiles that rectangles are, wholly within the level.
+
+        Parameters
+        ----------
+        corners, sizes : ndarray of int64, shape (n, 2)
+            (x, y) and (width, height), in pixels of the level.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            -1 for a rectangle that is no tile.
+        """
+        places, rest = np.divmod(corners, self.codec.tile)
+        fits = (rest == 0) & (sizes == self.codec.tile)
+        fits &= (corners >= 0) & (corners + sizes <= self.size)
+        numbers = places[:, 1] * self.columns + places[:, 0]
+        return np.where(fits.all(axis=1), numbers, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoredPicture:
+    """An associated image that is stored as levels are.
+
+    Attributes
+    ----------
+    level : TiledLevel
+        The picture.
+    icc_profile : bytes or None
+        Its colour profile.
+    """
+
+    level: TiledLevel
+    icc_profile: bytes | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TiffIndex:
+    """What it takes to read a slide; small, and sent to other processes as it is.
+
+    Attributes
+    ----------
+    file : SourceState
+        What the file was when it was made of it.
+    names : tuple of str
+        Of the files that the slide lies in, one behind the other, where these are several;
+        all are in one folder.
+    levels : tuple of TiledLevel
+        Finest first.
+    associated : mapping of str to int or StoredPicture
+        Page of each associated image, or where its tiles lie.
+    properties : mapping of str to str
+        By the names that OpenSlide gives them.
+    icc_profile : bytes or None
+        Colour profile of level 0.
+    """
+
+    library: ClassVar[str] = "native"
+
+    file: SourceState
+    levels: tuple[TiledLevel, ...]
+    associated: Mapping[str, int | StoredPicture]
+    properties: Mapping[str, str]
+    icc_profile: bytes | None
+    names: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Size, roughly: that of its arrays and of the colour profile."""
+        arrays = sum(level.offsets.nbytes + level.counts.nbytes for level in self.levels)
+        return arrays + len(self.icc_profile or b"")
+
+
+_REMEDIES: Final[Mapping[type[UnsupportedSlideError], str]] = {
+    UnsupportedSlideError: 'try another config.slide_library, such as "auto"',
+    AmbiguousSlideError: (
+        "save what is wanted of it as a file of 8-bit RGB or grey; no other library is "
+        "asked, as it would choose without saying so (config.slide_library names one)"
+    ),
+    DamagedSlideError: (
+        "get a whole copy of it; no other library is asked, as it might show something "
+        'else (config.slide_library = "openslide" asks that one all the same)'
+    ),
+}
+
+
+def explained(find: Callable[[], _T], *, slide: str) -> _T:
+    """Return what a search for tiles returns, or say what hinders it.
+
+    Parameters
+    ----------
+    find : callable
+        The search.
+    slide : str
+        Name of the slide.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        With the name and a remedy; `DamagedSlideError` if a parser fails somehow.
+    """
+    cause: Exception
+    try:
+        return find()
+    except UnsupportedSlideError as error:
+        cause, kind, reason, details = error, type(error), error.message, ""
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a parser makes of a broken file
+        cause, kind = error, DamagedSlideError
+        reason, details = "its directories cannot be made out", str(error)
+    raise kind(reason, slide=slide, details=details, remedy=_REMEDIES[kind]) from cause
+
+
+def check_extent(size: Size, tile: Size) -> None:
+    """Raise if a level cannot have this (width, height), in tiles of that.
+
+    Raises
+    ------
+    DamagedSlideError
+        If so.
+    UnsupportedSlideError
+        If the tiles are too large to be read here.
+    """
+    absurd = any(t > max(_LARGEST_TILE, 2 * s) for t, s in zip(tile, size, strict=True))
+    if min(*size, *tile) < 1 or max(size) >= _LARGEST_LEVEL or absurd:
+        msg = f"a level of {size} pixels in tiles of {tile} cannot be"
+        raise DamagedSlideError(msg)
+    if max(tile) > _LARGEST_TILE:
+        msg = f"tiles of {tile} pixels are not read natively"
+        raise UnsupportedSlideError(msg)
+
+
+def check_tiles(levels: Sequence[TiledLevel], source: ByteSource) -> None:
+    """Raise if the tiles of a level are of a kind that is not read here.
+
+    It takes several that agree: a single one may be damaged.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If so.
+    """
+    for level, tiles in zip(levels, some_tiles(levels, source), strict=True):
+        refusals = [level.codec.refusal(data) for data in tiles]
+        for refusal in refusals:
+            if refusal is not None and all(str(each) == str(refusal) for each in refusals):
+                raise refusal
+
+
+def some_tiles(levels: Sequence[TiledLevel], source: ByteSource) -> Iterator[list[bytes]]:
+    """Yield some tiles of each level, as they are stored."""
+    samples = [_samples(level, source.state.nbytes) for level in levels]
+    ahead = source.prefetch(*np.concatenate(samples, axis=1))
+    for level, (offsets, counts) in zip(levels, samples, strict=True):
+        tiles: list[bytes] = []
+        for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True):
+            with suppress(ValueError):
+                tiles.append(level.codec.unwrapped(ahead.read(count, offset)))
+        yield tiles
+
+
+def _samples(level: TiledLevel, file_bytes: int) -> tuple[IntArray, IntArray]:
+    """Return where some tiles of a level begin, and how many bytes they have."""
+    stored = np.flatnonzero(level.counts > 0)
+    numbers = stored[np.linspace(0, len(stored) - 1, _LOOKED_AT).astype(int)]
+    offsets = level.offsets[numbers]
+    counts = np.minimum(level.counts[numbers], longest_tile(level.codec))
+    return offsets, np.clip(counts, 0, np.maximum(file_bytes - offsets, 0))
+
+
+def longest_tile(codec: TileCodec) -> int:
+    """Return how many bytes a stored tile has at most; more is an error of the index."""
+    factor, fixed = _HEADROOM
+    return codec.nbytes * factor + fixed
