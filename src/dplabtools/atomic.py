@@ -182,6 +182,7 @@ def written_aside(
             yield aside
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
+            # All of it or nothing: https://docs.python.org/3/library/os.html#os.replace
             aside.replace(path)
         except BaseException:
             with suppress(OSError):

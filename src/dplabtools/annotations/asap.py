@@ -1,4 +1,4 @@
-"""Annotations drawn in ASAP."""
+"""Annotations drawn in ASAP (https://computationalpathologygroup.github.io/ASAP/)."""
 
 from __future__ import annotations
 

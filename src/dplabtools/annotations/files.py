@@ -56,7 +56,8 @@ def read_xml(data_file: StrPath) -> Element:
         If there is no such file.
     InvalidPolygonError
         If it is no XML, or declares entities or a document type: these can fill the memory
-        or reach for other files, and no annotation needs them.
+        or reach for other files (https://github.com/tiran/defusedxml), and no annotation
+        needs them.
     """
     from xml.etree.ElementTree import ParseError
 

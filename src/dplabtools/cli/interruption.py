@@ -12,6 +12,7 @@ from typing import Final
 __all__ = ["ending_when_interrupted", "exit_code", "raise_if_interrupted"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# https://www.gnu.org/software/bash/manual/html_node/Exit-Status.html
 _CODE_OF_SIGNALS: Final = 128  # as shells have it
 _INTERRUPTED: Final = "dplabtools: interrupted\n"
 _received: list[int] = []

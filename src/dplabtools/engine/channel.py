@@ -20,6 +20,7 @@ __all__ = ["Channel", "Message"]
 
 _HEAD = struct.Struct("<QI")  # bytes of the message, files that come with it
 _AT_ONCE = 1 << 16  # bytes up to which a message is sent in one piece with its head
+# https://man7.org/linux/man-pages/man7/unix.7.html
 _FILES = 64  # a message; the kernel takes up to 253
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)

@@ -102,6 +102,7 @@ def _droppable(folder: Path) -> int:
     """Return the bytes of files that a group holds and may be dropped at any time."""
     lines = (line.split() for line in _text(folder / "memory.stat").splitlines())
     stat = {words[0]: int(words[1]) for words in lines if len(words) == 2}
+    # Of version 1: https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
     kind = "total_" if "total_inactive_file" in stat else ""  # with all groups below
     kept = stat.get(f"{kind}inactive_file", 0) + stat.get(f"{kind}active_file", 0)
     return max(0, kept - sum(stat.get(name, 0) for name in _ONTO_DISK))
@@ -157,6 +158,7 @@ def usable_cores(root: Path = _ROOT) -> int:
         At least 1.
     """
     machine = os.cpu_count() or 1
+    # https://man7.org/linux/man-pages/man7/cpuset.7.html
     cores = machine  # the kernel has taken those out that a cpuset leaves out:
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -183,6 +185,7 @@ def core_quota(root: Path = _ROOT) -> float | None:
     for folder in _groups("cpu", root):
         quota, _, period = _text(folder / "cpu.max").partition(" ")
         if not quota:
+            # https://docs.kernel.org/scheduler/sched-bwc.html
             quota = _text(folder / "cpu.cfs_quota_us")
             period = _text(folder / "cpu.cfs_period_us")
         of, each = _positive(quota), _positive(period)
@@ -267,6 +270,7 @@ def _upwards(path: PurePosixPath, mounts: list[_Mount]) -> Iterator[Path]:
         widest = min(views, key=lambda mount: len(mount.part.parts))
         inside = path.relative_to(widest.part)
         yield from (widest.point / each for each in (inside, *inside.parents))
+    # https://man7.org/linux/man-pages/man7/cgroup_namespaces.7.html
     elif mounts:  # in a name space of groups, with only a part of it mounted
         yield mounts[-1].point
 

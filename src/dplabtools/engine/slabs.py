@@ -168,7 +168,8 @@ def _open_anonymous(size: int) -> int:
     folder = _folder_with_room(size, memory=room, asked_for=asked_for)
     _LOGGER.warning("%s bytes of pixels go to a file in %s, not to memory", size, folder)
     with tempfile.TemporaryFile(dir=folder, prefix="dplabtools-") as file:
-        # Blocks are reserved now: a full disk is an error here, not a bus error later.
+        # Blocks are reserved now: a full disk is an error here, not a bus error later:
+        # https://man7.org/linux/man-pages/man3/posix_fallocate.3.html
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         else:

@@ -174,7 +174,9 @@ class _Zygote:
             if threads != 1:
                 msg = f"what is imported for workers starts threads ({threads} run)"
                 raise RuntimeError(msg)
-            gc.freeze()  # the collector of a worker need not touch, and copy, these pages
+            # The collector of a worker need not touch, and copy, these pages:
+            # https://docs.python.org/3/library/gc.html#gc.freeze
+            gc.freeze()
             pid = os.fork()
             if not pid:
                 self._become_worker(wanted, end, folder)

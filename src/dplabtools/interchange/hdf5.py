@@ -35,7 +35,7 @@ _CHUNK: Final = 1024
 
 
 def read_trident(request: ReadRequest) -> PatchTable:
-    """Read the coordinates of TRIDENT.
+    """Read the coordinates of TRIDENT (https://github.com/mahmoodlab/TRIDENT).
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_trident(request: ReadRequest) -> PatchTable:
 
 
 def read_clam(request: ReadRequest) -> PatchTable:
-    """Read the coordinates of CLAM.
+    """Read the coordinates of CLAM (https://github.com/mahmoodlab/CLAM).
 
     Raises
     ------
@@ -70,6 +70,8 @@ def read_clam(request: ReadRequest) -> PatchTable:
 
 def read_atlaspatch(request: ReadRequest) -> PatchTable:
     """Read the coordinates of AtlasPatch.
+
+    https://github.com/AtlasAnalyticsLab/AtlasPatch
 
     Raises
     ------

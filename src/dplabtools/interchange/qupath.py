@@ -1,4 +1,7 @@
-"""Patches as QuPath objects, in GeoJSON."""
+"""Patches as QuPath objects, in GeoJSON.
+
+https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html
+"""
 
 from __future__ import annotations
 

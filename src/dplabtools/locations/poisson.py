@@ -54,7 +54,8 @@ def poisson_disk(bounds: Bounds, spacing: float, rng: np.random.Generator) -> Fl
 
     Notes
     -----
-    R. Bridson, "Fast Poisson disk sampling in arbitrary dimensions", SIGGRAPH 2007, with
+    R. Bridson, "Fast Poisson disk sampling in arbitrary dimensions", SIGGRAPH 2007
+    (https://www.cs.ubc.ca/~rbridson/docs/bridson-siggraph07-poissondisk.pdf), with
     30 tries a point; from many points at random rather than one, and all points trying
     at once: of candidates that exclude each other only the first stays.
     """

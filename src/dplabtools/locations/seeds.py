@@ -67,6 +67,7 @@ def spawned_seeds(seed: Any, count: int) -> list[Any]:  # noqa: ANN401 - checked
                 msg = f"seed must be an int >= 0, a SeedSequence or a Generator: {error}"
                 raise ParameterError(msg) from error
     # Not parent.spawn(): it would give other children the next time.
+    # https://numpy.org/doc/stable/reference/random/parallel.html
     return [
         np.random.SeedSequence(parent.entropy, spawn_key=(*parent.spawn_key, index))
         for index in range(count)

@@ -16,10 +16,11 @@ LABEL_COLOURS: Final = (
     *("#0072b2", "#d55e00", "#009e73", "#000000"),
     *("#e69f00", "#56b4e9", "#cc79a7", "#f0e442"),
 )
-"""Colours of labels: the palette of Okabe and Ito, which the colour-blind tell apart; those
-first that stand out from stained tissue and from glass."""
+"""Colours of labels: the palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), which
+the colour-blind tell apart; first those that stand out from stained tissue and glass."""
 
-# The names of matplotlib that are not CSS names.
+# The names of matplotlib that are not CSS names:
+# https://matplotlib.org/stable/users/explain/colors/colors.html
 _EXTRA: Final = {
     "b": "#0000ff",
     "g": "#008000",

@@ -59,7 +59,10 @@ def grown(mask: BoolArray, pixels: float) -> BoolArray:
 
 
 def otsu(values: npt.NDArray[np.float32], *, most: float) -> float:
-    """Return Otsu's threshold of values from 0 up; what exceeds `most` counts as that."""
+    """Return Otsu's threshold of values from 0 up; what exceeds `most` counts as that.
+
+    https://doi.org/10.1109/TSMC.1979.4310076
+    """
     import cv2
 
     steps = np.rint(np.clip(values / most, 0, 1) * 255).astype(np.uint8)

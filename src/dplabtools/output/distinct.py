@@ -42,7 +42,10 @@ def check_distinct(plan: SlidePlan) -> None:
 
 
 def folded(name: str) -> str:
-    """Return what is the same for names that some file systems take for one."""
+    """Return what is the same for names that some file systems take for one.
+
+    https://unicode.org/reports/tr15/
+    """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -18,6 +18,7 @@ __all__ = ["Naming", "PatchNames", "escape", "key_name", "new_manifest_id"]
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _UNSAFE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[/\\\x00-\x1f\x7f-\x9f]")
+# https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?=\.|$)", re.IGNORECASE)
 
 
@@ -62,7 +63,10 @@ def _percent_first(text: str) -> str:
 
 
 def key_name(name: str) -> str:
-    """Return a name without dots, at the first of which WebDataset ends a key."""
+    """Return a name without dots, at the first of which WebDataset ends a key.
+
+    https://huggingface.co/docs/hub/datasets-webdataset
+    """
     return re.sub(r"[.\s]+", "_", name)
 
 

@@ -1,9 +1,9 @@
 """Pillow's resizing, several times as fast: the same arithmetic in other machine code.
 
 Both axes are done by one function, ``mix_rows.ll``, that takes many pixels of a row at a
-time; for the other axis the image is transposed. It is the arithmetic of
-``src/libImaging/Resample.c`` in Pillow: weights with 22 fractional bits, and rounding to
-eight bits after each axis. So the pixels are equal.
+time; for the other axis the image is transposed. It is the arithmetic of Pillow
+(https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c): weights with
+22 fractional bits, and rounding to eight bits after each axis. So the pixels are equal.
 """
 
 from __future__ import annotations

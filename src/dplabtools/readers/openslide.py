@@ -37,6 +37,8 @@ _COLOUR = re.compile("[0-9A-Fa-f]{6}")
 def _shared_cache() -> openslide.OpenSlideCache:
     """Return the tiles of all open slides of this process: handles have none of their own.
 
+    https://openslide.org/api/python/
+
     It is made when it is first used, so never before a process is forked.
     """
     return openslide.OpenSlideCache(_CACHE_BYTES)
@@ -93,7 +95,8 @@ class OpenSlideReader:
 
     Notes
     -----
-    After an error every call on an OpenSlide handle fails. So the handle that the
+    After an error every call on an OpenSlide handle fails
+    (https://openslide.org/api/openslide_8h.html). So the handle that the
     threads share is replaced at once, and what failed is tried once more on a handle of
     its own: whether it fails again then depends on the file alone, and on no other thread.
     A handle is closed when the last thread that uses it has let go of it.

@@ -23,6 +23,7 @@ DICOM_SIGN: Final = (128, b"DICM")
 """What tells a file of DICOM, and where in it (PS3.10, 7.1)."""
 
 _DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom"})
+# https://dicom.nema.org/medical/dicom/current/output/chtml/part10/chapter_7.html
 _DICOM_HEAD: Final = 1 << 16  # bytes in which a file of DICOM says to what it belongs
 _SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI(?s:(..))([0-9.]+)")
 _NAMED_FILE: Final = re.compile(r"^\s*\w+\s*=\s*(\S.*?)\s*$", re.MULTILINE)
@@ -121,8 +122,10 @@ def _slide_files(path: Path) -> Iterator[Path]:
     suffix = path.suffix.lower()
     if path.is_dir():
         yield from _files_in(path)
+    # https://openslide.org/formats/mirax/
     elif suffix == ".mrxs":  # an index; pixels lie in a folder beside it
         yield from _files_in(path.with_suffix(""))
+    # https://openslide.org/formats/hamamatsu/
     elif suffix in {".vms", ".vmu"}:  # a list of files
         yield from _files_named_in(path)
     elif suffix in _DICOM_SUFFIXES:  # a level each

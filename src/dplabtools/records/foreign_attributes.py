@@ -18,7 +18,7 @@ OWN_RESOLUTION: Final = "dplabtools_level_or_mpp"
 def trident_attributes(
     pyramid: Pyramid, *, edge: int, downsample: float, origins: IntArray
 ) -> dict[str, object]:
-    """Return the attributes of TRIDENT.
+    """Return the attributes of TRIDENT (https://github.com/mahmoodlab/TRIDENT).
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def trident_attributes(
 
 
 def clam_attributes(pyramid: Pyramid, *, edge: int, level: int) -> dict[str, object]:
-    """Return the attributes of CLAM.
+    """Return the attributes of CLAM (https://github.com/mahmoodlab/CLAM).
 
     Parameters
     ----------

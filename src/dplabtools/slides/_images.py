@@ -17,6 +17,7 @@ from dplabtools.readers.slide import Slide
 
 __all__ = ["ExtraImages", "memory_named", "save_image", "whole_image"]
 
+# https://docs.opencv.org/4.x/d1/d0d/namespacecv_1_1Error.html
 _OPENCV_NO_MEMORY: Final = -4
 
 

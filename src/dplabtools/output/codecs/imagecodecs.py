@@ -12,6 +12,7 @@ from dplabtools.output.codecs.tags import Tags
 
 __all__ = ["Bmp", "JpegXl", "Qoi"]
 
+# https://learn.microsoft.com/en-us/windows/win32/api/wingdi/ns-wingdi-bitmapinfoheader
 _BMP_RESOLUTION = 38  # where it stands in the header: two numbers of four bytes
 
 
@@ -29,7 +30,10 @@ class Bmp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qoi:
-    """Encodes QOI files, which have no place for tags."""
+    """Encodes QOI files, which have no place for tags.
+
+    https://qoiformat.org/qoi-specification.pdf
+    """
 
     def encode(self, pixels: Pixels, tags: Tags, /) -> bytes:
         """Return a QOI file."""

@@ -27,6 +27,7 @@ _SUBSAMPLINGS: Final[Mapping[int | str, str]] = {
 """By the names that Pillow gives them."""
 _SOI, _APP0, _ADOBE = b"\xff\xd8", b"\xff\xe0", b"\xff\xee"
 _PER_CENTIMETRE = 2
+# https://www.color.org/technotes/ICC-Technote-ProfileEmbedding.pdf
 _ICC_PART = 65535 - 2 - 14  # bytes of a profile that a segment holds
 
 
@@ -60,7 +61,8 @@ class Jpeg:
 
     def encode(self, pixels: Pixels, tags: Tags, /) -> bytes:
         """Return a JPEG file."""
-        # simplejpeg would be as fast, but has a faster and coarser transform.
+        # simplejpeg (https://gitlab.com/jfolz/simplejpeg) would be as fast, but has a
+        # faster and coarser transform.
         data = imagecodecs.jpeg8_encode(
             pixels, level=self.quality, subsampling=_SUBSAMPLINGS[self.subsampling]
         )
@@ -92,6 +94,7 @@ def _head(tags: Tags) -> bytes:
     unit = _PER_CENTIMETRE
     if not 0 < density < 1 << 16:
         unit, density = 0, 1  # nothing is said
+    # https://www.w3.org/Graphics/JPEG/jfif3.pdf
     jfif = struct.pack(">5sHBHHBB", b"JFIF", 0x0101, unit, density, density, 0, 0)
     return _SOI + _segment(_APP0, jfif) + _profile(tags)
 

@@ -20,8 +20,10 @@ __all__ = ["Png", "filtered_rows"]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB = 2
 _METRE = 1
+# https://www.w3.org/TR/png-3/#9Filter-types
 _PAETH = 4
 _STRIP = 200_000  # bytes; what stays in the caches
+# https://github.com/pycompression/python-isal
 _FAST = 1  # level of isal
 
 

@@ -196,7 +196,8 @@ class Hdf5File(SlideFiles):
 class Hdf5Rows(ChunkWriter):
     """Where the patches of a chunk go in a file, whose layout is settled.
 
-    It has no `buffer`: writing to mapped memory ends in a signal when the disk is full.
+    It has no `buffer`: writing to mapped memory ends in a signal when the disk is full
+    (https://man7.org/linux/man-pages/man2/mmap.2.html).
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ from dplabtools.output.stored_slide import ImageAddresses, StoredSlide, names_ar
 
 __all__ = ["WEBDATASET", "tar_header"]
 
+# https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 _BLOCK = 512
 _NAME = 100  # bytes that a plain header has for the name
 _SUM = slice(148, 156)

@@ -394,7 +394,10 @@ class ZarrImages:
 
 
 def _shard_path(folder: Path, number: int, *, axes: int) -> Path:
-    """Return the path of a shard of patches with so many axes."""
+    """Return the path of a shard of patches with so many axes.
+
+    https://zarr-specs.readthedocs.io/en/latest/v3/chunk-key-encodings/default/index.html
+    """
     return folder / "imgs" / ".".join(["c", str(number), *"0" * axes])
 
 

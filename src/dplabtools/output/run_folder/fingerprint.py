@@ -72,6 +72,7 @@ class SlideIdentity:
         try:
             status = path.stat()
             digest = _folder_digest(path) if path.is_dir() else _edges_digest(path)
+            # https://openslide.org/formats/mirax/
             if path.suffix.lower() == ".mrxs":  # an index; pixels lie in a folder beside it
                 digest += _folder_digest(path.with_suffix(""))
         except OSError:

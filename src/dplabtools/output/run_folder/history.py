@@ -38,6 +38,7 @@ __all__ = [
     "run_event",
 ]
 
+# https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

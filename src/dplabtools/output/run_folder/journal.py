@@ -3,8 +3,9 @@
 Every run that changes a folder has a file of its own in ``manifests``, called
 ``journal__<when it was begun>__<random>.jsonl``, and all of them together, in that order,
 are the record of the folder. So nobody waits for anybody, also where several extractors
-share a folder; no lock is needed, which network drives may not have, as SQLite would; and a
-process that is killed leaves at worst half a line at the end of its own file.
+share a folder; no lock is needed, which network drives may not have, as SQLite would
+(https://www.sqlite.org/faq.html#q5); and a process that is killed leaves at worst half a
+line at the end of its own file.
 
 A line is a JSON array of a checksum and an event: ``[<CRC-32 of the event as it stands
 here>, {"event": "begin", ...}]``.

@@ -51,8 +51,10 @@ COMPRESSIONS: Final = frozenset({STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
 """The values of the TIFF tag that a `TileCodec` knows."""
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+# https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+# https://www.itu.int/rec/T-REC-T.800
 _SIZ = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 code stream
 _ITEM = b"\xfe\xff\x00\xe0"  # of DICOM, PS3.5, 7.5
 _BITS = 8
@@ -95,6 +97,7 @@ class TileCodec:
 
     def __post_init__(self) -> None:
         # Of what else a stream may say of its colours, JFIF would win: it is left out.
+        # https://www.w3.org/Graphics/JPEG/jfif3.pdf
         colours = b"" if self.grey else _adobe_segment(ycbcr=self.ycbcr)
         object.__setattr__(self, "_begin", _SOI + colours + self.tables)
         object.__setattr__(self, "_usual", _usual_beginning(self.tile, self.samples))

@@ -13,6 +13,7 @@ __all__ = ["Directory", "find_directories"]
 
 _MOST_DIRECTORIES: Final = 1000
 _MOST_TAGS: Final = 4096
+# https://www.awaresystems.be/imaging/tiff/bigtiff.html
 _CLASSIC, _BIG = 42, 43
 _SUB_DIRECTORIES: Final = 330
 _USED_TAGS: Final = frozenset(
@@ -58,7 +59,8 @@ def find_directories(stream: BinaryIO, *, ndpi: bool = False) -> tuple[Directory
     stream : binary file
         The file.
     ndpi : bool, default False
-        Offsets from one to the next have eight bytes, as Hamamatsu writes them.
+        Offsets from one to the next have eight bytes, as Hamamatsu writes them:
+        https://openslide.org/formats/hamamatsu/
 
     Returns
     -------

@@ -198,6 +198,7 @@ def _level(
         ycbcr=photometric == _YCBCR or compression == JPEG_2000_YCBCR or contradicts,
         grey=photometric == _GREY,
         predictor=page.predictor == 2,
+        # https://www.awaresystems.be/imaging/tiff/tifftags/jpegtables.html
         tables=shared_tables(page.jpegtables or b""),
     )
     offsets = np.array(page.dataoffsets, dtype=np.int64)

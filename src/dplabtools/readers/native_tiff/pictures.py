@@ -12,6 +12,7 @@ from dplabtools.readers.native_tiff.describe import APERIO
 
 __all__ = ["aperio_levels", "generic_levels"]
 
+# https://www.awaresystems.be/imaging/tiff/tifftags/newsubfiletype.html
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SMALL: Final = 16
 """A picture with so many times fewer pixels than the slide is a label or an overview."""

@@ -329,6 +329,7 @@ class PatchImage(Image.Image):
     def _im(self, core: Any) -> None:  # noqa: ANN401  # pyright: ignore[reportIncompatibleVariableOverride]
         self._core = core
 
+    # https://numpy.org/doc/stable/reference/arrays.interface.html
     @property
     def __array_interface__(self) -> dict[str, Any]:
         if self._core is not None or self._pixels is None:

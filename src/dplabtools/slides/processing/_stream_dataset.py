@@ -145,8 +145,9 @@ class PatchStreamDataset(StreamedPatches):
         As for `StreamPatchExtractorPool`.
     channels : {"last", "first"}, default "last"
         ``pixels`` of shape (n, height, width, 3), or a view of them as (n, 3, height,
-        width), in PyTorch's memory format ``channels_last``; several resolutions lie
-        behind the first axis.
+        width), in PyTorch's memory format ``channels_last``
+        (https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html);
+        several resolutions lie behind the first axis.
     shuffle_buffer : int, default 0
         Patches that change places at random: slides are read in random order of
         neighbourhoods, and so many patches are shuffled together. 0 does not shuffle.
