@@ -7,17 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dplabtools._typing import Size
-from dplabtools.readers.base import IndexedReader, SlideReader
-from dplabtools.readers.native_tiff.decode import (
-    HTJ2K,
-    JPEG,
-    JPEG_2000_RGB,
-    JPEG_LS,
-    RLE,
-    STORED,
-)
+from dplabtools.readers.base import SlideReader
 from dplabtools.readers.native_tiff.directories import find_directories
-from dplabtools.readers.native_tiff.levels import TiffIndex
 from dplabtools.readers.source import open_source
 
 __all__ = ["StoredLevel", "stored_levels"]
@@ -30,14 +21,6 @@ _SPELLINGS: Final = {
     "ADOBE_DEFLATE": "deflate",
     "DEFLATE": "deflate",
     "NONE": "none",
-}
-_IN_DICOM: Final = {
-    JPEG: "JPEG",
-    JPEG_2000_RGB: "JPEG 2000",
-    HTJ2K: "HTJ2K",
-    JPEG_LS: "JPEG-LS",
-    RLE: "run lengths",
-    STORED: "none",
 }
 
 
@@ -102,10 +85,14 @@ def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
 
 def _in_dicom(reader: SlideReader) -> list[str]:
     """Return the compression of each level of a DICOM slide that is read natively."""
-    index = reader.index if isinstance(reader, IndexedReader) else None
-    if not isinstance(index, TiffIndex) or index.properties["openslide.vendor"] != "dicom":
+    if reader.library != "native" or reader.properties["openslide.vendor"] != "dicom":
         return []
-    return [_IN_DICOM[level.codec.compression] for level in index.levels]
+    from dplabtools.readers.native_tiff.levels import TiffIndex
+
+    index = reader.native
+    return (
+        [level.codec.name for level in index.levels] if isinstance(index, TiffIndex) else []
+    )
 
 
 def _stated_tile(properties: Mapping[str, str], number: int) -> Size | None:

@@ -50,6 +50,15 @@ STORED: Final = 1
 COMPRESSIONS: Final = frozenset({STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
 """The values of the TIFF tag that a `TileCodec` knows."""
 
+_NAMES: Final[Mapping[int, str]] = {
+    STORED: "none",
+    JPEG: "JPEG",
+    JPEG_2000_RGB: "JPEG 2000",
+    HTJ2K: "HTJ2K",
+    JPEG_LS: "JPEG-LS",
+    RLE: "run lengths",
+}
+
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
@@ -101,6 +110,11 @@ class TileCodec:
         colours = b"" if self.grey else _adobe_segment(ycbcr=self.ycbcr)
         object.__setattr__(self, "_begin", _SOI + colours + self.tables)
         object.__setattr__(self, "_usual", _usual_beginning(self.tile, self.samples))
+
+    @property
+    def name(self) -> str:
+        """What the compression is called; empty if TIFF alone has it."""
+        return _NAMES.get(self.compression, "")
 
     @property
     def samples(self) -> int:
