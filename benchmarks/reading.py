@@ -28,6 +28,7 @@ import openslide
 from PIL import Image
 
 from dplabtools._typing import IntArray
+from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.slabs import Segment
 from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
 from dplabtools.extraction.inspection import SlideSpec
@@ -97,7 +98,7 @@ def our_loop(
     segment = Segment.create(256 * each)
     segment.array((256 * each,))[:] = 1
     spec = SlideSpec(path=slide)
-    work = ReadChunk(slides=(spec,), reading=reading, threads=1, skip_errors=False)
+    work = ReadChunk(slides=(spec,), reading=reading, options=RunOptions())
     chunks = [
         Chunk.of(plan, rows, writer=SegmentRows(segment, np.arange(len(rows)) * each))
         for rows in blocks(table, np.arange(count), views=len(views), total=_RUN, workers=1)
