@@ -35,7 +35,7 @@ from dplabtools.extraction.inspection import SlideSpec
 from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.output.memory import SegmentRows
-from dplabtools.readers.compiled import COPYING, RESIZING
+from dplabtools.readers.compiled import LLVM
 from dplabtools.readers.native_tiff.assemble import plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.decode import TileCodec
@@ -258,9 +258,7 @@ def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> No
 
 
 def main() -> None:
-    for function in (COPYING, RESIZING):  # as in workers of a long run
-        for module in function.modules:
-            import_module(module)
+    import_module(LLVM)  # as in workers of a long run
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slides", nargs="*", default=[])
     parser.add_argument("--peers", default=sys.executable)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from PIL import Image
 
 from dplabtools._typing import Pixels
 from dplabtools.errors import UnknownFilterError
+from dplabtools.readers import compiled
 from dplabtools.readers.compiled import COMPILER, RESIZING
-from dplabtools.readers.resampling import check_filter, resize
+from dplabtools.readers.resampling import check_filter, resize, resize_all
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 pytest.importorskip(COMPILER)  # which also means that it is used
 
@@ -47,6 +51,27 @@ def test_it_is_pillow(name: str, before: tuple[int, int], after: tuple[int, int]
     np.testing.assert_array_equal(resized(pixels, after, name), expected)
 
 
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="x86")
+@pytest.mark.parametrize("processor", ["x86-64", "haswell"])
+def test_it_is_pillow_on_older_processors(
+    processor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llvmlite.binding as llvm
+
+    monkeypatch.setattr(llvm, "get_host_cpu_name", lambda: processor)
+    monkeypatch.setattr(compiled, "_features", lambda _: "")
+    monkeypatch.setattr(RESIZING, "_function", RESIZING.compiled())
+    pixels = noise(145, 131)
+    expected = Image.fromarray(pixels).resize((85, 77), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(resized(pixels, (85, 77), "LANCZOS"), expected)
+
+
+def test_the_hamming_filter_has_the_constants_of_pillow() -> None:
+    pixels = noise(140, 126)
+    expected = Image.fromarray(pixels).resize((94, 95), Image.Resampling.HAMMING)
+    np.testing.assert_array_equal(resized(pixels, (94, 95), "HAMMING"), expected)
+
+
 @pytest.mark.parametrize("factor", [1.7, 2.0, 3.3, 7.9])
 def test_it_is_pillow_at_the_size_of_patches(factor: float) -> None:
     side = round(256 * factor)
@@ -70,6 +95,61 @@ def test_parts_of_larger_pictures_are_resized() -> None:
     part = pixels[5:65, 10:80]
     expected = Image.fromarray(part).resize((33, 20), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(resized(part, (33, 20), "LANCZOS"), expected)
+
+
+SIZES = np.array([(145, 145), (60, 90), (145, 145), (3, 8), (70, 200), (40, 40)])
+RESULTS = np.array([(85, 85), (40, 30), (85, 85), (2, 9), (60, 50), (40, 40)])
+
+
+@pytest.mark.parametrize("name", ["LANCZOS", "NEAREST", "AREA"])
+@pytest.mark.parametrize("count", [0, 2])
+def test_many_images_are_resized_as_each_alone(name: str, count: int) -> None:
+    """Of several sizes, some of which are left to Pillow; in threads or without."""
+    images = PixelBuffer.allocated(np.tile(SIZES, (8, 1)))
+    results = PixelBuffer.allocated(np.tile(RESULTS, (8, 1)))
+    images.memories[0][:] = noise(1, len(images.memories[0]))[:, 0, 0]
+    with ThreadPoolExecutor(count or 1) as pool:
+        resize_all(images, results, name, threads=pool if count else None)
+    for number in range(len(images)):
+        width, height = results.sizes[number].tolist()
+        expected = resized(images.picture(number), (width, height), name)
+        np.testing.assert_array_equal(results.picture(number), expected)
+
+
+BETWEEN_FORBIDDEN_PAGES = """
+import ctypes, mmap, sys
+import numpy as np
+import llvmlite.binding
+from PIL import Image
+from dplabtools.readers.resampling import resize
+
+width, height, front = map(int, sys.argv[1:])
+page, count = mmap.PAGESIZE, width * height * 3
+pages = -(-count // page)
+whole = np.frombuffer(mmap.mmap(-1, (pages + 2) * page), np.uint8)
+start = page if front else (pages + 1) * page - count
+image = whole[start : start + count].reshape(height, width, 3)
+image[:] = np.arange(count).reshape(image.shape) % 251
+after = ((width + 1) // 2, (height + 1) // 2)
+expected = np.asarray(Image.fromarray(image).resize(after, Image.Resampling.LANCZOS))
+out = np.empty_like(expected)
+libc = ctypes.CDLL(None)
+for edge in (0, pages + 1):
+    address = ctypes.c_void_p(whole.ctypes.data + edge * page)
+    assert libc.mprotect(address, ctypes.c_size_t(page), 0) == 0
+resize(image, out, "LANCZOS")
+print((out == expected).all(), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are forbidden by mprotect")
+@pytest.mark.parametrize("size", [(5, 5), (6, 40), (64, 33), (87, 64)])
+@pytest.mark.parametrize("front", [0, 1])
+def test_nothing_is_read_beyond_an_image(size: tuple[int, int], front: int) -> None:
+    words = map(str, (*size, front))
+    run = [sys.executable, "-c", BETWEEN_FORBIDDEN_PAGES, *words]
+    told = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert told.stdout.strip() == "True", told.stderr
 
 
 def test_area_is_the_mean_of_what_a_pixel_covers() -> None:

@@ -14,7 +14,7 @@ from dplabtools.cli.findings import Finding
 from dplabtools.engine.base import run
 from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.readers.compiled import COPYING, RESIZING, CompiledFunction
-from dplabtools.readers.fast_resizing import resize_fast
+from dplabtools.readers.fast_resizing import ResizingPlan
 
 __all__ = ["look_at_compiled"]
 
@@ -85,10 +85,12 @@ def _copies(copy_parts: Callable[..., None], pixels: Pixels) -> bool:
     return True
 
 
-def _resizes(mix_rows: Callable[..., None], pixels: Pixels) -> bool:
+def _resizes(resize_images: Callable[..., None], pixels: Pixels) -> bool:
     """Tell whether an image is resized as Pillow does it."""
     out, lanczos = np.empty((40, 31, 3), np.uint8), Image.Resampling.LANCZOS
-    resize_fast(mix_rows, pixels, out=out, resample=lanczos, vertical_first=False)
+    image = [[pixels.ctypes.data, pixels.strides[0], out.ctypes.data]]
+    plan = ResizingPlan((83, 97), (31, 40), lanczos)
+    plan.resize(resize_images, np.array(image, np.int64))
     expected = Image.fromarray(pixels).resize((31, 40), lanczos)
     return np.array_equal(out, np.asarray(expected))
 

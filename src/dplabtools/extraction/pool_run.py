@@ -18,7 +18,7 @@ from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import Selection
 from dplabtools.extraction.transform import Transform
 from dplabtools.output.sink import Sink
-from dplabtools.readers.compiled import COPYING, RESIZING
+from dplabtools.readers.compiled import COPYING, LLVM, RESIZING
 from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.labels import LabelFilter
 from dplabtools.settings import Settings
@@ -128,13 +128,12 @@ class PoolRun:
         return open_engine(engine, self.run_options(ahead=ahead))
 
     def _compilers(self) -> list[str]:
-        """Return the modules of compiled functions that pay in a run of this size."""
+        """Return what compiles functions, if one of them pays in a run of this size."""
         patches = sum(map(len, self.tables)) // self.processes
         work = [(COPYING, 4 * patches)]  # a patch lies on four tiles or so
         if self.reading.mode is not None:
             work.append((RESIZING, patches))
-        pay = [function for function, much in work if much > function.after]
-        return [name for function in pay for name in function.modules]
+        return [LLVM] if any(much > function.after for function, much in work) else []
 
     def into(self, sink: Sink) -> RunState:
         """Extract all patches to a sink."""

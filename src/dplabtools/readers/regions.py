@@ -12,7 +12,7 @@ from dplabtools._typing import IntArray
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.readers.resampling import resize
+from dplabtools.readers.resampling import resize_all
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.workspace import workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
@@ -146,20 +146,16 @@ class _Part:
     def _resample_all(
         self, threads: ThreadPoolExecutor | None, *, failed: Mapping[int, Exception]
     ) -> None:
-        waiting = [
-            (view, place)
-            for view, source in enumerate(self._sources)
-            for place, item in enumerate(self._items.tolist())
-            if source.factor != 1.0 and item not in failed
-        ]
-        if waiting:
-            with stage("resample"):
-                list((map if threads is None else threads.map)(self._resample, waiting))
-
-    def _resample(self, which: tuple[int, int]) -> None:
-        view, place = which
-        pixels, out = (each[view].picture(place) for each in (self._targets, self._finals))
-        resize(pixels, out, self._slide.settings.resampling_filter)
+        good = [n for n, item in enumerate(self._items.tolist()) if item not in failed]
+        name = self._slide.settings.resampling_filter
+        for view, source in enumerate(self._sources):
+            if source.factor != 1.0 and good:
+                images, results = (
+                    each[view].part(np.array(good))
+                    for each in (self._targets, self._finals)
+                )
+                with stage("resample"):
+                    resize_all(images, results, name, threads=threads)
 
 
 def _unscaled_sizes(source: Source, sizes: IntArray) -> IntArray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -12,12 +14,13 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
-from dplabtools._typing import Pixels, Point, Size
+from dplabtools._typing import IntArray, Pixels, Point, Size
 from dplabtools.errors import UnknownFilterError
 from dplabtools.readers.compiled import RESIZING
-from dplabtools.readers.fast_resizing import FILTERS, NARROWEST, resize_fast
+from dplabtools.readers.fast_resizing import FILTERS, NARROWEST, resizing_plan
+from dplabtools.records.pixel_buffer import PixelBuffer
 
-__all__ = ["AREA", "Resizing", "check_filter", "resampling_filter", "resize"]
+__all__ = ["AREA", "Resizing", "check_filter", "resampling_filter", "resize", "resize_all"]
 
 AREA: Final = "AREA"
 """A filter that Pillow has not."""
@@ -25,6 +28,7 @@ AREA: Final = "AREA"
 _Fetch: TypeAlias = Callable[[Point, Size], Pixels]
 
 _PILLOW_ORDERS = int(PIL.__version__.split(".", maxsplit=1)[0]) >= 13
+_SHARE = 8  # images that a thread resizes at a time
 _SUPPORT = 5  # pixels; no filter of Pillow reaches further
 _BLOCK = 2048  # side of what is read at once for a whole image, in pixels of the original
 
@@ -66,7 +70,7 @@ def resize(pixels: Pixels, out: Pixels, name: str) -> None:
     Parameters
     ----------
     pixels : ndarray of uint8, shape (height, width, 3)
-        The image.
+        The image; its rows contiguous.
     out : ndarray of uint8, shape (height, width, 3)
         Filled with exactly what Pillow gives, or OpenCV for ``"AREA"``; contiguous.
     name : str
@@ -83,15 +87,91 @@ def resize(pixels: Pixels, out: Pixels, name: str) -> None:
         out[:] = cv2.resize(pixels, out.shape[1::-1], interpolation=cv2.INTER_AREA)
         return
     resample = resampling_filter(name)
-    before, after = (each.shape[1::-1] for each in (pixels, out))
-    mix_rows = None
-    if resample in FILTERS and before != after and min(*before, *after) >= NARROWEST:
-        mix_rows = RESIZING.worth(1)
-    if mix_rows is None:
+    before, after = _sizes(pixels, out)
+    vertical_first = _vertical_first(before, after)
+    image, result = pixels, out
+    if vertical_first:
+        image = np.ascontiguousarray(pixels.swapaxes(0, 1))
+        result = np.empty((after[0], after[1], 3), dtype=np.uint8)
+    fast = _fast(*_sizes(image, result), resample, count=1)
+    if fast is None:
         out[:] = np.asarray(Image.fromarray(pixels).resize(after, resample))
         return
-    vertical_first = _vertical_first(before, after)
-    resize_fast(mix_rows, pixels, out=out, resample=resample, vertical_first=vertical_first)
+    row = image.ctypes.data, image.strides[0], result.ctypes.data
+    fast(np.array([row], dtype=np.int64))
+    if vertical_first:
+        out[:] = result.swapaxes(0, 1)
+
+
+def resize_all(
+    images: PixelBuffer,
+    results: PixelBuffer,
+    name: str,
+    *,
+    threads: ThreadPoolExecutor | None = None,
+) -> None:
+    """Resize many images, each for itself, as `resize` does.
+
+    Parameters
+    ----------
+    images : PixelBuffer
+        The images.
+    results : PixelBuffer
+        As many, which are filled.
+    name : str
+        A filter of Pillow, or ``"AREA"``.
+    threads : ThreadPoolExecutor, optional
+        Threads that share the work.
+
+    Raises
+    ------
+    UnknownFilterError
+        If there is no such filter.
+    """
+    table = np.stack(
+        (images.addresses(), images.sizes[:, 0] * 3, results.addresses()), axis=1
+    )
+    sizes = np.concatenate((images.sizes, results.sizes), axis=1)
+    work: list[Callable[[], None]] = []
+    for width, height, *after in np.unique(sizes, axis=0).tolist():
+        numbers = np.flatnonzero((sizes == (width, height, *after)).all(axis=1))
+        fast = None
+        if name != AREA and not _vertical_first((width, height), (after[0], after[1])):
+            resample = resampling_filter(name)
+            fast = _fast(
+                (width, height), (after[0], after[1]), resample, count=len(numbers)
+            )
+        if fast is None:
+            work += [
+                partial(resize, images.picture(number), results.picture(number), name)
+                for number in numbers.tolist()
+            ]
+        else:
+            shares = -(-len(numbers) // _SHARE)
+            work += [
+                partial(fast, table[share]) for share in np.array_split(numbers, shares)
+            ]
+    list((map if threads is None else threads.map)(_run, work))
+
+
+def _run(work: Callable[[], None]) -> None:
+    work()
+
+
+def _sizes(pixels: Pixels, out: Pixels) -> tuple[Size, Size]:
+    return (pixels.shape[1], pixels.shape[0]), (out.shape[1], out.shape[0])
+
+
+def _fast(
+    before: Size, after: Size, resample: Image.Resampling, *, count: int
+) -> Callable[[IntArray], None] | None:
+    """Return what resizes so many images by their addresses, if that can be compiled."""
+    if resample not in FILTERS or before == after or before[0] < NARROWEST:
+        return None
+    resize_images = RESIZING.worth(count)
+    if resize_images is None:
+        return None
+    return partial(resizing_plan(before, after, resample).resize, resize_images)
 
 
 def _vertical_first(before: Size, after: Size) -> bool:

@@ -104,7 +104,7 @@ def test_a_compiler_that_fails_in_any_way_is_no_matter(
             found = resized(pixels), reader.read((-10, 20), 0, (300, 200))
             for each, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(each, other)
-    for name in ("copy_parts", "mix_rows"):  # said once, not for each image
+    for name in ("copy_parts", "resize_images"):  # said once, not for each image
         assert caplog.text.count(f"slower without {name} in machine code") == 1
 
 
