@@ -34,7 +34,7 @@ def listens(process: subprocess.Popen[str]) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_the_last_line_says_how_to_go_on(
     tmp_path: Path, number: signal.Signals, moment: str
 ) -> None:

@@ -72,7 +72,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     of each slide is in OUT/run.json, all options in OUT/dplabtools.toml.
 
     Exit code: 0, everything was written; 1, something failed; 2, the command was not
-    understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
+    understood; 130, 138 or 143, interrupted by Ctrl-C, SIGUSR1 or SIGTERM.
     """
     with one_line_errors():
         from dplabtools.cli.inputs import slide_inputs, with_files

@@ -64,7 +64,7 @@ def features(  # noqa: PLR0913 - each is a group of options
     with what an earlier one has left; all options are in OUT/dplabtools.toml.
 
     Exit code: 0, everything was written; 1, something failed; 2, the command was not
-    understood; 130 or 143, interrupted by Ctrl-C or SIGTERM.
+    understood; 130, 138 or 143, interrupted by Ctrl-C, SIGUSR1 or SIGTERM.
     """
     with one_line_errors():
         from dplabtools.cli.features_run import (

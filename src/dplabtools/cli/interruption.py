@@ -1,4 +1,4 @@
-"""Ctrl-C, and the SIGTERM of a cluster: both end the command in the same way."""
+"""Ctrl-C, and what clusters send: SIGTERM and SIGUSR1; all end the command alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Final
 
 __all__ = ["ending_when_interrupted", "exit_code", "raise_if_interrupted"]
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1")
+    if hasattr(signal, name)
+)
 # https://www.gnu.org/software/bash/manual/html_node/Exit-Status.html
 _CODE_OF_SIGNALS: Final = 128  # as shells have it
 _INTERRUPTED: Final = "dplabtools: interrupted\n"
@@ -30,7 +34,7 @@ def ending_when_interrupted(words: Sequence[str]) -> Generator[None]:
     Raises
     ------
     SystemExit
-        With 130 or 143, if a signal came, whatever became of it in the block.
+        With 130, 138 or 143, if a signal came, whatever became of it in the block.
     """
     try:
         for number in _SIGNALS:
