@@ -23,6 +23,7 @@ from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
 
 __all__ = [
+    "CHUNK_ROWS",
     "ReadOptions",
     "blocks",
     "groups",
@@ -33,7 +34,7 @@ __all__ = [
     "runs",
 ]
 
-_CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
+CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
 _CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
 _CHUNKS_PER_WORKER = 4  # at least, so that none idles long at the end
 _LEAST_SHARE = 64  # patches: with fewer the tiles at their border are too many
@@ -343,4 +344,4 @@ def groups(sizes: IntArray, *, views: int) -> list[range]:
 def _held(sizes: IntArray, *, views: int) -> int:
     """Return how many patches may be held together."""
     bytes_each = int(sizes.prod(axis=1).max(initial=1)) * 3 * views
-    return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_each))
+    return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // bytes_each))

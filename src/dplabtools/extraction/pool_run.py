@@ -21,6 +21,7 @@ from dplabtools.output.sink import Sink
 from dplabtools.readers.compiled import COPYING, LLVM, RESIZING
 from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.labels import LabelFilter
+from dplabtools.records.share import Share
 from dplabtools.settings import Settings
 
 __all__ = ["OnError", "PoolRun"]
@@ -49,6 +50,7 @@ class PoolRun:
     def __init__(
         self, arguments: Mapping[str, Any], *, settings: Settings, engine: EngineLike
     ) -> None:
+        self.share: Share | None = arguments.get("shard")
         views = declared_views(arguments)
         self.processes, self.threads, _, _ = (
             parse_count(arguments[name], name=name) for name in _COUNTS
@@ -112,6 +114,7 @@ class PoolRun:
             tables=self.tables,
             reading=self.reading,
             options=self.run_options(),
+            share=self.share,
         )
 
     def clock(self) -> ProgressClock:

@@ -14,12 +14,19 @@ from dplabtools.engine.base import Engine, JobResult, run
 from dplabtools.engine.choose import RunOptions
 from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
 from dplabtools.extraction.inspection import InspectedSlide, InspectSlide, SlideSpec
-from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide, runs
+from dplabtools.extraction.plan import (
+    CHUNK_ROWS,
+    ReadOptions,
+    blocks,
+    plan_slide,
+    runs,
+)
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run_state import RunState
 from dplabtools.output.comparison import DifferentPatchError
 from dplabtools.output.sink import Measuring, Recording, Sink, Verifying
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.records.share import Share
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = ["Extraction"]
@@ -39,11 +46,14 @@ class Extraction:
         How to read them.
     options : RunOptions
         How to go about it.
+    share : Share or None
+        What of it is to be done by this job, if there are others: a part of each slide.
     """
 
     tables: Sequence[PatchTable]
     reading: ReadOptions
     options: RunOptions
+    share: Share | None = None
 
     def run(self, engine: Engine, sink: Sink, clock: ProgressClock) -> RunState:
         """Deliver the patches to a sink.
@@ -218,7 +228,7 @@ class Extraction:
             wanted = rows[plan.slide_index]
             clock.advance(patches=len(plan) - len(wanted))
             count = sink.chunk_rows(plan)
-            parts = (
+            parts = list(
                 blocks(
                     plan.table,
                     wanted,
@@ -229,10 +239,14 @@ class Extraction:
                 if count is None
                 else runs(plan.table, wanted, views=len(plan.views), count=count)
             )
-            for part in parts:
+            own = range(len(parts)) if count is None else self._own(plan, len(parts))
+            for number, part in enumerate(parts):
                 with state.naming(plan.slide_index):
-                    writer = sink.writer(plan, part)
-                if writer is None:
+                    writer = sink.writer(plan, part)  # others' count, too
+                if number not in own:
+                    state.leave_to_others(plan.slide_index, part)
+                    clock.advance(patches=len(part))
+                elif writer is None:
                     state.delivered[plan.slide_index][part] = True
                     state.leave_out(plan.slide_index, np.intersect1d(part, plan.left_out))
                     clock.advance(patches=len(part))
@@ -244,10 +258,28 @@ class Extraction:
         """Return the rows of a slide to read; what is there already counts as delivered."""
         inside = state.rows_inside(plan, self.reading)
         wanted = sink.wanted(plan)
+        if sink.chunk_rows(plan) is None and self._cuts(plan):
+            cells = list(
+                runs(plan.table, inside, views=len(plan.views), count=CHUNK_ROWS)
+            )
+            kept = [cells[number] for number in self._own(plan, len(cells))]
+            own = np.concatenate([inside[:0], *kept])
+            state.leave_to_others(plan.slide_index, np.setdiff1d(inside, own))
+            inside = np.sort(own)
         state.delivered[plan.slide_index][:] = True
         state.delivered[plan.slide_index][wanted] = False
         state.leave_out(plan.slide_index, plan.left_out)
         return np.intersect1d(inside, wanted)
+
+    def _cuts(self, plan: SlidePlan) -> bool:
+        """Tell whether other jobs do a part of a slide."""
+        return self.share is not None and not self.share.parts[plan.slide_index].is_whole
+
+    def _own(self, plan: SlidePlan, count: int) -> range:
+        """Return which chunks of a slide are to be read, of so many."""
+        if self.share is None:
+            return range(count)
+        return self.share.parts[plan.slide_index].chunks(count)
 
     def _read(
         self,

@@ -66,6 +66,8 @@ class RunState:
         Which pixels of each slide show no specimen, if quality is measured.
     profile : Profile
         Where the time went.
+    placed : list of int
+        For each slide, its patches, but for those that other jobs do.
     """
 
     def __init__(self, tables: Sequence[PatchTable], options: RunOptions) -> None:
@@ -82,6 +84,7 @@ class RunState:
         self._index_bytes = 0
         self._profiles: dict[bytes | None, bytes | None] = {}
         self.profile = Profile()
+        self.placed = list(map(len, tables))
         self._tables = tables
         self._skip_errors = options.skip_errors
         self._failures: list[list[Failure]] = [[] for _ in tables]
@@ -108,6 +111,11 @@ class RunState:
         if len(rows):
             self.left_out[slide] = np.union1d(self.left_out[slide], rows)
             self.delivered[slide][rows] = False
+
+    def leave_to_others(self, slide: int, rows: IntArray) -> None:
+        """Enter patches that another job does."""
+        self.delivered[slide][rows] = False
+        self.placed[slide] -= len(rows)
 
     def all_left_out(self) -> BoolArray:
         """Tell of the patches of all slides which are not good enough."""
@@ -162,8 +170,8 @@ class RunState:
         pyramid = None if plan is None else plan.pyramid
         return SlideResult(
             wsi_file=table.slide,
-            status=slide_status(len(table), errors),
-            placed=len(table),
+            status=slide_status(self.placed[slide], errors),
+            placed=self.placed[slide],
             written=int(self.delivered[slide].sum()),
             labels=table.counts(),
             errors=errors,
