@@ -41,6 +41,7 @@ The tree of them, with the built-in error each one also is::
         ├── OutputError                OSError
         │   └── FolderInUseError
         ├── OutputFormatError          ValueError
+        ├── MergeError                 ValueError
         ├── ResumeError                ValueError
         │   └── OtherFeaturesError
         ├── TransformError             ValueError
@@ -94,6 +95,7 @@ __all__ = [
     "LocationError",
     "MaskError",
     "MaskTypeError",
+    "MergeError",
     "MissingAnnotationError",
     "MissingLibraryError",
     "MissingLocationsError",
@@ -424,6 +426,10 @@ class ResumeError(ExtractionError, ValueError):
     """What is in the folder was made of another slide file, or with other parameters."""
 
     advice = "extract to another folder"
+
+
+class MergeError(ExtractionError, ValueError):
+    """What jobs that shared a run have written does not make a whole."""
 
 
 class OtherFeaturesError(ResumeError):

@@ -259,9 +259,7 @@ class Extraction:
         inside = state.rows_inside(plan, self.reading)
         wanted = sink.wanted(plan)
         if sink.chunk_rows(plan) is None and self._cuts(plan):
-            cells = list(
-                runs(plan.table, inside, views=len(plan.views), count=CHUNK_ROWS)
-            )
+            cells = list(runs(plan.table, inside, views=len(plan.views), count=CHUNK_ROWS))
             kept = [cells[number] for number in self._own(plan, len(cells))]
             own = np.concatenate([inside[:0], *kept])
             state.leave_to_others(plan.slide_index, np.setdiff1d(inside, own))

@@ -332,11 +332,13 @@ class DiskSink:
             if self._heads[plan.slide_index].areas
             else None,
         )
+        # Where others have some of the rows, those that the table lacks are all told.
+        left_out = () if self._run.shares(plan) else plan.left_out
         self._run.complete(
             plan.slide_index,
             text=text,
             table=table,
-            missing=np.setdiff1d(np.flatnonzero(~delivered), plan.left_out).tolist(),
+            missing=np.setdiff1d(np.flatnonzero(~delivered), left_out).tolist(),
             sizes=slide.files.sizes(),
         )
         slide.complete = True

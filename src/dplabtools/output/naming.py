@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import string
@@ -14,7 +15,14 @@ from dplabtools._typing import IntArray
 from dplabtools.geometry.resolution import Level, Resolution
 from dplabtools.records.slide_plan import SlidePlan
 
-__all__ = ["Naming", "PatchNames", "escape", "key_name", "new_manifest_id"]
+__all__ = [
+    "Naming",
+    "PatchNames",
+    "derived_manifest_id",
+    "escape",
+    "key_name",
+    "new_manifest_id",
+]
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _UNSAFE = re.compile(r"%(?=[0-9A-Fa-f]{2})|[/\\\x00-\x1f\x7f-\x9f]")
@@ -25,6 +33,14 @@ _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?=\.|$)", re.IGNORE
 def new_manifest_id() -> str:
     """Return eight random characters of a-z and 0-9."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+def derived_manifest_id(text: str) -> str:
+    """Return eight characters of a-z and 0-9 that are the same for the same text."""
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest())
+    return "".join(
+        _ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)] for place in range(8)
+    )
 
 
 def escape(text: str) -> str:

@@ -11,14 +11,26 @@ from typing import Any, Literal
 from dplabtools._typing import StrPath
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.limits import usable_cores
+from dplabtools.output.run_folder.shards import begin_shard, end_shard
+from dplabtools.pipeline.merging import MergedShards, merge_shards
+from dplabtools.pipeline.sharing import check_locations, divide_inputs, own_inputs
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline, apply_mpps, silent
 from dplabtools.readers.finding import find_slides
-from dplabtools.records.failure import Failure
+from dplabtools.records.failure import Failure, failed_slides
+from dplabtools.records.share import parse_shard
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import PatchesMock, WholeImageGridPatchesPool
+from dplabtools.slides.patches._sharing import check_sharing, may_cut
 
-__all__ = ["ExtractedSlides", "SlideInput", "extract_slides", "find_slides"]
+__all__ = [
+    "ExtractedSlides",
+    "MergedShards",
+    "SlideInput",
+    "extract_slides",
+    "find_slides",
+    "merge_shards",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     chunk_timeout_s: float = 900.0,
     on_error: Literal["raise", "skip"] = "raise",
     on_progress: OnProgress | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> ExtractedSlides:
     """Find the tissue of slides, place patches on it, and write them to files.
 
@@ -97,10 +110,16 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         Called with the name of a step (``"masks"``, ``"locations"``, ``"patches"``), and a
         `dplabtools.extraction.progress.Progress`; the first two steps count slides.
 
+    shard : (int, int), default None
+        Which of how many independent jobs this is, counted from 1: it does its part of the
+        slides, the same each time, and writes to a folder ``shard-<i>-of-<n>`` in
+        `output_dir`; `merge_shards` joins them. Slides count by the pixels that their
+        headers tell of, and large ones are shared where the container allows it.
+
     Returns
     -------
     ExtractedSlides
-        What was made of each slide.
+        What was made of each slide; of those of the job, if there are several.
 
     Raises
     ------
@@ -114,8 +133,22 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     inputs = _inputs(slides)
     apply_mpps(inputs)
     folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     extractor_args = {"image_type": "png"} if extractor_args is None else extractor_args
+    location_pool = location_pool or WholeImageGridPatchesPool
+    patches_args = patches_args or {}
+    share = None
+    if shard is not None:
+        check_sharing(extractor_args)
+        check_locations(location_pool, patches_args)
+        share = divide_inputs(
+            inputs,
+            shard=parse_shard(shard),
+            patches_args=patches_args,
+            cut=may_cut(extractor_args.get("container")),
+        )
+        inputs = own_inputs(inputs, share)
+        folder = begin_shard(folder, share, kind="patches")
+    folder.mkdir(parents=True, exist_ok=True)
     pipeline = Pipeline(
         options=RunOptions(
             workers=proc_num_workers or usable_cores(),
@@ -124,16 +157,19 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
             skip_errors=on_error == "skip",
         ),
         tissue_args=tissue_args or {"level_or_minsize": None, "mode": "auto"},
-        location_pool=location_pool or WholeImageGridPatchesPool,
+        location_pool=location_pool,
         annotation_args=annotation_args or {},
-        patches_args=patches_args or {},
+        patches_args=patches_args,
         extractor_args=extractor_args,
+        share=share,
         on_progress=on_progress or silent,
     )
     states = SlideStates(inputs=inputs, skip_errors=pipeline.options.skip_errors)
     keep = bool(extractor_args.get("resume"))
     pipeline.locate(states, masks=folder / "masks", keep_masks=keep)
     written = pipeline.write(states, folder)
+    if share is not None:
+        end_shard(folder, failed=failed_slides(states.failures))
     return ExtractedSlides(
         masks=states.masks,
         locations=states.patches,

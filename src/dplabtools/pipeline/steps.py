@@ -23,6 +23,7 @@ from dplabtools.errors import (
 )
 from dplabtools.extraction.progress import Progress
 from dplabtools.geometry.resolution import Number
+from dplabtools.locations.seeds import spawned_seeds
 from dplabtools.pipeline.masking import (
     files_named_after,
     for_each_slide,
@@ -32,6 +33,7 @@ from dplabtools.pipeline.masking import (
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.info import SlideInfo, slide_info
 from dplabtools.records.labels import LabelFilter
+from dplabtools.records.share import Share
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
@@ -60,6 +62,8 @@ class Written:
     ----------
     manifest_ids : dict of str to str
         By path of the slide.
+    placed : dict of str to int
+        Patches (or sets) that were asked for of each slide, but for those of other jobs.
     seconds : dict of str to float
         How long workers were at it, by path of the slide.
     patches : int
@@ -67,6 +71,7 @@ class Written:
     """
 
     manifest_ids: dict[str, str]
+    placed: dict[str, int]
     seconds: dict[str, float]
     patches: int
 
@@ -95,6 +100,8 @@ class Pipeline:
         Arguments of `DiskPatchExtractorPool`; of `MultiResDiskPatchExtractorPool`, if
         ``levels_or_mpps`` is among them. With ``"label_masks": True`` these are drawn of
         the annotations of each slide.
+    share : Share or None
+        What of the slides is this job's, if there are others.
     accept : callable or None
         Given what a slide says of itself, and resolutions wanted of it; raises a
         `DplabError` for a slide that is to be left out.
@@ -110,6 +117,7 @@ class Pipeline:
     preview_args: Mapping[str, Any] = field(default_factory=dict)
     locations_args: Mapping[str, Any] | None = None
     extractor_args: Mapping[str, Any] = field(default_factory=dict)
+    share: Share | None = None
     accept: Callable[[SlideInfo, Sequence[Number]], None] | None = None
     on_progress: OnProgress = silent
 
@@ -211,6 +219,8 @@ class Pipeline:
             polygons = _columns(states, {"polygons": self._drawn})["polygons"]
             chosen = [each for each in chosen if each.wsi_file in polygons]
             arguments["label_masks"] = [polygons[each.wsi_file] for each in chosen]
+        if self.share is not None and patches is None:
+            arguments["shard"] = self.share.of([each.wsi_file for each in chosen])
         pool = pool_class(
             output_dir=folder,
             patches_pool=chosen,
@@ -225,6 +235,7 @@ class Pipeline:
         names = [each.wsi_file for each in chosen]
         return Written(
             manifest_ids=dict(zip(names, pool.manifest_ids, strict=True)),
+            placed=dict(zip(names, pool.slide_patch_counts, strict=True)),
             seconds=dict(zip(names, pool.slide_seconds, strict=True)),
             patches=pool.patch_count // max(1, len(views)),
         )
@@ -264,7 +275,7 @@ class Pipeline:
             wsi_file_list=names,
             mask_data_list=[states.masks[name] for name in names],
             **{key: [column[name] for name in names] for key, column in columns.items()},
-            patches_args=self._labelled(slides),
+            patches_args=self._arguments_of(slides),
             proc_num_workers=self.options.workers,
             save_preview_image_args=self.preview_args,
             on_error=self._on_error,
@@ -274,12 +285,16 @@ class Pipeline:
         states.enter(pool.errors)
         states.patches.update({each.wsi_file: each for each in pool})
 
-    def _labelled(self, slides: Sequence[SlideInput]) -> dict[str, Any]:
-        """Return the arguments of patches, with the labels of slides that have one."""
+    def _arguments_of(self, slides: Sequence[SlideInput]) -> dict[str, Any]:
+        """Return the arguments of patches, with what each slide has of its own."""
         arguments = dict(self.patches_args)
         if any(each.label for each in slides):
             weak = arguments.get("weak_label", "")
             arguments["weak_label"] = [each.label or weak for each in slides]
+        if self.share is not None and "seed" in arguments:
+            seeds = spawned_seeds(arguments["seed"], self.share.slide_count)
+            own = {part.slide: seeds[part.place] for part in self.share.parts}
+            arguments["seed"] = [own[each.wsi_file] for each in slides]
         return arguments
 
     def _read(self, states: SlideStates, arguments: Mapping[str, Any]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dplabtools.errors import DplabError
 
-__all__ = ["Failure"]
+__all__ = ["Failure", "failed_slides"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +52,8 @@ class Failure:
         text = str(self.error)
         name = Path(self.wsi_file).name
         return text + where if text.startswith(name) else f"{name}: {text}{where}"
+
+
+def failed_slides(failures: Iterable[Failure]) -> dict[str, str]:
+    """Return why there is nothing of a slide, by its path, for those that failed."""
+    return {each.wsi_file: each.message for each in failures if each.row is None}

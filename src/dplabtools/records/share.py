@@ -31,17 +31,20 @@ class Part:
         Its path.
     begin, end : Fraction
         From where to where, 0 to 1, counted in chunks of its patches.
+    has_twin : bool
+        Whether a slide before it, of whichever job, has the same name.
     """
 
     place: int
     slide: str
     begin: Fraction = Fraction(0)
     end: Fraction = Fraction(1)
+    has_twin: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether it is all of the slide."""
-        return (self.begin, self.end) == (0, 1)
+        return self.begin == 0 and self.end == 1
 
     def chunks(self, count: int) -> range:
         """Return the numbers of its chunks, of so many of the slide."""
@@ -160,9 +163,11 @@ def _consecutive(
         last = first + work * unit
         inside = range(int(first) + 1, int(last) + 1)
         cuts = [each for each in inside if first + _LEAST <= each <= last - _LEAST]
-        for begin, end in pairwise([first, *cuts, last]):
-            fractions = ((each - first) / (last - first) for each in (begin, end))
-            yield int((begin + end) / 2), place, *fractions
+        edges = [first, *map(Fraction, cuts), last]
+        for begin, end in pairwise(edges):
+            length = last - first
+            owner = int((begin + end) / 2)
+            yield owner, place, (begin - first) / length, (end - first) / length
         first = last
 
 

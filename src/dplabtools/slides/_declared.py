@@ -26,7 +26,7 @@ _ORDER: Final = (
     *("included_labels", "excluded_labels"),
     *("patch_stride", "poisson_spacing", "seed", "array_mode", "inference_mode"),
     *("on_error", "progress", "chunk_timeout_s", "transform"),
-    *("quality", "label_masks", "label_values", "resume", "verify", "engine"),
+    *("quality", "label_masks", "label_values", "resume", "verify", "shard", "engine"),
 )
 """Parameters as signatures list them, whichever class declares them."""
 

@@ -41,7 +41,7 @@ def test_all_shares_together_are_every_slide_once(
     for place in range(len(works)):
         own = sorted((part.begin, part.end) for part in parts if part.place == place)
         edges = [begin for begin, _ in own] + [own[-1][1]]
-        assert (edges[0], edges[-1]) == (0, 1)
+        assert [edges[0], edges[-1]] == [Fraction(0), Fraction(1)]
         assert [end for _, end in own] == edges[1:]
         chunks = [
             number for part in parts if part.place == place for number in part.chunks(97)

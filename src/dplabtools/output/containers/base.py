@@ -189,6 +189,9 @@ class ContainerFormat(Entrypoint):
         What else ``save_options`` may hold: numbers, each with the least that it may be.
     masks_of : callable or None
         Returns what reads the label masks that a manifest lists; None if it holds none.
+    has_shards : bool
+        Whether a slide becomes several files, each of some of its patches, which several
+        jobs may write.
     mask_item : str
         Where the label mask of an image is, made of where the image is.
     """
@@ -201,6 +204,7 @@ class ContainerFormat(Entrypoint):
     options: Mapping[str, int] = field(default_factory=dict)
     masks_of: Callable[[ImageAddresses], Images] | None = None
     mask_item: str = "{item}"
+    has_shards: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,4 +227,5 @@ PARQUET: Final = ContainerFormat(
     open=_open,
     holds_images=True,
     options={SHARD_SIZE: 1},
+    has_shards=True,
 )

@@ -204,4 +204,5 @@ WEBDATASET: Final = ContainerFormat(
     open=_open,
     holds_images=True,
     options={SHARD_SIZE: 1},
+    has_shards=True,
 )

@@ -21,11 +21,16 @@ from dplabtools.atomic import (
     sync_folder,
     write_whole,
 )
-from dplabtools.errors import EarlierRunWarning, OutputError, UnfinishedRunWarning
+from dplabtools.errors import (
+    EarlierRunWarning,
+    OutputError,
+    ResumeError,
+    UnfinishedRunWarning,
+)
 from dplabtools.optional import loaded_versions
 from dplabtools.output.comparison import sample
 from dplabtools.output.distinct import folded
-from dplabtools.output.naming import key_name, new_manifest_id
+from dplabtools.output.naming import derived_manifest_id, key_name, new_manifest_id
 from dplabtools.output.run_folder.fingerprint import (
     Fingerprint,
     deciding,
@@ -162,6 +167,9 @@ class RunFolder:
         """Find out what earlier runs have left, or warn of it."""
         if not self._options.resume:
             history = read_history(self.path)
+            if self._options.share is not None and history.checkpoints:
+                msg = f"{self.path} holds what this job has written before"
+                raise ResumeError(msg, remedy="resume=True goes on with it")
             self._warn_of(history.unfinished())
             self._warn_of_earlier(history)
             return
@@ -190,20 +198,23 @@ class RunFolder:
 
     def _new_checkpoint(self, plan: SlidePlan) -> Checkpoint:
         head = self._heads[plan.slide_index]
+        fingerprint = Fingerprint.of(
+            plan.table,
+            deciding(self._options.parameters),
+            slide_mpp=plan.pyramid.mpp if plan.pyramid.mpp_source == SLIDE_MPP else None,
+            label_masks=None if head.areas is None else head.areas.sha256,
+        )
+        if self._options.share is not None:  # jobs that share a slide agree on it
+            place = self._options.share.parts[plan.slide_index].place
+            name = derived_manifest_id(f"{fingerprint.sha256} {place}")
+            self.manifest_ids[plan.slide_index] = name
         return Checkpoint(
             manifest_id=self.manifest_ids[plan.slide_index],
             begun=self._begun,
             boot=boot(),
             wsi_file=plan.table.slide,
             index=plan.slide_index,
-            fingerprint=Fingerprint.of(
-                plan.table,
-                deciding(self._options.parameters),
-                slide_mpp=plan.pyramid.mpp
-                if plan.pyramid.mpp_source == SLIDE_MPP
-                else None,
-                label_masks=None if head.areas is None else head.areas.sha256,
-            ),
+            fingerprint=fingerprint,
             labels=plan.table.counts(),
             patch_class=head.patch_class,
             patch_params={
@@ -279,10 +290,15 @@ class RunFolder:
             begun = self._checkpoints[plan.slide_index]
             if not begun.name:
                 stem = Path(begun.wsi_file).stem
-                twin = folded(key_name(stem)) in taken
+                twin = folded(key_name(stem)) in taken or self._has_twin(plan)
                 name = f"{stem}_{begun.manifest_id}" if twin else stem
                 self._checkpoints[plan.slide_index] = replace(begun, name=name)
                 taken.add(folded(key_name(name)))
+
+    def _has_twin(self, plan: SlidePlan) -> bool:
+        """Tell whether another job has a slide of the same name, which comes first."""
+        share = self._options.share
+        return share is not None and share.parts[plan.slide_index].has_twin
 
     def checkpoint(self, slide: int) -> Checkpoint:
         """Return what is known of a slide; after `open`."""
@@ -385,15 +401,21 @@ class RunFolder:
                 path.with_suffix(suffix), content.encode(), aside=self.staging / "manifest"
             )
         sync_folder(path.parent)
-        event = {
-            "manifest_id": self.manifest_ids[slide],
-            "table_crc32": crc32(table.encode()),
-            "missing": list(missing),
-            "sizes": pack(sizes),
-        }
-        self._journal.append("complete", event)
+        completed = replace(
+            self._checkpoints[slide],
+            complete=True,
+            table_crc32=crc32(table.encode()),
+            missing=tuple(missing),
+            packed_sizes=pack(sizes),
+        )
+        self._journal.append("complete", completed.complete_event())
         self._journal.sync()
-        self._checkpoints[slide] = self._checkpoints[slide].completed_by(event)
+        self._checkpoints[slide] = completed
+
+    def shares(self, plan: SlidePlan) -> bool:
+        """Tell whether other jobs do a part of a slide."""
+        share = self._options.share
+        return share is not None and not share.parts[plan.slide_index].is_whole
 
     def measured(self, plan: SlidePlan, rows: IntArray) -> None:
         """Write down how good patches are; what is lost of it is measured again.

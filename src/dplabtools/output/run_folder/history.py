@@ -137,6 +137,15 @@ class Checkpoint:
             "patches": self.fingerprint.patches,
         }
 
+    def complete_event(self) -> Event:
+        """Return what is to be written down when the slide is complete."""
+        return {
+            "manifest_id": self.manifest_id,
+            "table_crc32": self.table_crc32,
+            "missing": list(self.missing),
+            "sizes": self.packed_sizes,
+        }
+
     @classmethod
     def begun_by(cls, event: Event, parameters: Mapping[str, Any]) -> Self:
         """Return what an event says, of a run that was given these parameters."""

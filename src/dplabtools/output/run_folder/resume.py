@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from dplabtools.errors import ResumeError, StoredPatchesError
 from dplabtools.output.run_folder.fingerprint import Difference, deciding, differences
 from dplabtools.output.run_folder.history import Checkpoint, History, read_history
+from dplabtools.records.share import Share
 from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = [
@@ -43,12 +44,15 @@ class ResumeOptions:
         compared with the slide, too.
     shared : bool
         Others that share the folder may be at work in it: each for one slide.
+    share : Share or None
+        What of a run is this job's, if it is one of several.
     """
 
     parameters: Mapping[str, object]
     resume: bool = False
     verify: Verify = "count"
     shared: bool = False
+    share: Share | None = None
 
 
 def read_resumable(folder: Path) -> tuple[Checkpoint, ...]:

@@ -25,6 +25,7 @@ from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.output.run_folder.resume import ResumeOptions, Verify
 from dplabtools.output.texts import is_unicode
+from dplabtools.records.share import Share
 from dplabtools.settings import Settings
 
 __all__ = ["ContainerKind", "DiskOptions", "params_of_sets"]
@@ -61,6 +62,8 @@ class DiskOptions:
         What label masks are drawn of, for each slide.
     label_values : mapping of str to int, or None
         Value of each label in them.
+    shard : Share or None
+        What of it is this job's.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class DiskOptions:
     container: ContainerKind | None = None
     label_masks: Sequence[PolygonsGiven | None] | None = None
     label_values: Mapping[str, int] | None = None
+    shard: Share | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind, what in (
@@ -207,6 +211,7 @@ class DiskOptions:
             resume=self.resume,
             verify=self.verify,
             shared=self.shared,
+            share=self.shard,
         )
         return DiskSink(
             str(self.output_dir),

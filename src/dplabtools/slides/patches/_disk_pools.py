@@ -13,10 +13,14 @@ from dplabtools.arguments import parse_count
 from dplabtools.errors import ParameterError
 from dplabtools.geometry.resolution import Number
 from dplabtools.output.run_folder.resume import Verify
+from dplabtools.output.run_folder.shards import end_shard
+from dplabtools.records.failure import failed_slides
+from dplabtools.records.share import Share
 from dplabtools.slides._declared import declared
 from dplabtools.slides.patches._disk import ContainerKind, DiskOptions, params_of_sets
 from dplabtools.slides.patches._documentation import documented
 from dplabtools.slides.patches._extractor_pool import ExtractorPool, pool_run
+from dplabtools.slides.patches._sharing import own_arguments
 
 __all__ = ["DiskPatchExtractorPool", "MultiResDiskPatchExtractorPool"]
 
@@ -75,6 +79,13 @@ class _DiskPool(ExtractorPool):
         size of their files; or by reading 16 patches of each again, too. Where one of them
         differs, the slide is extracted anew.
 
+    shard : (int, int)
+        Which of how many independent jobs this is, counted from 1: it writes its part of
+        the patches, the same each time, to a folder ``shard-<i>-of-<n>`` in `output_dir`.
+        Jobs have about as many pixels each, and share large slides, but for ``"hdf5"`` and
+        ``"zarr"``. `dplabtools.pipeline.merge_shards` joins the folders. All that is told
+        of slides is of those of the job.
+
     Raises
     ------
     FolderInUseError
@@ -102,8 +113,11 @@ class _DiskPool(ExtractorPool):
     label_values: InitVar[Mapping[str, int] | None] = None
     resume: InitVar[bool] = False
     verify: InitVar[Verify] = "count"
+    shard: InitVar[tuple[int, int] | Share | None] = None
 
     def _construct(self, arguments: Mapping[str, Any]) -> None:
+        own_folder = isinstance(arguments["shard"], list | tuple)
+        arguments = own_arguments(arguments)
         disk = DiskOptions.of(arguments)
         first_set = arguments.get("global_counter")
         if first_set is not None:
@@ -122,14 +136,23 @@ class _DiskPool(ExtractorPool):
             sets=sets,
             first_set=first_set,
         )
-        self._keep(run.into(sink), views=run.views)
+        state = run.into(sink)
+        self._keep(state, views=run.views)
         self._folder = Path(disk.output_dir)
         self._manifest_ids = sink.manifest_ids
+        self._placed = state.placed
+        if own_folder:
+            end_shard(self._folder, failed=failed_slides(self.errors))
 
     @property
     def manifest_ids(self) -> list[str]:
         """For each slide as given, the eight characters in the names of its files."""
         return list(self._manifest_ids)
+
+    @property
+    def slide_patch_counts(self) -> list[int]:
+        """For each slide as given, the patches asked for, but for those of other jobs."""
+        return list(self._placed)
 
     def _facts(self) -> dict[str, object]:
         return {"folder": self._folder, "slides": len(self._manifest_ids)}
