@@ -25,6 +25,7 @@ PACKAGES = (
 )
 HANDED_OUT = (
     "ExtractedSlides",
+    "MergedShards",
     "StoredPatch",
     "StoredPatches",
 )  # nobody makes them by hand

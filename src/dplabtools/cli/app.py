@@ -15,6 +15,7 @@ from dplabtools.cli.features import features
 from dplabtools.cli.info import info
 from dplabtools.cli.locate import locate
 from dplabtools.cli.mask import mask
+from dplabtools.cli.merge import merge
 from dplabtools.cli.report import report
 
 __all__ = ["app"]
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (info, mask, locate, extract, features, export, report):
+for each in (info, mask, locate, extract, features, merge, export, report):
     app.command(no_args_is_help=True)(each)
 app.command()(doctor)
 app.command()(demo)

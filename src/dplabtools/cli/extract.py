@@ -14,6 +14,7 @@ from dplabtools.cli.interruption import exit_code
 from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
+from dplabtools.cli.options.sharing import ShardOptions
 from dplabtools.cli.options.slides import (
     AnnotationOptions,
     ForeignOptions,
@@ -51,6 +52,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     reading: ReadingOptions,
     work: WorkOptions,
     engine: EngineOptions,
+    sharing: ShardOptions,
     command: CommandOptions,
     dry_run: Annotated[
         bool,
@@ -79,8 +81,10 @@ def extract(  # noqa: PLR0913 - each is a group of options
         from dplabtools.cli.locating import check_locating, locations_args, with_seed
         from dplabtools.cli.request import Request
         from dplabtools.cli.resolution import chosen_resolution
+        from dplabtools.cli.sharing import job_of
         from dplabtools.output.run_folder.resume import earlier_options
         from dplabtools.pipeline.steps import apply_mpps
+        from dplabtools.slides.patches._sharing import may_cut
 
         level_or_mpp = chosen_resolution(context, locating)
         inputs = with_files(
@@ -94,7 +98,15 @@ def extract(  # noqa: PLR0913 - each is a group of options
         reading.apply()
         engine.apply()
         apply_mpps(inputs)
-        earlier = earlier_options(output.out) if files.resume else {}
+        job = job_of(
+            ShardOptions() if dry_run else sharing,
+            inputs,
+            output.out,
+            locating=locating,
+            level_or_mpp=level_or_mpp,
+            cut=may_cut(files.container),
+        )
+        earlier = earlier_options(job.out) if files.resume else {}
         locating = with_seed(locating, earlier=earlier.get("seed"))
         settled: dict[str, Any] = {
             "level_or_mpp": level_or_mpp,
@@ -102,10 +114,12 @@ def extract(  # noqa: PLR0913 - each is a group of options
             "level": None,
             "mag": None,
             "seed": locating.seed,
+            **sharing.settled(),
         }
         request = Request(
-            inputs=inputs,
-            out=output.out,
+            inputs=job.inputs,
+            out=job.out,
+            share=job.share,
             level_or_mpp=level_or_mpp,
             locating=locating,
             tissue=tissue,

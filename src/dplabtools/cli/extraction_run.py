@@ -15,7 +15,9 @@ from dplabtools.cli.sampling import check_room
 from dplabtools.output.run_folder.history import end_run, run_event
 from dplabtools.output.run_folder.journal import Journal
 from dplabtools.output.run_folder.lock import check_unused
+from dplabtools.output.run_folder.shards import begin_shard, end_shard
 from dplabtools.pipeline.states import SlideStates
+from dplabtools.records.failure import failed_slides
 from dplabtools.records.run_record import CONFIG_FILE, RUN_FILE, RunRecord
 
 __all__ = ["carry_out"]
@@ -48,6 +50,8 @@ def carry_out(request: Request) -> RunRecord:
     look_ahead(request, states)
     begun = begun_record(request)
     request.out.mkdir(parents=True, exist_ok=True)
+    if request.share is not None:
+        begin_shard(request.out.parent, request.share, kind="patches")
     check_unused(request.out)  # another may have begun since everything was looked at
     (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
     save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
@@ -67,6 +71,8 @@ def carry_out(request: Request) -> RunRecord:
     record = ended_record(begun, states, out=request.out, written=written, seconds=seconds)
     end_run(journal, record)
     record.save(request.out)
+    if request.share is not None and written is not None:
+        end_shard(request.out, failed=failed_slides(states.failures))
     return record
 
 

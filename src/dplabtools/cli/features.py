@@ -13,6 +13,7 @@ from dplabtools.cli.options.encoding import EncodingOptions
 from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
+from dplabtools.cli.options.sharing import ShardOptions
 from dplabtools.cli.options.slides import (
     AnnotationOptions,
     ForeignOptions,
@@ -45,6 +46,7 @@ def features(  # noqa: PLR0913 - each is a group of options
     reading: ReadingOptions,
     work: WorkOptions,
     engine: EngineOptions,
+    sharing: ShardOptions,
     command: CommandOptions,
     dry_run: Annotated[
         bool,
@@ -76,6 +78,7 @@ def features(  # noqa: PLR0913 - each is a group of options
         from dplabtools.cli.inputs import slide_inputs, with_files
         from dplabtools.cli.locating import check_locating, locations_args, with_seed
         from dplabtools.cli.resolution import chosen_resolution
+        from dplabtools.cli.sharing import job_of
         from dplabtools.pipeline.steps import apply_mpps
 
         if encoding.patches is not None and (slides.slides or slides.slides_csv):
@@ -93,19 +96,29 @@ def features(  # noqa: PLR0913 - each is a group of options
         reading.apply()
         engine.apply()
         apply_mpps(inputs)
-        locating = with_seed(locating, earlier=earlier_options(output.out).get("seed"))
+        job = job_of(
+            ShardOptions() if dry_run else sharing,
+            inputs,
+            output.out,
+            locating=locating,
+            level_or_mpp=level_or_mpp,
+            cut=False,
+        )
+        locating = with_seed(locating, earlier=earlier_options(job.out).get("seed"))
         settled: dict[str, Any] = {
             "level_or_mpp": level_or_mpp,
             "mpp": None,
             "level": None,
             "mag": None,
             "seed": locating.seed,
+            **sharing.settled(),
         }
         work_on = try_out if dry_run else carry_out
         failed = work_on(
             FeaturesRequest(
-                inputs=inputs,
-                out=output.out,
+                inputs=job.inputs,
+                out=job.out,
+                share=job.share,
                 level_or_mpp=level_or_mpp,
                 encoding=encoding,
                 locating=locating,

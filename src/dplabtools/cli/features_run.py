@@ -24,9 +24,12 @@ from dplabtools.errors import OtherFeaturesError, OutputError
 from dplabtools.optional import optional
 from dplabtools.output.run_folder.fingerprint import deciding, differences
 from dplabtools.output.run_folder.lock import check_unused
+from dplabtools.output.run_folder.shards import begin_shard, end_shard
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline
+from dplabtools.records.failure import failed_slides
 from dplabtools.records.run_record import CONFIG_FILE
+from dplabtools.records.share import Share
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import open_patches
 
@@ -49,6 +52,8 @@ class FeaturesRequest:
         The slides; none if stored patches are to be encoded.
     out : Path
         Folder to write to.
+    share : Share or None
+        What of the slides is for this job, if there are others.
     level_or_mpp : int or float or None
         Resolution of the patches.
     locations_args : mapping of str to object, or None
@@ -61,6 +66,7 @@ class FeaturesRequest:
 
     inputs: tuple[SlideInput, ...]
     out: Path
+    share: Share | None
     level_or_mpp: int | float | None
     locations_args: Mapping[str, Any] | None
     encoding: EncodingOptions
@@ -82,6 +88,7 @@ class FeaturesRequest:
             patches_args=patches_args(locating, self.level_or_mpp),
             annotation_args=annotation_args(locating),
             locations_args=self.locations_args,
+            share=self.share,
             on_progress=on_progress,
             accept=None if locating.allow_enlarging else refuse_enlarging,
         )
@@ -121,6 +128,7 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
         If the folder cannot be made.
     """
     optional("torch", what="features", extra="torch")
+    from dplabtools.inference.feature_run import shard_results
     from dplabtools.slides.processing import extract_features
 
     arguments = _feature_args(request, _encoder(request.encoding))
@@ -128,11 +136,17 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
     begun = _check_earlier(request)
     request.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.out)
+    stored = request.encoding.patches
+    share = None if stored is not None else request.share  # patches there share themselves
+    if share is not None:
+        if any(part.has_twin for part in share.parts):
+            msg = "slides of the same name would have the same file of features"
+            raise OutputError(msg, remedy="write them to different folders")
+        begin_shard(request.out.parent, share, kind="features")
     save_config(
         request.out / CONFIG_FILE, request.parameters, heading="dplabtools features"
     )
     states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
-    stored = request.encoding.patches
     with steps() as on_progress:
         if stored is None:
             _place(request, states, on_progress, masks=request.out / "masks", keep=begun)
@@ -143,6 +157,10 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
             progress=partial(on_progress, "features"),
             **arguments,
         )
+    if share is not None:
+        files, failed = shard_results(found, request.out, layout=request.encoding.layout)
+        failed |= failed_slides(states.failures)
+        end_shard(request.out, failed=failed, files=files)
     outcomes = [*map(_outcome, found), *_failed(states, {each.wsi_file for each in found})]
     print_outcomes(outcomes, title="Features", json_output=json_output)
     return bool(states.failures) or any(each.errors for each in found)
@@ -270,10 +288,14 @@ def _feature_args(
 ) -> dict[str, Any]:
     """Return what `extract_features` takes, but for the patches."""
     encoding, work = request.encoding, request.work.run_options
+    out, shard = request.out, None
+    if encoding.patches is not None and request.share is not None:
+        out, shard = out.parent, (request.share.number, request.share.count)
     return {
         "encoder": encoder,
         "encoder_args": encoding.arguments if isinstance(encoder, str) else None,
-        "output_dir": request.out,
+        "output_dir": out,
+        "shard": shard,
         "layout": encoding.layout,
         "device": encoding.device,
         "batch_size": encoding.batch_size,

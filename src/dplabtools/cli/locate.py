@@ -10,6 +10,7 @@ from dplabtools.cli.options.drawing import PreviewOptions
 from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
 from dplabtools.cli.options.reading import ReadingOptions
 from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
+from dplabtools.cli.options.sharing import ShardOptions
 from dplabtools.cli.options.slides import (
     AnnotationOptions,
     ForeignOptions,
@@ -37,6 +38,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
     reading: ReadingOptions,
     work: WorkOptions,
     engine: EngineOptions,
+    sharing: ShardOptions,
     command: CommandOptions,
 ) -> None:
     """Place patches on slides, and save where they lie.
@@ -51,6 +53,7 @@ def locate(  # noqa: PLR0913 - each is a group of options
         from dplabtools.cli.locate_run import LocateRequest, carry_out
         from dplabtools.cli.locating import check_locating, locations_args
         from dplabtools.cli.resolution import chosen_resolution
+        from dplabtools.cli.sharing import job_of
         from dplabtools.pipeline.steps import apply_mpps
 
         level_or_mpp = chosen_resolution(context, locating)
@@ -65,10 +68,20 @@ def locate(  # noqa: PLR0913 - each is a group of options
         reading.apply()
         engine.apply()
         apply_mpps(inputs)
+        job = job_of(
+            sharing,
+            inputs,
+            output.out,
+            locating=locating,
+            level_or_mpp=level_or_mpp,
+            cut=False,
+        )
         failed = carry_out(
             LocateRequest(
-                inputs=inputs,
-                out=output.out,
+                every_slide=tuple(each.wsi_file for each in inputs),
+                inputs=job.inputs,
+                out=job.out,
+                share=job.share,
                 file_format=exchange.to,
                 level_or_mpp=level_or_mpp,
                 locating=locating,

@@ -33,11 +33,13 @@ from dplabtools.interchange.formats import FORMATS
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.output.run_folder.resume import check_options
+from dplabtools.output.run_folder.shards import check_shard
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.registry import check_installed
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches._containers import parse_container
 from dplabtools.slides.patches._disk import DiskOptions, parse_label_values
+from dplabtools.slides.patches._sharing import check_sharing
 
 if TYPE_CHECKING:
     from dplabtools.cli.request import Request
@@ -264,6 +266,9 @@ def _check_earlier(request: Request) -> None:
     ResumeError
         It says what differs.
     """
+    if request.share is not None:
+        check_shard(request.out, request.share, kind="patches")
+        check_sharing(request.extractor_args)
     check_options(
         request.out,
         request.parameters,

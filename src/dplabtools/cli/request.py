@@ -15,6 +15,7 @@ from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.writing import FileOptions
 from dplabtools.cli.resolution import parse_resolutions
 from dplabtools.pipeline.steps import OnProgress, Pipeline
+from dplabtools.records.share import Share
 from dplabtools.records.slide_input import SlideInput
 
 __all__ = ["Request"]
@@ -30,6 +31,8 @@ class Request:
         The slides.
     out : Path
         Folder to write to.
+    share : Share or None
+        What of the slides is for this job, if there are others.
     level_or_mpp : int or float or None
         Level (int) or microns per pixel (float); None if nobody says.
     locations_args : mapping of str to object, or None
@@ -44,6 +47,7 @@ class Request:
 
     inputs: tuple[SlideInput, ...]
     out: Path
+    share: Share | None
     level_or_mpp: int | float | None
     locating: LocatingOptions
     tissue: TissueOptions
@@ -110,6 +114,7 @@ class Request:
             annotation_args=annotation_args(self.locating),
             locations_args=self.locations_args,
             extractor_args=self.extractor_args,
+            share=self.share,
             on_progress=on_progress,
             accept=None if self.locating.allow_enlarging else refuse_enlarging,
         )

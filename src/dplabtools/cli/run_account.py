@@ -74,6 +74,7 @@ def ended_record(
         How long it took.
     """
     ids = _complete(out, states) if written is None else written.manifest_ids
+    counts = {} if written is None else written.placed
     taken = {} if written is None else written.seconds
     return replace(
         begun,
@@ -84,6 +85,7 @@ def ended_record(
                 each.wsi_file,
                 states,
                 manifest_id=ids.get(each.wsi_file),
+                placed=counts.get(each.wsi_file),
                 seconds=taken.get(each.wsi_file),
             )
             for each in states.inputs
@@ -104,12 +106,18 @@ def _complete(out: Path, states: SlideStates) -> dict[str, str]:
 
 
 def _slide_record(
-    slide: str, states: SlideStates, *, manifest_id: str | None, seconds: float | None
+    slide: str,
+    states: SlideStates,
+    *,
+    manifest_id: str | None,
+    placed: int | None,
+    seconds: float | None,
 ) -> SlideResult:
     errors = tuple(map(error_record, states.of_slide(slide)))
     facts = states.info.get(slide)
     labels = states.labels.get(slide, {})
-    placed = sum(labels.values())
+    if placed is None:
+        placed = sum(labels.values())
     status = slide_status(placed, errors)
     if manifest_id is None and status != "failed":
         status = "interrupted"

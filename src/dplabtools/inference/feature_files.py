@@ -123,6 +123,8 @@ class FeatureLayout:
     read : callable
         Returns what a file says about itself, or raises `OSError`, `KeyError` or
         `ValueError`, if it is none.
+    beside : str
+        Path of another file that belongs to it, in the same way; may be empty.
     needs_mpp : bool
         Whether the slide has to state its microns per pixel.
     library : callable
@@ -133,11 +135,17 @@ class FeatureLayout:
     write: Callable[[SlideBag, Path], None]
     read: Callable[[Path], StoredBag]
     library: Callable[[], object]
+    beside: str = ""
     needs_mpp: bool = False
 
     def path(self, folder: Path, name: str) -> Path:
         """Return the file of a slide."""
         return folder / self.file.replace("{}", name)
+
+    def files(self, folder: Path, file: Path) -> list[Path]:
+        """Return the file of a slide, and what belongs to it."""
+        beside = folder / self.beside.replace("{}", file.stem)
+        return [file, beside] if self.beside else [file]
 
 
 def _h5py() -> Any:  # noqa: ANN401 - a module without types
@@ -193,7 +201,7 @@ def _write_trident(bag: SlideBag, path: Path) -> None:
 
 def _write_clam(bag: SlideBag, path: Path) -> None:
     """Write the same in the folders of CLAM; the features alone for PyTorch, before."""
-    pytorch = path.parents[1] / "pt_files" / f"{bag.name}.pt"
+    _, pytorch = LAYOUTS["clam"].files(path.parents[1], path)
     memory = io.BytesIO()
     torch.save(torch.from_numpy(bag.features), memory)
     pytorch.parent.mkdir(exist_ok=True)
@@ -276,7 +284,11 @@ LAYOUTS: Final[Mapping[str, FeatureLayout]] = {
         file="{}.h5", write=_write_trident, read=_read_hdf5, library=_h5py
     ),
     "clam": FeatureLayout(
-        file="h5_files/{}.h5", write=_write_clam, read=_read_hdf5, library=_h5py
+        file="h5_files/{}.h5",
+        beside="pt_files/{}.pt",
+        write=_write_clam,
+        read=_read_hdf5,
+        library=_h5py,
     ),
     "stamp": FeatureLayout(
         file="{}.h5", write=_write_stamp, read=_read_hdf5, library=_h5py, needs_mpp=True

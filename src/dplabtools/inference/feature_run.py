@@ -42,7 +42,7 @@ from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 
-__all__ = ["FeatureRun", "PatchSources", "SlideFeatures"]
+__all__ = ["FeatureRun", "PatchSources", "SlideFeatures", "check_names", "shard_results"]
 
 _LOOKING: Final = 8  # threads that look at slides: network drives make them wait
 _NEARLY: Final = 0.1  # difference of two mpps, as a share, that encoders do not mind
@@ -169,11 +169,7 @@ class FeatureRun:
             msg = f"output_dir {self.folder} is no folder"
             raise OutputError(msg, remedy="make it first")
         slides = [table.slide for table in self.patches.tables]
-        names = Counter(Path(slide).stem.casefold() for slide in slides)
-        twice = [slide for slide in slides if names[Path(slide).stem.casefold()] > 1]
-        if twice:
-            msg = f"{' and '.join(twice[:2])} would have the same file of features"
-            raise OutputError(msg, remedy="write them to different folders")
+        check_names(slides)
         return {slide: self._form.path(self.folder, Path(slide).stem) for slide in slides}
 
     def _look(self, files: Mapping[str, Path]) -> dict[int, SlideBag]:
@@ -340,6 +336,46 @@ class FeatureRun:
             status="failed" if whole else before.status,
             errors=(*before.errors, failure),
         )
+
+
+def check_names(slides: Sequence[str]) -> None:
+    """Raise if slides would have the same file.
+
+    Raises
+    ------
+    OutputError
+        It names them.
+    """
+    names = Counter(Path(slide).stem.casefold() for slide in slides)
+    twice = [slide for slide in slides if names[Path(slide).stem.casefold()] > 1]
+    if twice:
+        msg = f"{' and '.join(twice[:2])} would have the same file of features"
+        raise OutputError(msg, remedy="write them to different folders")
+
+
+def shard_results(
+    found: Iterable[SlideFeatures], folder: Path, *, layout: str
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the files of each slide, and why there is none, as `ShardRecord` has them.
+
+    Parameters
+    ----------
+    found : iterable of SlideFeatures
+        What became of each slide.
+    folder : Path
+        Where files are.
+    layout : str
+        Name of the layout.
+    """
+    files: dict[str, list[str]] = {}
+    failed: dict[str, str] = {}
+    for each in found:
+        if each.status == "failed":
+            failed[each.wsi_file] = each.errors[0].message
+        else:
+            paths = () if each.file is None else LAYOUTS[layout].files(folder, each.file)
+            files[each.wsi_file] = [str(path.relative_to(folder)) for path in paths]
+    return files, failed
 
 
 def _remove_parts(files: Iterable[Path]) -> None:

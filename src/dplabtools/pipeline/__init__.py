@@ -109,7 +109,6 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     on_progress : callable, default None
         Called with the name of a step (``"masks"``, ``"locations"``, ``"patches"``), and a
         `dplabtools.extraction.progress.Progress`; the first two steps count slides.
-
     shard : (int, int), default None
         Which of how many independent jobs this is, counted from 1: it does its part of the
         slides, the same each time, and writes to a folder ``shard-<i>-of-<n>`` in

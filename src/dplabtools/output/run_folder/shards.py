@@ -20,7 +20,15 @@ from dplabtools.output.distinct import folded
 from dplabtools.output.naming import key_name
 from dplabtools.records.share import Part, Share, divide
 
-__all__ = ["SHARD_FILE", "ShardKind", "ShardRecord", "begin_shard", "end_shard", "share_of"]
+__all__ = [
+    "SHARD_FILE",
+    "ShardKind",
+    "ShardRecord",
+    "begin_shard",
+    "check_shard",
+    "end_shard",
+    "share_of",
+]
 
 SHARD_FILE: Final = "shard.json"
 ShardKind: TypeAlias = Literal["patches", "features", "locations"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,12 +21,21 @@ from dplabtools.geometry.resolution import parse_level_or_mpp
 from dplabtools.inference.encoder import Encoder, EncoderLike, Pooling, Precision
 from dplabtools.inference.encoding import parse_devices
 from dplabtools.inference.feature_files import LAYOUTS
-from dplabtools.inference.feature_run import FeatureRun, PatchSources, SlideFeatures
+from dplabtools.inference.feature_run import (
+    FeatureRun,
+    PatchSources,
+    SlideFeatures,
+    check_names,
+    shard_results,
+)
 from dplabtools.inference.features import PatchBatches
 from dplabtools.inference.stored_batches import StoredBatches
+from dplabtools.output.run_folder.shards import begin_shard, end_shard, share_of
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchTable, coded
+from dplabtools.records.share import Share, parse_shard
 from dplabtools.slides.patches import PatchesMock, StoredPatches, StreamPatchExtractorPool
+from dplabtools.slides.patches._sharing import check_repeatable
 
 __all__ = ["Layout", "SlideFeatures", "extract_features"]
 
@@ -61,6 +71,7 @@ def extract_features(
     on_error: OnError = "raise",
     progress: ProgressArgument = False,
     chunk_timeout_s: float = 900.0,
+    shard: tuple[int, int] | None = None,
 ) -> list[SlideFeatures]:
     """Let an encoder make features of the patches of slides, and write a file for each.
 
@@ -134,6 +145,12 @@ def extract_features(
     chunk_timeout_s : float, default 900.0
         A worker that takes longer over a chunk of patches is replaced.
 
+    shard : (int, int), default None
+        Which of how many independent jobs this is, counted from 1: it does some of the
+        slides, the same each time, and writes to a folder ``shard-<i>-of-<n>`` in
+        `output_dir`; `dplabtools.pipeline.merge_shards` joins them. Jobs have about as many
+        patches each.
+
     Returns
     -------
     list of SlideFeatures
@@ -187,16 +204,55 @@ def extract_features(
         "on_error": on_error,
         "chunk_timeout_s": chunk_timeout_s,
     }
-    return FeatureRun(
-        patches=_patches_of(patches_pool, labels, reading),
+    folder = Path(output_dir)
+    if shard is not None and not isinstance(patches_pool, StoredPatches):
+        patches_pool = list(patches_pool)
+        for each in patches_pool:
+            check_repeatable(each.param_info, slide=Path(each.wsi_file).name)
+    patches = _patches_of(patches_pool, labels, reading)
+    if shard is not None:
+        patches, share = _own_patches(patches, parse_shard(shard))
+        folder = begin_shard(folder, share, kind="features")
+    found = FeatureRun(
+        patches=patches,
         encoder=made,
-        folder=Path(output_dir),
+        folder=folder,
         layout=layout,
         devices=parse_devices(device),
         skip_errors=on_error == "skip",
         settings=config.snapshot(),
         progress=progress,
     ).result()
+    if shard is not None:
+        files, failed = shard_results(found, folder, layout=layout)
+        end_shard(folder, failed=failed, files=files)
+    return found
+
+
+def _own_patches(
+    patches: PatchSources, shard: tuple[int, int]
+) -> tuple[PatchSources, Share]:
+    """Return the patches that are for a job, and its share of the slides.
+
+    Raises
+    ------
+    OutputError
+        If slides of all jobs have the same name.
+    """
+    check_names([table.slide for table in patches.tables])
+    share = share_of(
+        [table.slide for table in patches.tables],
+        list(map(len, patches.tables)),
+        shard=shard,
+        cut=False,
+    )
+    own = share.places
+
+    def source(numbers: Sequence[int]) -> PatchBatches:
+        return patches.source([own[number] for number in numbers])
+
+    tables = [patches.tables[place] for place in own]
+    return replace(patches, tables=tables, source=source), share
 
 
 def _patches_of(

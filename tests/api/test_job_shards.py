@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dplabtools.errors import (
-    MergeError,
-    ParameterError,
-    ParameterTypeError,
-    ResumeError,
-    UnsupportedSlideError,
-)
 from dplabtools.output.run_folder.history import read_history
-from dplabtools.pipeline import extract_slides, merge_shards
-from dplabtools.records.quality import QualityLimits
+from dplabtools.pipeline import merge_shards
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
-    MultiResDiskPatchExtractorPool,
     PatchesMock,
-    WholeImageRandomPatchesPool,
     open_patches,
 )
 from dplabtools.testing.make_slide import make_slide
@@ -61,8 +50,7 @@ def patches_on(slides: list[Path]) -> list[PatchesMock]:
 
 def run(pool: list[PatchesMock], out: Path, **options: Any) -> DiskPatchExtractorPool:
     out.mkdir(exist_ok=True)
-    kind = options.pop("pool_class", DiskPatchExtractorPool)
-    return kind(
+    return DiskPatchExtractorPool(
         output_dir=out,
         patches_pool=pool,
         proc_num_workers=2,
