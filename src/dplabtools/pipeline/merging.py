@@ -341,7 +341,8 @@ def _sum(one: SlideResult, other: SlideResult) -> SlideResult:
         each.row: each for each in (*one.errors, *other.errors)
     }
     listed = tuple(sorted(errors.values(), key=lambda each: each.row or 0))
-    placed = one.placed + other.placed
+    twice = len(one.errors) + len(other.errors) - len(errors)  # what fits no slide
+    placed = one.placed + other.placed - twice
     return replace(
         one,
         status=slide_status(placed, listed),

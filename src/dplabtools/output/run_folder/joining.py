@@ -31,7 +31,7 @@ __all__ = ["Piece", "join_slide", "link", "write_journal"]
 _PATH = "Manifest file path:"
 _SAVED = "Saved patches:"
 _COUNT = "Disk file count:"
-_FOLDER = "output_dir:"
+_FOLDER = "output_dir: "
 _WIDTH = 24
 
 
@@ -153,7 +153,7 @@ def _sizes_in(
 
 def _columns(head: str, lines: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of a table by the names of its columns."""
-    return list(csv.DictReader([head, *lines]))
+    return list(csv.DictReader(io.StringIO("".join([head, *lines]), newline="")))
 
 
 def _joined(pieces: Sequence[Piece]) -> tuple[IntArray, list[str], IntArray]:
@@ -218,12 +218,14 @@ def _manifest_text(
     lines = text.splitlines()
     begin = lines[: lines.index(_SAVED) + 1]
     out = path.parents[1]
-    again = {
-        _PATH: f"{_PATH:<{_WIDTH}}{path.resolve()}",
-        _FOLDER: f"{'':<{_WIDTH}}{_FOLDER} {out}",
-    }
+    told = (
+        line.partition(_FOLDER)[2] for line in begin if line.strip().startswith(_FOLDER)
+    )
+    folder = next(told)
     head = [
-        next((new for name, new in again.items() if line.strip().startswith(name)), line)
+        f"{_PATH:<{_WIDTH}}{path.resolve()}"
+        if line.startswith(_PATH)
+        else line.replace(folder, str(out))  # also where masks are
         for line in begin
     ]
     files = [
