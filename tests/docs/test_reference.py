@@ -26,6 +26,7 @@ def documented() -> list[Any]:
     handed_out = {
         "SlideFeatures",
         "ExtractedSlides",
+        "MergedShards",
         "StoredPatch",
         "StoredPatches",
     }  # nobody makes them by hand

@@ -70,18 +70,9 @@ class ShardRecord:
         file = folder / SHARD_FILE
         try:
             given: dict[str, Any] = json.loads(file.read_bytes())
-            parts = tuple(
-                Part(
-                    **{
-                        **each,
-                        "begin": Fraction(each["begin"]),
-                        "end": Fraction(each["end"]),
-                    }
-                )
-                for each in given["share"]["parts"]
-            )
-            share = Share(**{**given["share"], "parts": parts})
-            return cls(**{**given, "share": share})
+            share: dict[str, Any] = given.pop("share")
+            parts = tuple(_part(each) for each in share.pop("parts"))
+            return cls(share=Share(parts=parts, **share), **given)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, LookupError) as error:
@@ -123,6 +114,12 @@ class ShardRecord:
             "failed": dict(self.failed),
         }
         write_whole(folder / SHARD_FILE, f"{json.dumps(told, indent=1)}\n".encode())
+
+
+def _part(given: dict[str, Any]) -> Part:
+    """Return a part as it was written down."""
+    begin, end = (Fraction(given.pop(name)) for name in ("begin", "end"))
+    return Part(begin=begin, end=end, **given)
 
 
 def share_of(
