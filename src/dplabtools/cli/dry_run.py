@@ -17,7 +17,6 @@ from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.cli.request import Request
 from dplabtools.cli.sampling import measure, size_in_words
 from dplabtools.engine.limits import usable_cores
-from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.failure import Failure
 
 __all__ = ["Estimate", "estimate", "print_estimate"]
@@ -87,7 +86,7 @@ def estimate(request: Request) -> Estimate:
     DplabError
         As the run would raise.
     """
-    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    states = request.placing.states()
     look_ahead(request, states, writes=False)
     with tempfile.TemporaryDirectory(prefix="dplabtools-") as folder:
         begun = time.perf_counter()
@@ -99,10 +98,14 @@ def estimate(request: Request) -> Estimate:
     counts = {slide: sum(labels.values()) for slide, labels in states.labels.items()}
     share = sum(counts.values()) / sample.patches if sample.patches else 0.0
     return Estimate(
-        patches={each.wsi_file: counts.get(each.wsi_file, 0) for each in request.inputs},
+        patches={
+            each.wsi_file: counts.get(each.wsi_file, 0) for each in request.placing.inputs
+        },
         sampled=sample.patches,
         nbytes=round(sample.nbytes * share),
-        seconds=sample.seconds * share / min(request.work.processes, usable_cores()),
+        seconds=sample.seconds
+        * share
+        / min(request.placing.work.processes, usable_cores()),
         locating_seconds=locating_seconds,
         failures=tuple(states.failures),
     )

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dplabtools.cli.config_file import effective_options
 from dplabtools.cli.console import FAILED, one_line_errors, print_json
 from dplabtools.cli.grouping import grouped
 from dplabtools.cli.interruption import exit_code
-from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
-from dplabtools.cli.options.reading import ReadingOptions
-from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
-from dplabtools.cli.options.sharing import ShardOptions
-from dplabtools.cli.options.slides import (
-    AnnotationOptions,
-    ForeignOptions,
-    SlideOptions,
-    SourceOptions,
-)
+from dplabtools.cli.options.placing import PlacingOptions, RunningOptions
+from dplabtools.cli.options.running import CommandOptions
 from dplabtools.cli.options.writing import FileOptions, OutputOptions
 from dplabtools.cli.report import make_report
 
@@ -41,18 +32,10 @@ _COMMON: Final = (
 def extract(  # noqa: PLR0913 - each is a group of options
     context: typer.Context,
     *,
-    slides: SlideOptions,
+    placing: PlacingOptions,
     output: OutputOptions,
-    locating: LocatingOptions,
     files: FileOptions,
-    outlines: AnnotationOptions,
-    sources: SourceOptions,
-    tissue: TissueOptions,
-    foreign: ForeignOptions,
-    reading: ReadingOptions,
-    work: WorkOptions,
-    engine: EngineOptions,
-    sharing: ShardOptions,
+    running: RunningOptions,
     command: CommandOptions,
     dry_run: Annotated[
         bool,
@@ -77,58 +60,19 @@ def extract(  # noqa: PLR0913 - each is a group of options
     understood; 130, 138 or 143, interrupted by Ctrl-C, SIGUSR1 or SIGTERM.
     """
     with one_line_errors():
-        from dplabtools.cli.inputs import slide_inputs, with_files
-        from dplabtools.cli.locating import check_locating, locations_args, with_seed
+        from dplabtools.cli.placing import parse_placing
         from dplabtools.cli.request import Request
-        from dplabtools.cli.resolution import chosen_resolution
-        from dplabtools.cli.sharing import job_of
         from dplabtools.output.run_folder.resume import earlier_options
-        from dplabtools.pipeline.steps import apply_mpps
         from dplabtools.slides.patches._sharing import may_cut
 
-        level_or_mpp = chosen_resolution(context, locating)
-        inputs = with_files(
-            slide_inputs(slides),
-            masks=sources.masks,
-            annotations=outlines.annotations,
-            points=sources.points,
-            foreign=foreign,
-        )
-        check_locating(locating, inputs, foreign=foreign.locations is not None)
-        reading.apply()
-        engine.apply()
-        apply_mpps(inputs)
-        job = job_of(
-            ShardOptions() if dry_run else sharing,
-            inputs,
-            output.out,
-            locating=locating,
-            level_or_mpp=level_or_mpp,
-            cut=may_cut(files.container),
-        )
-        earlier = earlier_options(job.out) if files.resume else {}
-        locating = with_seed(locating, earlier=earlier.get("seed"))
-        settled: dict[str, Any] = {
-            "level_or_mpp": level_or_mpp,
-            "mpp": None,
-            "level": None,
-            "mag": None,
-            "seed": locating.seed,
-            **sharing.settled(),
-        }
+        asked = parse_placing(context, placing, running, out=output.out)
+        job = None if dry_run else running.sharing.job
+        asked = asked.divided(job, cut=may_cut(files.container))
+        asked = asked.repeatable(earlier_options(asked.out) if files.resume else {})
         request = Request(
-            inputs=job.inputs,
-            out=job.out,
-            share=job.share,
-            level_or_mpp=level_or_mpp,
-            locating=locating,
-            tissue=tissue,
-            locations_args=locations_args(
-                context, foreign, locating, level_or_mpp=level_or_mpp
-            ),
+            placing=asked,
             files=files,
-            work=work,
-            parameters=effective_options(context, settled),
+            parameters=asked.parameters(context, running.sharing),
             command=("dplabtools", *sys.argv[1:]),
         )
         if dry_run:
@@ -146,9 +90,9 @@ def _extract(request: Request, *, report: bool, json_output: bool) -> None:
     if json_output:
         typer.echo(record.to_json(), nl=False)
     elif not record.interrupted:
-        print_record(record, out=request.out)
+        print_record(record, out=request.placing.out)
     if report and not record.interrupted:
-        page = make_report(request.out)
+        page = make_report(request.placing.out)
         typer.echo(f"The report is {page}", err=json_output)
     if record.interrupted:
         _say_what_is_complete(request, record)
@@ -161,7 +105,7 @@ def _say_what_is_complete(request: Request, record: RunRecord) -> None:
     complete = [each for each in record.slides if each.status in ("complete", "empty")]
     typer.echo(
         f"dplabtools: {len(complete)} of {len(record.slides)} slides are complete, with a "
-        f"manifest in {request.out}; what is whole of the others is kept",
+        f"manifest in {request.placing.out}; what is whole of the others is kept",
         err=True,
     )
 

@@ -16,7 +16,6 @@ from dplabtools.output.run_folder.history import end_run, run_event
 from dplabtools.output.run_folder.journal import Journal
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.output.run_folder.shards import begin_shard, end_shard
-from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.failure import failed_slides
 from dplabtools.records.run_record import CONFIG_FILE, RUN_FILE, RunRecord
 
@@ -46,16 +45,20 @@ def carry_out(request: Request) -> RunRecord:
         If the output folder cannot be made.
     """
     clock = time.perf_counter()
-    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    states = request.placing.states()
     look_ahead(request, states)
     begun = begun_record(request)
-    request.out.mkdir(parents=True, exist_ok=True)
-    if request.share is not None:
-        begin_shard(request.out.parent, request.share, kind="patches")
-    check_unused(request.out)  # another may have begun since everything was looked at
-    (request.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
-    save_config(request.out / CONFIG_FILE, request.parameters, heading="dplabtools extract")
-    journal = _begun_journal(request.out, begun)
+    request.placing.out.mkdir(parents=True, exist_ok=True)
+    if request.placing.share is not None:
+        begin_shard(request.placing.out.parent, request.placing.share, kind="patches")
+    check_unused(
+        request.placing.out
+    )  # another may have begun since everything was looked at
+    (request.placing.out / RUN_FILE).unlink(missing_ok=True)  # it tells of an earlier run
+    save_config(
+        request.placing.out / CONFIG_FILE, request.parameters, heading="dplabtools extract"
+    )
+    journal = _begun_journal(request.placing.out, begun)
     written = None
     with (
         suppress(KeyboardInterrupt),
@@ -63,16 +66,18 @@ def carry_out(request: Request) -> RunRecord:
         steps() as on_progress,
     ):
         pipeline = request.pipeline(on_progress)
-        masks = request.out / "masks"
+        masks = request.placing.out / "masks"
         pipeline.locate(states, masks=masks, keep_masks=request.files.resume)
         check_room(request, states, pipeline)
-        written = pipeline.write(states, request.out)
+        written = pipeline.write(states, request.placing.out)
     seconds = time.perf_counter() - clock
-    record = ended_record(begun, states, out=request.out, written=written, seconds=seconds)
+    record = ended_record(
+        begun, states, out=request.placing.out, written=written, seconds=seconds
+    )
     end_run(journal, record)
-    record.save(request.out)
-    if request.share is not None and written is not None:
-        end_shard(request.out, failed=failed_slides(states.failures))
+    record.save(request.placing.out)
+    if request.placing.share is not None and written is not None:
+        end_shard(request.placing.out, failed=failed_slides(states.failures))
     return record
 
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from dplabtools.cli.config_file import effective_options
 from dplabtools.cli.console import FAILED, one_line_errors
 from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.encoding import EncodingOptions
-from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
-from dplabtools.cli.options.reading import ReadingOptions
-from dplabtools.cli.options.running import CommandOptions, EngineOptions, WorkOptions
-from dplabtools.cli.options.sharing import ShardOptions
-from dplabtools.cli.options.slides import (
-    AnnotationOptions,
-    ForeignOptions,
-    SlideOptions,
-    SourceOptions,
-)
+from dplabtools.cli.options.placing import PlacingOptions, RunningOptions
+from dplabtools.cli.options.running import CommandOptions
 from dplabtools.cli.options.writing import OutputOptions
 
 __all__ = ["features"]
@@ -35,18 +26,10 @@ _COMMON: Final = (
 def features(  # noqa: PLR0913 - each is a group of options
     context: typer.Context,
     *,
-    slides: SlideOptions,
+    placing: PlacingOptions,
     output: OutputOptions,
     encoding: EncodingOptions,
-    locating: LocatingOptions,
-    outlines: AnnotationOptions,
-    sources: SourceOptions,
-    tissue: TissueOptions,
-    foreign: ForeignOptions,
-    reading: ReadingOptions,
-    work: WorkOptions,
-    engine: EngineOptions,
-    sharing: ShardOptions,
+    running: RunningOptions,
     command: CommandOptions,
     dry_run: Annotated[
         bool,
@@ -75,59 +58,21 @@ def features(  # noqa: PLR0913 - each is a group of options
             earlier_options,
             try_out,
         )
-        from dplabtools.cli.inputs import slide_inputs, with_files
-        from dplabtools.cli.locating import check_locating, locations_args, with_seed
-        from dplabtools.cli.resolution import chosen_resolution
-        from dplabtools.cli.sharing import job_of
-        from dplabtools.pipeline.steps import apply_mpps
+        from dplabtools.cli.placing import parse_placing
 
-        if encoding.patches is not None and (slides.slides or slides.slides_csv):
+        stored, given = encoding.patches is not None, placing.slides
+        if stored and (given.slides or given.slides_csv):
             msg = "give slides, or --patches, not both"
             raise typer.BadParameter(msg)
-        level_or_mpp = chosen_resolution(context, locating)
-        inputs = with_files(
-            () if encoding.patches is not None else slide_inputs(slides),
-            masks=sources.masks,
-            annotations=outlines.annotations,
-            points=sources.points,
-            foreign=foreign,
-        )
-        check_locating(locating, inputs, foreign=foreign.locations is not None)
-        reading.apply()
-        engine.apply()
-        apply_mpps(inputs)
-        job = job_of(
-            ShardOptions() if dry_run else sharing,
-            inputs,
-            output.out,
-            locating=locating,
-            level_or_mpp=level_or_mpp,
-            cut=False,
-        )
-        locating = with_seed(locating, earlier=earlier_options(job.out).get("seed"))
-        settled: dict[str, Any] = {
-            "level_or_mpp": level_or_mpp,
-            "mpp": None,
-            "level": None,
-            "mag": None,
-            "seed": locating.seed,
-            **sharing.settled(),
-        }
+        asked = parse_placing(context, placing, running, out=output.out, placed=stored)
+        asked = asked.divided(None if dry_run else running.sharing.job)
+        asked = asked.repeatable(earlier_options(asked.out))
         work_on = try_out if dry_run else carry_out
         failed = work_on(
             FeaturesRequest(
-                inputs=job.inputs,
-                out=job.out,
-                share=job.share,
-                level_or_mpp=level_or_mpp,
+                placing=asked,
                 encoding=encoding,
-                locating=locating,
-                tissue=tissue,
-                locations_args=locations_args(
-                    context, foreign, locating, level_or_mpp=level_or_mpp
-                ),
-                work=work,
-                parameters=effective_options(context, settled),
+                parameters=asked.parameters(context, running.sharing),
             ),
             json_output=command.json_output,
         )

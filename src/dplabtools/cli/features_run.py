@@ -10,15 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dplabtools import config
 from dplabtools.cli.config_file import read_config, save_config
 from dplabtools.cli.console import steps
-from dplabtools.cli.enlarging import refuse_enlarging
-from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.encoding import EncodingOptions
-from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
-from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.cli.placing import Placing
 from dplabtools.cli.preflight import check_libraries, find_modules_here
 from dplabtools.errors import OtherFeaturesError, OutputError
 from dplabtools.optional import optional
@@ -26,11 +22,9 @@ from dplabtools.output.run_folder.fingerprint import deciding, differences
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.output.run_folder.shards import begin_shard, end_shard
 from dplabtools.pipeline.states import SlideStates
-from dplabtools.pipeline.steps import OnProgress, Pipeline
+from dplabtools.pipeline.steps import OnProgress
 from dplabtools.records.failure import failed_slides
 from dplabtools.records.run_record import CONFIG_FILE
-from dplabtools.records.share import Share
-from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import open_patches
 
 if TYPE_CHECKING:
@@ -48,60 +42,26 @@ class FeaturesRequest:
 
     Attributes
     ----------
-    inputs : tuple of SlideInput
-        The slides; none if stored patches are to be encoded.
-    out : Path
-        Folder to write to.
-    share : Share or None
-        What of the slides is for this job, if there are others.
-    level_or_mpp : int or float or None
-        Resolution of the patches.
-    locations_args : mapping of str to object, or None
-        How to read patches that another tool has placed.
-    encoding, locating, tissue, work : option groups
-        The rest.
+    placing : Placing
+        On which slides, and where; none if stored patches are to be encoded.
+    encoding : EncodingOptions
+        The encoder, and the files.
     parameters : mapping of str to object
         All options in effect, for the record.
     """
 
-    inputs: tuple[SlideInput, ...]
-    out: Path
-    share: Share | None
-    level_or_mpp: int | float | None
-    locations_args: Mapping[str, Any] | None
+    placing: Placing
     encoding: EncodingOptions
-    locating: LocatingOptions
-    tissue: TissueOptions
-    work: WorkOptions
     parameters: Mapping[str, Any]
-
-    def pipeline(self, on_progress: OnProgress) -> Pipeline:
-        """Return the way from slides to places of patches."""
-        self.tissue.check()
-        locating = self.locating
-        threshold = locating.polygons_overlap_threshold
-        config.set_slide_setting(polygons_overlap_threshold=threshold)
-        return Pipeline(
-            options=self.work.run_options,
-            tissue_args=self.tissue.arguments,
-            location_pool=location_pool(locating),
-            patches_args=patches_args(locating, self.level_or_mpp),
-            annotation_args=annotation_args(locating),
-            locations_args=self.locations_args,
-            share=self.share,
-            on_progress=on_progress,
-            accept=None if locating.allow_enlarging else refuse_enlarging,
-        )
 
     @property
     def labels(self) -> dict[str, Any]:
         """Labels to choose among patches; the pipeline chooses among polygons."""
-        placed = self.locations_args is None and self.encoding.patches is None
-        if placed and self.locating.region != "whole-image":
+        if self.encoding.patches is None and not self.placing.filters_patches:
             return {}
         return {
-            "included_labels": self.locating.included_labels,
-            "excluded_labels": self.locating.excluded_labels,
+            "included_labels": self.placing.locating.included_labels,
+            "excluded_labels": self.placing.locating.excluded_labels,
         }
 
     @property
@@ -110,8 +70,7 @@ class FeaturesRequest:
         mode = self.encoding.resampling_mode
         if mode is not None or self.encoding.patches is not None:
             return mode
-        mpp = isinstance(self.level_or_mpp, float) or self.locations_args is not None
-        return "tile" if mpp else None
+        return "tile" if self.placing.may_resample else None
 
 
 def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
@@ -132,24 +91,32 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
     from dplabtools.slides.processing import extract_features
 
     arguments = _feature_args(request, _encoder(request.encoding))
-    check_libraries((request.locations_args or {}).get("file_format"))
+    check_libraries((request.placing.locations_args or {}).get("file_format"))
     begun = _check_earlier(request)
-    request.out.mkdir(parents=True, exist_ok=True)
-    check_unused(request.out)
+    request.placing.out.mkdir(parents=True, exist_ok=True)
+    check_unused(request.placing.out)
     stored = request.encoding.patches
-    share = None if stored is not None else request.share  # patches there share themselves
+    share = (
+        None if stored is not None else request.placing.share
+    )  # patches there share themselves
     if share is not None:
         if any(part.has_twin for part in share.parts):
             msg = "slides of the same name would have the same file of features"
             raise OutputError(msg, remedy="write them to different folders")
-        begin_shard(request.out.parent, share, kind="features")
+        begin_shard(request.placing.out.parent, share, kind="features")
     save_config(
-        request.out / CONFIG_FILE, request.parameters, heading="dplabtools features"
+        request.placing.out / CONFIG_FILE, request.parameters, heading="dplabtools features"
     )
-    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    states = request.placing.states()
     with steps() as on_progress:
         if stored is None:
-            _place(request, states, on_progress, masks=request.out / "masks", keep=begun)
+            _place(
+                request,
+                states,
+                on_progress,
+                masks=request.placing.out / "masks",
+                keep=begun,
+            )
         found = extract_features(
             patches_pool=(
                 list(states.patches.values()) if stored is None else open_patches(stored)
@@ -158,9 +125,11 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
             **arguments,
         )
     if share is not None:
-        files, failed = shard_results(found, request.out, layout=request.encoding.layout)
+        files, failed = shard_results(
+            found, request.placing.out, layout=request.encoding.layout
+        )
         failed |= failed_slides(states.failures)
-        end_shard(request.out, failed=failed, files=files)
+        end_shard(request.placing.out, failed=failed, files=files)
     outcomes = [*map(_outcome, found), *_failed(states, {each.wsi_file for each in found})]
     print_outcomes(outcomes, title="Features", json_output=json_output)
     return bool(states.failures) or any(each.errors for each in found)
@@ -179,7 +148,7 @@ def try_out(request: FeaturesRequest, *, json_output: bool) -> bool:
     optional("torch", what="features", extra="torch")
     _feature_args(request, _encoder(request.encoding))
     _check_earlier(request)
-    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    states = request.placing.states()
     counts: Counter[str] = Counter()
     if request.encoding.patches is not None:
         counts.update(open_patches(request.encoding.patches).table.wsi_file.tolist())
@@ -206,8 +175,8 @@ def _place(
     keep: bool,
 ) -> None:
     """Find tissue, unless patches are placed already, and place patches."""
-    pipeline = request.pipeline(on_progress)
-    if request.locations_args is None:
+    pipeline = request.placing.pipeline(on_progress)
+    if request.placing.locations_args is None:
         pipeline.make_masks(states, masks, keep=keep)
     pipeline.set_locations(states)
 
@@ -234,9 +203,9 @@ def _check_earlier(request: FeaturesRequest) -> bool:
     OtherFeaturesError
         If it was begun with others, or by another command.
     """
-    earlier = earlier_options(request.out)
+    earlier = earlier_options(request.placing.out)
     if earlier and "encoder" not in earlier:
-        msg = f"{request.out} holds what another command has written"
+        msg = f"{request.placing.out} holds what another command has written"
         raise OtherFeaturesError(msg)
     before, now = (
         {name: value for name, value in each.items() if name not in _TOLD_BY_FILES}
@@ -245,7 +214,7 @@ def _check_earlier(request: FeaturesRequest) -> bool:
     differ = differences(before, now, prefix="--") if earlier else []
     if differ:
         listed = "; ".join(map(str, differ))
-        msg = f"{request.out} was begun with other options: {listed}"
+        msg = f"{request.placing.out} was begun with other options: {listed}"
         raise OtherFeaturesError(msg)
     return bool(earlier)
 
@@ -287,10 +256,10 @@ def _feature_args(
     encoder: Any,  # noqa: ANN401 - whatever a factory makes
 ) -> dict[str, Any]:
     """Return what `extract_features` takes, but for the patches."""
-    encoding, work = request.encoding, request.work.run_options
-    out, shard = request.out, None
-    if encoding.patches is not None and request.share is not None:
-        out, shard = out.parent, (request.share.number, request.share.count)
+    encoding, work = request.encoding, request.placing.work.run_options
+    out, shard = request.placing.out, None
+    if encoding.patches is not None and request.placing.share is not None:
+        out, shard = out.parent, (request.placing.share.number, request.placing.share.count)
     return {
         "encoder": encoder,
         "encoder_args": encoding.arguments if isinstance(encoder, str) else None,

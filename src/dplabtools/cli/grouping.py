@@ -24,7 +24,8 @@ def grouped(*, common: Collection[str] = ()) -> Callable[[_Command], _Command]:
 
     A group is a frozen dataclass whose fields are annotated with a `typer.Option` or a
     `typer.Argument`, and whose attribute ``panel`` says under which title the help
-    lists them. The command has one parameter for each group; typer sees one for each field.
+    lists them; or one of other groups. The command has one parameter for each group; typer
+    sees one for each option.
 
     Parameters
     ----------
@@ -55,15 +56,25 @@ def _flattened(command: _Command, *, common: tuple[str, ...]) -> _Command:
 
     @functools.wraps(command)
     def flat(**given: Any) -> None:  # noqa: ANN401 - as many types as options
-        made = {
-            name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
-            for name, kind in groups.items()
-        }
+        made = {name: _made(kind, given) for name, kind in groups.items()}
         command(**made, **given)
 
     flat.__dict__["__signature__"] = inspect.Signature(parameters)
     flat.__annotations__ = {each.name: each.annotation for each in parameters}
     return flat
+
+
+def _made(group: type[Any], given: dict[str, Any]) -> Any:  # noqa: ANN401 - of that type
+    """Return a group of the options that it takes from those given."""
+    hints = get_type_hints(group)
+    return group(
+        **{
+            each.name: _made(hints[each.name], given)
+            if is_dataclass(hints[each.name])
+            else given.pop(each.name)
+            for each in fields(group)
+        }
+    )
 
 
 def _common_first(
@@ -88,6 +99,9 @@ def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     annotated: Any = Annotated
     for field in fields(group):
+        if is_dataclass(hints[field.name]):
+            yield from _parameters(hints[field.name])
+            continue
         kind, option, *rest = get_args(hints[field.name])
         option = copy.copy(option)  # other groups may have it, too
         option.rich_help_panel = group.panel

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from dplabtools import config
 from dplabtools.cli.console import steps
-from dplabtools.cli.enlarging import refuse_enlarging
-from dplabtools.cli.locating import annotation_args, location_pool, patches_args
 from dplabtools.cli.options.drawing import PreviewOptions
-from dplabtools.cli.options.locating import LocatingOptions, TissueOptions
-from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.cli.placing import Placing
 from dplabtools.cli.preflight import check_libraries
 from dplabtools.errors import DplabError
 from dplabtools.interchange.formats import FORMATS
@@ -23,8 +18,6 @@ from dplabtools.pipeline.masking import files_named_after
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline
 from dplabtools.records.failure import failed_slides
-from dplabtools.records.share import Share
-from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches import save_locations
 
 __all__ = ["LocateRequest", "carry_out", "save_all"]
@@ -36,35 +29,17 @@ class LocateRequest:
 
     Attributes
     ----------
-    every_slide : tuple of str
-        Paths of all slides, which files are named after.
-    inputs : tuple of SlideInput
-        Those of them that are for this job.
-    out : Path
-        Folder to write to.
-    share : Share or None
-        What of the slides that is, if there are other jobs.
+    placing : Placing
+        On which slides, and where.
     file_format : str
         Kind of the files.
-    level_or_mpp : int or float or None
-        Resolution of the patches.
-    locations_args : mapping of str to object, or None
-        How to read patches that another tool has placed.
-    locating, tissue, preview, work : option groups
-        The rest.
+    preview : PreviewOptions
+        Whether and how to draw the patches.
     """
 
-    every_slide: tuple[str, ...]
-    inputs: tuple[SlideInput, ...]
-    out: Path
-    share: Share | None
+    placing: Placing
     file_format: str
-    level_or_mpp: int | float | None
-    locating: LocatingOptions
-    tissue: TissueOptions
-    locations_args: Mapping[str, Any] | None
     preview: PreviewOptions
-    work: WorkOptions
 
 
 def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
@@ -79,26 +54,28 @@ def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
     OSError
         If the folder cannot be made.
     """
-    check_libraries(request.file_format, (request.locations_args or {}).get("file_format"))
-    request.out.mkdir(parents=True, exist_ok=True)
-    if request.share is not None:
-        begin_shard(request.out.parent, request.share, kind="locations")
-    states = SlideStates(inputs=request.inputs, skip_errors=request.work.skip_errors)
+    check_libraries(
+        request.file_format, (request.placing.locations_args or {}).get("file_format")
+    )
+    request.placing.out.mkdir(parents=True, exist_ok=True)
+    if request.placing.share is not None:
+        begin_shard(request.placing.out.parent, request.placing.share, kind="locations")
+    states = request.placing.states()
     with steps() as on_progress:
         pipeline = _pipeline(request, on_progress)
-        if request.locations_args is None:
-            pipeline.make_masks(states, request.out / "masks", keep=False)
+        if request.placing.locations_args is None:
+            pipeline.make_masks(states, request.placing.out / "masks", keep=False)
         pipeline.set_locations(states)
     saved = save_all(
         states,
-        request.out,
+        request.placing.out,
         file_format=request.file_format,
         json_output=json_output,
-        every_slide=request.every_slide,
+        every_slide=request.placing.every_slide,
     )
-    if request.share is not None:
+    if request.placing.share is not None:
         files = {slide: [file.name] for slide, file in saved.items()}
-        end_shard(request.out, failed=failed_slides(states.failures), files=files)
+        end_shard(request.placing.out, failed=failed_slides(states.failures), files=files)
     return bool(states.failures)
 
 
@@ -162,20 +139,10 @@ def save_all(
 
 def _pipeline(request: LocateRequest, on_progress: OnProgress) -> Pipeline:
     """Return the way from slides to places of patches."""
-    request.tissue.check()
-    locating, previews = request.locating, request.out / "previews"
+    previews = request.placing.out / "previews"
     if request.preview.preview:
         previews.mkdir(exist_ok=True)
-    config.set_slide_setting(polygons_overlap_threshold=locating.polygons_overlap_threshold)
-    return Pipeline(
-        options=request.work.run_options,
-        tissue_args=request.tissue.arguments,
-        location_pool=location_pool(locating),
-        patches_args=patches_args(locating, request.level_or_mpp),
-        annotation_args=annotation_args(locating),
+    return replace(
+        request.placing.pipeline(on_progress),
         preview_args=request.preview.arguments(previews),
-        locations_args=request.locations_args,
-        share=request.share,
-        on_progress=on_progress,
-        accept=None if locating.allow_enlarging else refuse_enlarging,
     )

@@ -70,8 +70,8 @@ def look_ahead(request: Request, states: SlideStates, *, writes: bool = True) ->
     typer.Exit
         If there are several things: all of them were printed, each in a line.
     """
-    if writes and request.out.is_dir():
-        check_unused(request.out)  # what another run is writing says nothing yet
+    if writes and request.placing.out.is_dir():
+        check_unused(request.placing.out)  # what another run is writing says nothing yet
     found = [
         *_problems(lambda: _check_files_of_patches(request)),
         *_problems(lambda: _check_foreign(request)),
@@ -80,7 +80,7 @@ def look_ahead(request: Request, states: SlideStates, *, writes: bool = True) ->
         *_problems(lambda: _check_transform(request)),
     ]
     if writes:
-        found += _problems(lambda: _check_writable(request.out))
+        found += _problems(lambda: _check_writable(request.placing.out))
         found += _problems(lambda: _check_earlier(request))
     lacking = check_files(request)
     if lacking and (found or not states.skip_errors or len(lacking) == len(states.inputs)):
@@ -118,7 +118,7 @@ def _check_label_masks(request: Request) -> None:
     """Raise if label masks are to be drawn, and there is nothing to draw them of."""
     files = request.files
     values = parse_label_values(files.label_values, ())
-    if files.label_masks and not any(each.annotation for each in request.inputs):
+    if files.label_masks and not any(each.annotation for each in request.placing.inputs):
         msg = "--label-masks are drawn of annotations, and there are none"
         raise ParameterError(msg, remedy="name their folder with --annotations")
     if values and not files.label_masks:
@@ -139,7 +139,8 @@ def _check_files_of_patches(request: Request) -> None:
     files = request.files
     kind: Any = files.container
     options = DiskOptions(
-        output_dir=request.out.absolute().anchor,  # a folder; `_check_writable` has its own
+        # A folder; `_check_writable` has its own.
+        output_dir=request.placing.out.absolute().anchor,
         image_type=files.encoding,
         filename_comment=files.filename_comment,
         filename_separator=files.filename_separator,
@@ -181,7 +182,7 @@ def check_libraries(*formats: str | None) -> None:
 
 def _check_foreign(request: Request) -> None:
     """Raise as `check_libraries` does, or if nobody says what the files of patches are."""
-    check_libraries((request.locations_args or {}).get("file_format"))
+    check_libraries((request.placing.locations_args or {}).get("file_format"))
 
 
 def _check_labels(request: Request) -> None:
@@ -192,11 +193,13 @@ def _check_labels(request: Request) -> None:
     ParameterError
         It names the slides.
     """
-    locating = request.locating
-    own = request.locations_args is not None or locating.region == "polygon"
+    locating = request.placing.locating
+    own = request.placing.locations_args is not None or locating.region == "polygon"
     if not request.files.create_subdirs or own or locating.weak_label:
         return
-    without = [Path(each.wsi_file).name for each in request.inputs if not each.label]
+    without = [
+        Path(each.wsi_file).name for each in request.placing.inputs if not each.label
+    ]
     if without:
         more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
         msg = (
@@ -266,13 +269,13 @@ def _check_earlier(request: Request) -> None:
     ResumeError
         It says what differs.
     """
-    if request.share is not None:
-        check_shard(request.out, request.share, kind="patches")
+    if request.placing.share is not None:
+        check_shard(request.placing.out, request.placing.share, kind="patches")
         check_sharing(request.extractor_args)
     check_options(
-        request.out,
+        request.placing.out,
         request.parameters,
-        slides=[each.wsi_file for each in request.inputs],
+        slides=[each.wsi_file for each in request.placing.inputs],
         resume=request.files.resume,
         shown=typed,
     )
@@ -285,7 +288,9 @@ def check_files(request: Request) -> dict[str, DplabError]:
         return next(_lacking(each, request), None)
 
     with ThreadPoolExecutor(_LOOKING) as threads:
-        errors = zip(request.inputs, threads.map(look, request.inputs), strict=True)
+        errors = zip(
+            request.placing.inputs, threads.map(look, request.placing.inputs), strict=True
+        )
         return {each.wsi_file: error for each, error in errors if error is not None}
 
 
@@ -296,13 +301,13 @@ def _lacking(each: SlideInput, request: Request) -> Iterator[DplabError]:
         yield MissingSlideError(f"there is no slide file {each.wsi_file}", slide=name)
     if each.mask is not None and not each.mask.exists():
         yield MissingMaskError(f"there is no mask {each.mask}", slide=name)
-    if request.locations_args is not None:
+    if request.placing.locations_args is not None:
         if each.locations is not None and not each.locations.exists():
             yield MissingLocationsError(f"there is no file {each.locations}", slide=name)
-    elif request.locating.region != "whole-image" and not _exists(each.annotation):
+    elif request.placing.locating.region != "whole-image" and not _exists(each.annotation):
         msg = f"there is no annotation file {each.annotation or 'for it'}"
         yield MissingAnnotationError(msg, slide=name)
-    if request.locating.sampler == "custom" and not _exists(each.points):
+    if request.placing.locating.sampler == "custom" and not _exists(each.points):
         msg = f"there is no file of points {each.points or 'for it'}"
         yield InvalidLocationError(msg, slide=name)
 

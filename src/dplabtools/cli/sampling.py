@@ -104,7 +104,7 @@ def check_room(request: Request, states: SlideStates, pipeline: Pipeline) -> Non
     pixels = sum(
         int(each.table.sizes.prod(axis=1).sum()) for each in states.patches.values()
     )
-    free = shutil.disk_usage(request.out).free
+    free = shutil.disk_usage(request.placing.out).free
     if pixels * max(1, len(request.views)) * _BYTES <= free:
         return
     scratch = SlideStates(inputs=states.inputs, skip_errors=True, patches=states.patches)
@@ -112,11 +112,11 @@ def check_room(request: Request, states: SlideStates, pipeline: Pipeline) -> Non
     count = sum(sum(labels.values()) for labels in states.labels.values())
     needed = sample.nbytes * count / max(1, sample.patches)
     if request.files.resume:
-        needed -= _bytes_of_patches(request.out)
+        needed -= _bytes_of_patches(request.placing.out)
     if free < needed * _CLEARLY:
         msg = (
             f"{count:,} patches take about {size_in_words(needed)}, and there are "
-            f"only {size_in_words(free)} free in {request.out}"
+            f"only {size_in_words(free)} free in {request.placing.out}"
         )
         raise OutputError(
             msg,
