@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dplabtools.cli.config_file import read_config, save_config
 from dplabtools.cli.console import steps
 from dplabtools.cli.options.encoding import EncodingOptions
-from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.cli.outcomes import Outcome, outcomes_of, print_outcomes
 from dplabtools.cli.placing import Placing
 from dplabtools.cli.preflight import check_libraries, find_modules_here
 from dplabtools.errors import OtherFeaturesError, OutputError
@@ -183,16 +183,7 @@ def _place(
 
 def _failed(states: SlideStates, told: Collection[str]) -> list[Outcome]:
     """Return what became of slides that no patches were placed on."""
-    return [
-        Outcome(
-            wsi_file=each.wsi_file,
-            file=None,
-            words="",
-            failures=tuple(states.of_slide(each.wsi_file)),
-        )
-        for each in states.inputs
-        if each.wsi_file not in told
-    ]
+    return [each for each in outcomes_of(states, {}) if each.wsi_file not in told]
 
 
 def _check_earlier(request: FeaturesRequest) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dplabtools.cli.console import steps
 from dplabtools.cli.options.drawing import PreviewOptions
-from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.cli.outcomes import outcomes_of, print_outcomes
 from dplabtools.cli.placing import Placing
 from dplabtools.cli.preflight import check_libraries
 from dplabtools.errors import DplabError
@@ -122,17 +122,11 @@ def save_all(
             saved[slide] = files[slide]
         except DplabError as error:
             states.fail(slide, error)
-    outcomes = [
-        Outcome(
-            wsi_file=slide,
-            file=str(saved[slide]) if slide in saved else None,
-            words=f"{states.patches[slide].patch_count:,} patches"
-            if slide in saved
-            else "",
-            failures=tuple(states.of_slide(slide)),
-        )
-        for slide in names
-    ]
+    made = {
+        slide: (file, f"{states.patches[slide].patch_count:,} patches")
+        for slide, file in saved.items()
+    }
+    outcomes = outcomes_of(states, made)
     print_outcomes(outcomes, title="Locations", json_output=json_output)
     return saved
 

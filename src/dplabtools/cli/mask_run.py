@@ -14,7 +14,7 @@ from dplabtools.cli.console import step
 from dplabtools.cli.options.drawing import OverlayOptions
 from dplabtools.cli.options.locating import TissueOptions
 from dplabtools.cli.options.running import WorkOptions
-from dplabtools.cli.outcomes import Outcome, print_outcomes
+from dplabtools.cli.outcomes import outcomes_of, print_outcomes
 from dplabtools.pipeline.masking import files_named_after, for_each_slide
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.readers.slide import Slide
@@ -75,16 +75,8 @@ def carry_out(request: MaskRequest, *, json_output: bool) -> bool:
             workers=request.work.processes,
             on_progress=tell,
         )
-    outcomes = [
-        Outcome(
-            wsi_file=slide,
-            file=str(file) if slide in said else None,
-            words=said.get(slide, ""),
-            failures=tuple(states.of_slide(slide)),
-        )
-        for slide, file in zip(names, files, strict=True)
-    ]
-    print_outcomes(outcomes, title="Masks", json_output=json_output)
+    made = {slide: (file_of[slide], words) for slide, words in said.items()}
+    print_outcomes(outcomes_of(states, made), title="Masks", json_output=json_output)
     return bool(states.failures)
 
 

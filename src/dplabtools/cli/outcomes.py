@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from rich.text import Text
 
 from dplabtools.cli.console import print_json, table_console
 from dplabtools.cli.remedies import error_record, in_brief
+from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.failure import Failure
 
-__all__ = ["Outcome", "print_outcomes"]
+__all__ = ["Outcome", "outcomes_of", "print_outcomes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,30 @@ class Outcome:
     file: str | None
     words: str
     failures: tuple[Failure, ...]
+
+
+def outcomes_of(states: SlideStates, made: Mapping[str, tuple[Path, str]]) -> list[Outcome]:
+    """Return what became of each slide.
+
+    Parameters
+    ----------
+    states : SlideStates
+        The slides, and what failed.
+    made : mapping of str to (Path, str)
+        The file that was made of a slide, and what there is to say of it, by path.
+    """
+    found: list[Outcome] = []
+    for slide in (each.wsi_file for each in states.inputs):
+        file, words = made.get(slide, (None, ""))
+        found.append(
+            Outcome(
+                wsi_file=slide,
+                file=None if file is None else str(file),
+                words=words,
+                failures=tuple(states.of_slide(slide)),
+            )
+        )
+    return found
 
 
 def print_outcomes(outcomes: Sequence[Outcome], *, title: str, json_output: bool) -> None:

@@ -42,6 +42,7 @@ OTHERWISE: Final = {
 OF_NO_USE: Final = {"mp_chunksize", "proc_mp_chunksize", "thread_mp_chunksize", "progress"}
 ANOTHER_DEFAULT: Final = {
     ("*", "on_error"),  # a night of many slides goes on
+    ("*", "engine"),  # of classes: as config.engine says, which the command sets
     ("*", "foreground_ratio"),  # half of it: borders of tissue are tissue, too
     ("WSITissueMask", "mode"),  # auto: slides of any kind
     ("save_preview_image", "level_or_minsize"),  # --preview-level-or-minsize
