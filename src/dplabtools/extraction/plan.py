@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -32,6 +32,7 @@ __all__ = [
     "plan_slide",
     "rows_outside",
     "runs",
+    "strips",
 ]
 
 CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
@@ -196,7 +197,7 @@ def blocks(
 
 
 def pieces(
-    table: PatchTable, rows: IntArray, *, views: int, workers: int
+    table: PatchTable, rows: IntArray, *, views: int, weights: Sequence[float]
 ) -> list[tuple[int, IntArray]]:
     """Cut rows of a slide into pieces of neighbours, a share for each worker.
 
@@ -208,8 +209,8 @@ def pieces(
         Rows of the table to cut up, in any order.
     views : int
         Resolutions of each patch.
-    workers : int
-        How many share them, if there are enough.
+    weights : sequence of float
+        Share of each worker, of any sum; if there are few rows, some get equal shares.
 
     Returns
     -------
@@ -219,13 +220,48 @@ def pieces(
         and of the next, the first shares are neighbours, and so are the second, ...
     """
     corners, held = table.origins[rows], _held(table.sizes[rows], views=views)
-    most = max(_LEAST_SHARE, -(-len(rows) // workers))
+    enough = -(-len(rows) // _LEAST_SHARE)
+    weights = weights if len(weights) <= enough else [1.0] * enough
     found = [
         (nth, share, part[places])
-        for share, part in enumerate(_squares(corners, most=most, exactly=False))
+        for share, part in enumerate(_shares(np.arange(len(rows)), corners, weights))
         for nth, places in enumerate(_squares(corners[part], most=held, exactly=False))
     ]
     return [(share, places) for _, share, places in sorted(found, key=itemgetter(0))]
+
+
+def strips(corners: IntArray, *, least: int, most: int) -> Iterator[slice]:
+    """Cut patches that follow each other into strips, between lines of a grid.
+
+    So what two strips have in common lies along their whole length, and each worker finds
+    what it has of the one before.
+
+    Parameters
+    ----------
+    corners : ndarray of int, shape (n, 2)
+        (x, y) of each, in the order in which they are asked for.
+    least, most : int
+        Patches of a strip.
+
+    Yields
+    ------
+    slice
+        As few whole lines as have `least` patches; of a line with more than `most`, equal
+        parts. Where there are no lines, `most` patches.
+    """
+    moves = np.diff(corners, axis=0) != 0
+    across = int(moves[:, 1].sum() < moves[:, 0].sum())  # the coordinate of a line
+    ends = np.append(np.flatnonzero(moves[:, across]) + 1, len(corners))
+    if 2 * len(ends) > len(corners):  # there are none
+        ends = np.append(np.arange(most, len(corners), most), len(corners))
+    start = 0
+    while start < len(corners):
+        nth = int(np.searchsorted(ends, start + least))
+        count = int(ends[min(nth, len(ends) - 1)]) - start
+        parts = max(1, min(-(-count // most), count // least))
+        cuts = [start + count * part // parts for part in range(parts + 1)]
+        yield from map(slice, cuts[:-1], cuts[1:])
+        start += count
 
 
 def is_scattered(corners: IntArray) -> bool:
@@ -293,22 +329,43 @@ def _squares(corners: IntArray, *, most: int, exactly: bool) -> Iterator[IntArra
 def _halves(
     numbers: IntArray, corners: IntArray, *, most: int, exactly: bool
 ) -> tuple[IntArray, IntArray]:
+    """Cut points in two; together the halves make no more chunks than need be."""
+    chunks = -(-len(numbers) // most)
+    first = chunks // 2
+    if exactly:
+        return _cut(numbers, corners, first * most, within=(1, 0))
+    place = round(len(numbers) * first / chunks)
+    within = len(numbers) - (chunks - first) * most, first * most
+    return _cut(numbers, corners, place, within=within)
+
+
+def _shares(
+    numbers: IntArray, corners: IntArray, weights: Sequence[float]
+) -> Iterator[IntArray]:
+    """Cut points in two, and these again, until each weight has its share of them."""
+    if len(weights) < 2:
+        yield np.sort(numbers)
+        return
+    half = len(weights) // 2
+    place = round(len(numbers) * sum(weights[:half]) / sum(weights))
+    parts = _cut(numbers, corners[numbers], place, within=(0, len(numbers)))
+    yield from _shares(parts[0], corners, weights[:half])
+    yield from _shares(parts[1], corners, weights[half:])
+
+
+def _cut(
+    numbers: IntArray, corners: IntArray, place: int, *, within: tuple[int, int]
+) -> tuple[IntArray, IntArray]:
     """Cut points in two across their longer side, between columns of a grid if it is one.
 
-    Together the halves make no more chunks of at most `most` points than need be.
+    The first part has about `place` points, and, to end with a column, not fewer and not
+    more than `within`.
     """
     across = int(np.ptp(corners[:, 1]) >= np.ptp(corners[:, 0]))
     order = np.lexsort((numbers, corners[:, 1 - across], corners[:, across]))
-    chunks = -(-len(numbers) // most)
-    first = chunks // 2
-    place = round(len(numbers) * first / chunks)
     steps = np.flatnonzero(np.diff(corners[order, across])) + 1
-    steps = steps[
-        (steps <= first * most) & (len(numbers) - steps <= (chunks - first) * most)
-    ]
-    if exactly:
-        place = first * most
-    elif len(steps):
+    steps = steps[(within[0] <= steps) & (steps <= within[1])]
+    if len(steps):
         place = int(steps[np.abs(steps - place).argmin()])
     return numbers[order[:place]], numbers[order[place:]]
 

@@ -17,7 +17,8 @@ from dplabtools.engine.limits import available_memory
 from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.chunk_reader import Chunk
 from dplabtools.extraction.inspection import SlideSpec
-from dplabtools.extraction.plan import blocks, is_scattered, pieces
+from dplabtools.extraction.lane_speeds import LaneSpeeds
+from dplabtools.extraction.plan import blocks, is_scattered, pieces, strips
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.run_state import RunState
@@ -33,8 +34,8 @@ BatchOrder: TypeAlias = Literal["table", "near", "ready"]
 
 _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
-_STRIP = 256  # patches of a grid that are read together, at least
-_STRIP_OF_WORKER = 64  # the same, of each worker
+_STRIP = 256  # patches of a grid that are read together, at most; at least half of them
+_STRIP_OF_WORKER = 128  # the same, of each worker, at most
 _HELD_STRIPS = 4  # for which there is memory, at least
 
 
@@ -119,7 +120,7 @@ class BatchStream:
         self._slot_pool = self._make_slot_pool(self._batch_shape())
         self.segments = (self._slot_pool.segment,) if engine.shares_memory else ()
         self._sequence = self._make_sequence()
-        self._window = Window(self._slot_pool)
+        self._window = Window(self._slot_pool, least=self._strip)
         self._looks: dict[int, int] = {}  # slides, by job
         self._jobs: dict[int, tuple[Piece, Chunk]] = {}
         self._next_job = 0
@@ -127,6 +128,7 @@ class BatchStream:
         self._unasked: dict[int, int] = {}  # of those, patches that are in no chunk yet
         self._inside: dict[int, BoolArray] = {}  # rows that there are to read
         self._told: dict[int, set[int]] = {}  # lanes that have been told of its index
+        self._speeds = LaneSpeeds(extraction.options.workers)
 
     def close(self) -> None:
         """Let go of the memory; batches that the caller holds stay valid."""
@@ -174,16 +176,17 @@ class BatchStream:
         Of a grid, and near each other, these are strips. Patches that lie anywhere share
         their tiles with any other of the slide.
         """
-        strip, corners = self._strip, self._tables[slide].origins
-        anywhere = self._options.order == "table" and len(rows) > strip
-        if anywhere and is_scattered(corners[rows]):
-            strip = len(rows)
-        for start in range(0, max(1, len(rows)), strip):
-            yield rows[start : start + strip]
+        corners = self._tables[slide].origins[rows]
+        anywhere = self._options.order == "table" and len(rows) > self._strip
+        if not len(rows) or (anywhere and is_scattered(corners)):
+            yield rows
+            return
+        for part in strips(corners, least=-(-self._strip // 2), most=self._strip):
+            yield rows[part]
 
     @property
     def _strip(self) -> int:
-        """Patches of a grid that are read together."""
+        """Patches of a grid that are read together, at most."""
         held = self._options.max_memory // self._slot_pool.patch_bytes // _HELD_STRIPS
         wanted = max(_STRIP, self._extraction.options.workers * _STRIP_OF_WORKER)
         return max(1, min(wanted, held))
@@ -325,7 +328,7 @@ class BatchStream:
     def _plan_more(self) -> bool:
         """Take patches from the sequence, and cut them into pieces; False if that fails."""
         options = self._options
-        parts = self._sequence.take(options.shuffle_buffer or options.batch_size)
+        parts = self._sequence.take(options.shuffle_buffer or 1)
         if not parts:
             return False
         slides = np.repeat([slide for slide, _ in parts], [len(rows) for _, rows in parts])
@@ -362,7 +365,10 @@ class BatchStream:
             self._note_asked(slide, len(here) - len(places))
             table, first = self._tables[slide], int(here[0]) * workers // len(rows)
             for share, part in pieces(
-                table, rows[places], views=self._views(table), workers=workers
+                table,
+                rows[places],
+                views=self._views(table),
+                weights=self._speeds.weights(),
             ):
                 yield Piece(
                     slide=slide,
@@ -413,6 +419,8 @@ class BatchStream:
         failed = np.isin(piece.rows, self._state.note(chunk, outcome))
         if outcome.error is None:
             chunk.take_in(outcome.result)
+            seconds = sum(outcome.result.seconds.values())
+            self._speeds.note(piece.lane, patches=len(piece.rows), seconds=seconds)
         self._window.note_read(piece, failed=failed)
         self._advance(chunk.slide_index, len(chunk.rows))
 

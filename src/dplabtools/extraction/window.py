@@ -73,6 +73,8 @@ class Window:
     ----------
     slot_pool : SlotPool
         Memory of the batches.
+    least : int
+        Patches that are read together, if fewer are planned at once.
 
     Attributes
     ----------
@@ -82,13 +84,14 @@ class Window:
         What has not been handed out to be read.
     """
 
-    def __init__(self, slot_pool: SlotPool) -> None:
+    def __init__(self, slot_pool: SlotPool, *, least: int) -> None:
         self.slot_pool = slot_pool
         self.pieces: list[Piece] = []
         self._size = slot_pool.shape[0]
         self._slides = self._rows = np.zeros(0, dtype=np.int64)  # planned, not yet opened
         self._delivered = np.zeros(0, dtype=np.bool_)
         self._batches: dict[int, OpenBatch] = {}  # by number
+        self._least = least
         self._opened = 0  # batches
         self._most = 2  # batches that may be open
 
@@ -120,7 +123,7 @@ class Window:
         self._slides = np.concatenate([self._slides, slides])
         self._rows = np.concatenate([self._rows, rows])
         self._delivered = np.concatenate([self._delivered, there])
-        self._most = max(2, _GROUPS * len(rows) // self._size)
+        self._most = max(2, _GROUPS * max(len(rows), self._least) // self._size)
 
     def may_open(self) -> bool:
         """Tell whether there is memory for another batch, and few enough are open."""

@@ -15,6 +15,7 @@ from dplabtools.extraction.plan import (
     pieces,
     rows_outside,
     runs,
+    strips,
 )
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
@@ -105,17 +106,22 @@ def test_each_patch_outside_is_told_of_by_its_place() -> None:
 
 def test_a_strip_has_a_share_for_every_worker() -> None:
     plan = plan_at([(64 * x, 64 * y) for y in range(20) for x in range(15)])
-    parts = pieces(plan.table, np.arange(300), views=1, workers=3)
-    assert [(share, len(places)) for share, places in parts] == [
-        (0, 100),
-        (1, 100),
-        (2, 100),
-    ]
+    parts = pieces(plan.table, np.arange(300), views=1, weights=[1.0] * 3)
+    assert [share for share, _ in parts] == [0, 1, 2]
+    assert [len(places) for _, places in parts] == pytest.approx([100] * 3, abs=10)
+
+
+def test_a_worker_that_is_fast_has_a_larger_share() -> None:
+    plan = plan_at([(64 * x, 64 * y) for y in range(2) for x in range(200)])
+    weights = [3.0, 1.0, 2.0, 2.0]
+    parts = pieces(plan.table, np.arange(400), views=1, weights=weights)
+    counts = np.bincount([share for share, places in parts for _ in places])
+    assert counts.tolist() == [150, 50, 100, 100]
 
 
 def test_few_patches_are_not_shared() -> None:
     plan = plan_at([(64 * x, 0) for x in range(50)])
-    assert len(pieces(plan.table, np.arange(50), views=1, workers=8)) == 1
+    assert len(pieces(plan.table, np.arange(50), views=1, weights=[1.0] * 8)) == 1
 
 
 @given(st.lists(st.tuples(corner, corner), max_size=900), st.integers(1, 5), st.randoms())
@@ -123,10 +129,37 @@ def test_each_place_is_in_one_piece(
     origins: list[tuple[int, int]], workers: int, random: Random
 ) -> None:
     rows = np.array(random.sample(range(len(origins)), len(origins)), dtype=np.int64)
-    parts = pieces(plan_at(origins).table, rows, views=1, workers=workers)
+    parts = pieces(plan_at(origins).table, rows, views=1, weights=[1.0] * workers)
     places = [place for _, part in parts for place in part.tolist()]
     assert sorted(places) == list(range(len(origins)))
     assert all(share < workers and 1 <= len(part) <= 256 for share, part in parts)
+
+
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_strips_are_whole_lines(*, by_columns: bool) -> None:
+    lines = [7, 120, 40, 50, 90, 3, 100]
+    points = np.array([(9 * n, m) for n, line in enumerate(lines) for m in range(line)])
+    points = points[:, :: 1 if by_columns else -1]
+    found = [part.stop - part.start for part in strips(points, least=100, most=250)]
+    assert found == [7 + 120, 40 + 50 + 90, 3 + 100]
+
+
+def test_a_long_line_is_cut_into_equal_strips() -> None:
+    points = np.array([(x, y) for y in range(2) for x in range(600)])
+    assert list(strips(points, least=100, most=250)) == [
+        *(slice(0, 200), slice(200, 400), slice(400, 600)),
+        *(slice(600, 800), slice(800, 1000), slice(1000, 1200)),
+    ]
+
+
+@given(st.lists(st.tuples(corner, corner), max_size=500), st.integers(1, 90))
+def test_strips_follow_each_other(points: list[tuple[int, int]], least: int) -> None:
+    corners = np.array(points, dtype=np.int64).reshape(-1, 2)
+    found = list(strips(corners, least=least, most=2 * least))
+    ends = [part.stop for part in found]
+    assert [part.start for part in found] == [0, *ends][:-1] if found else not points
+    assert ends[-1:] == [len(points)][: len(found)]
+    assert all(part.stop - part.start >= least for part in found[:-1])
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (1, 900), (900, 1), (2, 2)])

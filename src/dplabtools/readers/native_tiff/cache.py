@@ -18,7 +18,7 @@ TileKey: TypeAlias = tuple[int, int, int]
 
 _VECTOR = 64  # bytes, at most
 _AT_HAND = 2 << 20  # bytes beyond those of the tiles: who makes room gives its memory
-_GROWTH = 4  # tiles that are kept more for each that should have been
+_GROWTH = 1  # tiles that are kept more for each that should have been
 ALL_AROUND: Final = 0xFF
 """One bit for each of the eight directions from a tile."""
 
@@ -162,5 +162,5 @@ def _misaligned(size: Size) -> Pixels:
     return memory[start : start + count].reshape(height, width, 3)
 
 
-TILES: Final = TileCache(32 << 20, 128 << 20)
+TILES: Final = TileCache(16 << 20, 128 << 20)
 """The tiles of all open slides of this process."""
