@@ -43,7 +43,40 @@ def pyvips_reader(slide: str, side: int) -> Callable[[int, int], object]:
     ).reshape(shape)
 
 
-READERS = {"openslide": openslide_reader, "cucim": cucim_reader, "pyvips": pyvips_reader}
+def tiffslide_reader(slide: str, side: int) -> Callable[[int, int], object]:
+    from tiffslide import TiffSlide
+
+    opened = TiffSlide(slide)
+    return lambda x, y: opened.read_region((x, y), 0, (side, side), as_array=True)
+
+
+def tiatoolbox_reader(slide: str, side: int) -> Callable[[int, int], object]:
+    from tiatoolbox.wsicore.wsireader import (  # type: ignore[import-not-found]
+        WSIReader,
+    )
+
+    opened = WSIReader.open(slide)
+    return lambda x, y: opened.read_rect((x, y), (side, side), resolution=0, units="level")
+
+
+def wsistream_reader(slide: str, side: int) -> Callable[[int, int], object]:
+    from wsistream.backends import (  # type: ignore[import-not-found]
+        OpenSlideBackend,
+    )
+
+    opened = OpenSlideBackend()
+    opened.open(slide)
+    return lambda x, y: opened.read_region(x, y, side, side, level=0)
+
+
+READERS = {
+    "openslide": openslide_reader,
+    "cucim": cucim_reader,
+    "pyvips": pyvips_reader,
+    "tiffslide": tiffslide_reader,
+    "tiatoolbox": tiatoolbox_reader,
+    "wsistream": wsistream_reader,
+}
 
 
 def main() -> int:

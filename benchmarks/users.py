@@ -1,19 +1,25 @@
 """Whole runs of the pools, as a user sees them: ``python -m benchmarks.users``.
 
-``[--quick] [--slides FOLDER] [--original PYTHON] [--rounds N] [--out FOLDER]``
+``[--quick] [--slides FOLDER] [--original PYTHON] [--peers PYTHON …] [--workers N …]
+[--rounds N] [--out FOLDER]``
 
 Each run is an interpreter of its own, with everything imported and the slides in the cache
 of the system; the clock runs from the constructor of the pool to the last patch, so that
 starting workers counts, and processor time is that of all processes. Beside the pools:
 
-- the limit: the tiles that these patches take, each decoded once by simplejpeg in as many
-  processes, which wait for the clock with everything open; nothing is copied;
-- a loop of OpenSlide, in one process and in as many, which hand over nothing.
+- the limit: the tiles that these patches take at level 0, each decoded once by simplejpeg
+  in as many processes, which wait for the clock with everything open; nothing is copied;
+- loops of other libraries, one patch after the other, in as many processes, and of
+  OpenSlide in one too; they wait with their slides open, hand over nothing, and have the
+  first 3,000 patches alone to do;
+- a `DataLoader` of PyTorch over OpenSlide, if PyTorch is installed.
 
 All take turns, after a round that does not count, so that a machine that slows down slows
 all of them; figures are medians, and ratios are of one round. PYTHON is the interpreter of
-an environment with ``pip install dplabtools==0.0.5 openslide-bin``. FOLDER holds wsi1.svs
-to wsi4.svs, and may hold a larger big.svs. Writes users.md and users.json.
+an environment with ``pip install dplabtools==0.0.5 openslide-bin``, or with other libraries
+(numpy, Pillow and some of cucim-cu12, pyvips[binary], tiffslide, tiatoolbox, wsistream);
+what is not installed in any is left out. FOLDER holds wsi1.svs to wsi4.svs, and may hold a
+larger big.svs. Writes users.md, users.json and users.png.
 """
 
 from __future__ import annotations
@@ -31,37 +37,30 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
-import openslide
+import matplotlib as mpl
 
-from benchmarks.original import SIDE, corners
+from benchmarks.original import SIDE
 from benchmarks.slides import four_slides
+from benchmarks.users_scenes import Scene, scenes
 from dplabtools.engine.limits import usable_cores
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("users_job.py")
-LIMIT, ORIGINAL = "limit: decoding", "original, memory pool"
+LIMIT, STREAM, LOOP = "limit: decoding", "stream pool", "OpenSlide loop"
 LIBRARIES = ("dplabtools-next", "simplejpeg", "openslide-python", "openslide-bin", "numpy")
-
-Slides = dict[str, list[list[int]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """Patches of slides, and how they are read."""
-
-    name: str
-    slides: Slides
-    level_or_mpp: float = 0
-    mode: str | None = None
-    factor: float = 1.0  # level 0 pixels per pixel of a patch
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.slides.values()))
+PEERS: Final = {  # by what is imported, names of the distributions
+    "cucim": ("cucim-cu12", "cucim-cu13"),
+    "pyvips": ("pyvips",),
+    "tiffslide": ("tiffslide",),
+    "tiatoolbox": ("tiatoolbox",),
+    "wsistream": ("wsistream",),
+}
+LOOPED = 3000  # patches that loops read: the slowest take a minute for all of them
+_NOT_INSTALLED = 3  # exit code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +70,17 @@ class Contender:
     name: str
     task: str
     workers: int
-    threads: int = 1
     python: str = sys.executable
+
+    @property
+    def loops(self) -> bool:
+        return self.task in (*PEERS, "openslide", "loader")
+
+    def takes_part(self, scene: Scene) -> bool:
+        """Return whether there is something to compare."""
+        if self.task == "stream near":
+            return scene.scattered
+        return not (scene.levels and self.loops)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,86 +92,69 @@ class Run:
     cpu: float
 
 
-# ----------------------------------------------------------------------- scenes
-
-
-def scenes(files: Sequence[Path], big: Path | None, *, quick: bool) -> Iterator[Scene]:
-    """Yield what is measured."""
-    most = 250 if quick else 900
-    grids: Slides = {str(file): corners(file, most) for file in files}
-    yield Scene(name="grid, four slides", slides=grids)
-    one = big or files[0]
-    slides: Slides = {str(one): corners(one, 1500 if quick else 15000)}
-    yield Scene(name=f"grid, one slide ({one.name})", slides=slides)
-    if quick:
-        return
-    yield Scene(name="random, four slides", slides={s: _random(s, most) for s in grids})
-    with openslide.OpenSlide(files[0]) as opened:
-        finest = float(opened.properties["openslide.mpp-x"])
-    spread: Slides = {s: _spread(s, round(1.7 * SIDE)) for s in grids}
-    yield Scene(
-        name="grid, four slides, mpp 1.7 x the finest",
-        slides=spread,
-        level_or_mpp=1.7 * finest,
-        mode="tile",
-        factor=1.7,
-    )
-
-
-def _random(slide: str, count: int) -> list[list[int]]:
-    with openslide.OpenSlide(slide) as opened:
-        high = np.array(opened.dimensions) - SIDE
-    found: list[list[int]] = np.random.default_rng(0).integers(0, high, (count, 2)).tolist()
-    return found
-
-
-def _spread(slide: str, step: int) -> list[list[int]]:
-    with openslide.OpenSlide(slide) as opened:
-        width, height = opened.dimensions
-    return [
-        [x, y]
-        for y in range(100, height - step, step)
-        for x in range(100, width - step, step)
-    ]
-
-
-def contenders(workers: int, original: str | None, *, quick: bool) -> list[Contender]:
+def contenders(
+    workers: int, original: str | None, peers: Mapping[str, tuple[str, str]], *, quick: bool
+) -> list[Contender]:
     """Return who takes part, the limit first."""
-    found = [
-        Contender(name=LIMIT, task="decode", workers=workers),
-        Contender(name="stream pool", task="stream", workers=workers),
-        Contender(name="memory pool", task="memory", workers=workers),
-        Contender(name="OpenSlide loop", task="openslide", workers=workers),
-        Contender(name="OpenSlide loop", task="openslide", workers=1),
-    ]
+    tasks = {LIMIT: "decode", STREAM: "stream", "memory pool": "memory"}
     if not quick:
-        found.append(Contender(name="disk pool, JPEG", task="disk", workers=workers))
+        tasks["stream pool, order near"] = "stream near"
+        tasks |= {"disk pool, JPEG": "disk", "disk pool, WebDataset": "webdataset"}
+    tasks[LOOP] = "openslide"
+    if not quick and find_spec("torch") is not None:
+        tasks["DataLoader over OpenSlide"] = "loader"
+    found = [Contender(name=n, task=task, workers=workers) for n, task in tasks.items()]
+    if workers > 1:
+        found.append(Contender(name=LOOP, task="openslide", workers=1))
+    for library, (python, release) in peers.items():
+        name = f"{library} {release} loop"
+        found.append(Contender(name=name, task=library, workers=workers, python=python))
     if original is not None:
-        found.append(
-            Contender(
-                name="original, memory pool",
-                task="memory",
-                workers=workers,
-                python=original,
-            )
-        )
+        name = "original, memory pool"
+        found.append(Contender(name=name, task="memory", workers=workers, python=original))
     return found
+
+
+def installed(pythons: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return interpreter and version of each library that one of these has."""
+    code = (
+        "import json, sys\n"
+        "from importlib.metadata import PackageNotFoundError, version\n"
+        "found = {}\n"
+        "for library, names in json.loads(sys.argv[1]).items():\n"
+        "    for name in names:\n"
+        "        try:\n"
+        "            found[library] = version(name)\n"
+        "        except PackageNotFoundError:\n"
+        "            pass\n"
+        "print(json.dumps(found))\n"
+    )
+    libraries: dict[str, tuple[str, str]] = {}
+    for python in pythons:
+        asked = [python, "-c", code, json.dumps(PEERS)]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True)
+        for library, release in json.loads(done.stdout).items():
+            libraries.setdefault(library, (python, release))
+    return libraries
 
 
 # ------------------------------------------------------------------------- runs
 
 
-def measure(contender: Contender, scene: Scene) -> Run:
+def measure(contender: Contender, scene: Scene) -> Run | None:
     """Run once, in a folder of its own, which is removed at the end of all runs.
 
-    After many files were removed ext4 takes longer to make new ones, for minutes.
+    After many files were removed ext4 takes longer to make new ones, for minutes. Returns
+    None if the library is not installed.
     """
     folder = tempfile.mkdtemp(prefix="dplabtools-benchmark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if contender.loops:
+        scene = scene.shortened(LOOPED)
     job = {
-        **{name: getattr(contender, name) for name in ("task", "workers", "threads")},
-        **{name: getattr(scene, name) for name in ("slides", "level_or_mpp", "mode")},
-        "factor": scene.factor,
+        **asdict(scene),
+        "task": contender.task,
+        "workers": contender.workers,
         "side": SIDE,
         "output_dir": folder,
         "root": str(ROOT),
@@ -180,6 +171,8 @@ def measure(contender: Contender, scene: Scene) -> Run:
         cwd=folder,
         env=environment,
     )
+    if done.returncode == _NOT_INSTALLED:
+        return None
     if done.returncode:
         msg = f"{contender.name}, {scene.name}:\n{done.stderr}"
         raise SystemExit(msg)
@@ -198,9 +191,12 @@ def compare(
         Path(slide).read_bytes()
     runs: dict[Contender, list[Run]] = {each: [] for each in taking_part}
     for number in range(1 + rounds):
-        for each in taking_part:
+        for each in list(runs):
             run = measure(each, scene)
-            if number:
+            if run is None:
+                print(f"{each.name} cannot be imported", file=sys.stderr)
+                del runs[each]
+            elif number:
                 runs[each].append(run)
             print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
@@ -212,10 +208,8 @@ def compare(
 
 def table(scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> Iterator[str]:
     """Yield the lines of a table: the share of the limit first, then what was measured."""
-    by_task = {(each.task, each.workers): of for each, of in runs.items() if _ours(each)}
-    most = max(each.workers for each in runs)
-    limit, loop = by_task["decode", most], by_task["openslide", most]
-    yield f"### {scene.name}: {scene.count:,} patches of {SIDE} px\n"
+    shares, loop = shares_of(runs), runs[_named(runs, LOOP)] if not scene.levels else None
+    yield f"### {scene.name}, {scene.where}: {scene.count:,} patches of {SIDE} px\n"
     yield (
         "| who | processes | share of the limit | patches/s | slowest to fastest "
         "| µs of processor a patch | x OpenSlide loop |"
@@ -224,21 +218,54 @@ def table(scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> Iterator[str
     for each, of in runs.items():
         rates = [run.patches / run.wall for run in of]
         cpu = statistics.median(run.cpu / run.patches for run in of)
+        ratio = "" if loop is None else f"{_ratio(loop, of):.2f}"
         yield (
-            f"| {each.name} | {each.workers} | {_ratio(limit, of):.0%} "
+            f"| {each.name} | {each.workers} | {shares[each]:.0%} "
             f"| {statistics.median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
-            f"| {cpu * 1e6:,.0f} | {_ratio(loop, of):.2f} |"
+            f"| {cpu * 1e6:,.0f} | {ratio} |"
         )
     yield ""
 
 
-def _ours(each: Contender) -> bool:
-    return each.python == sys.executable
+def shares_of(runs: Mapping[Contender, Sequence[Run]]) -> dict[Contender, float]:
+    """Return how fast each is, as a share of decoding alone in as many processes."""
+    limit = runs[_named(runs, LIMIT)]
+    return {each: _ratio(limit, of) for each, of in runs.items()}
+
+
+def _named(runs: Mapping[Contender, Sequence[Run]], name: str) -> Contender:
+    """Return the first of a name, which has most processes."""
+    return next(each for each in runs if each.name == name)
 
 
 def _ratio(of: Sequence[Run], by: Sequence[Run]) -> float:
     """Return how many times as fast one is as the other: the median over the rounds."""
-    return statistics.median(a.wall / b.wall for a, b in zip(of, by, strict=True))
+    pairs = zip(of, by, strict=True)
+    return statistics.median((a.wall / a.patches) / (b.wall / b.patches) for a, b in pairs)
+
+
+def draw(shares: Mapping[str, Mapping[str, float]], file: Path) -> None:
+    """Draw what part of the limit each reaches, scene by scene."""
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(name for of in shares.values() for name in of))
+    height = 0.8 + len(shares) * (0.3 + 0.13 * len(names))
+    figure, axes = plt.subplots(figsize=(7, height), layout="constrained")
+    step = 0.85 / len(names)
+    for nth, name in enumerate(names):
+        there = [
+            (place, of[name]) for place, of in enumerate(shares.values()) if name in of
+        ]
+        places = [place + nth * step for place, _ in there]
+        axes.barh(places, [100 * share for _, share in there], step, label=name)
+    axes.set_yticks([n + 0.4 for n in range(len(shares))], list(shares))
+    axes.invert_yaxis()
+    axes.axvline(100, color="#8a8a8a", linewidth=0.8)
+    axes.set_xlabel("% of what decoding each tile once allows")
+    axes.legend(frameon=False, fontsize=7)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
 
 
 def machine() -> dict[str, Any]:
@@ -258,19 +285,24 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
+    cores = usable_cores()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under three minutes")
     parser.add_argument("--slides", type=Path, help="folder with wsi1.svs to wsi4.svs")
     parser.add_argument("--original", help="interpreter that has the original")
+    parser.add_argument("--peers", nargs="*", default=[], help="that have other libraries")
     parser.add_argument("--rounds", type=int, help="5, or with --quick 3")
-    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--workers", type=int, nargs="+", help="1, 2 and all cores")
     parser.add_argument("--out", type=Path, default=ROOT / ".benchmarks")
     given = parser.parse_args()
     rounds = given.rounds or (3 if given.quick else 5)
+    counts = given.workers or (
+        [cores] if given.quick else sorted({1, min(2, cores), cores})
+    )
     files = four_slides(given.slides)
     big = None if given.slides is None else given.slides / "big.svs"
     big = big if big is not None and big.exists() else None
-    taking_part = contenders(given.workers, given.original, quick=given.quick)
+    peers = installed([sys.executable, *given.peers])
     where = machine()
     lines = [
         "# Whole runs of the pools\n",
@@ -279,19 +311,34 @@ def main() -> None:
         + ".\n",
     ]
     results: list[dict[str, Any]] = []
+    shares: dict[str, dict[str, float]] = {}
     for scene in scenes(files, big, quick=given.quick):
-        runs = compare(scene, taking_part, rounds=rounds)
-        lines += table(scene, runs)
-        results += [
-            {"scene": scene.name, **asdict(each), "runs": list(map(asdict, of))}
-            for each, of in runs.items()
-        ]
-        print("\n".join(table(scene, runs)), flush=True)
+        for workers in counts:
+            everybody = contenders(workers, given.original, peers, quick=given.quick)
+            taking_part = [each for each in everybody if each.takes_part(scene)]
+            runs = compare(scene, taking_part, rounds=rounds)
+            lines += table(scene, runs)
+            print("\n".join(table(scene, runs)), flush=True)
+            results += [
+                {
+                    "scene": f"{scene.name}, {scene.where}",
+                    **asdict(each),
+                    "share": share,
+                    "runs": list(map(asdict, runs[each])),
+                }
+                for each, share in shares_of(runs).items()
+            ]
+            shares[f"{scene.name},\n{scene.where}, {workers}"] = {
+                each.name: share
+                for each, share in shares_of(runs).items()
+                if each.workers == workers and each.name != LIMIT
+            }
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "users.md").write_text("\n".join(lines))
     report = {"machine": where, "rounds": rounds, "results": results}
     (given.out / "users.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written: {given.out}/users.md and users.json")
+    draw(shares, given.out / "users.png")
+    print(f"written: {given.out}/users.md, users.json and users.png")
 
 
 if __name__ == "__main__":

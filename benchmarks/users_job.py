@@ -1,12 +1,13 @@
 """One whole run in an interpreter of its own, for `benchmarks.users`.
 
 Standard input: JSON with ``task``, ``slides`` (path to corners), ``side``, ``workers``,
-``threads``, ``level_or_mpp``, ``mode``, ``output_dir`` and ``root`` (the repository).
-Standard output: JSON with ``patches``, and the ``wall`` and ``cpu`` seconds of the run. The
-clock begins when everything is imported, and ends with the last patch; the processor time
-is that of all processes.
+``level_or_mpp``, ``mode``, ``factor``, ``levels``, ``output_dir`` and ``root`` (the
+repository). Standard output: JSON with ``patches``, and the ``wall`` and ``cpu`` seconds of
+the run. The clock begins when everything is imported, and ends with the last patch; the
+processor time is that of all processes. Exit code 3: a library is not installed.
 
-It is a script, and the documented interface is all it uses: the original runs it as well.
+It is a script, and the documented interface is all it uses of this package: the original
+runs it as well, and environments that have only another library run its loop.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from peers import READERS
+from PIL import Image
 from processes import family_seconds
 
 Slides = dict[str, list[list[int]]]
 Part = list[tuple[str, list[list[int]]]]
+_NOT_INSTALLED = 3
 
 
 def parts_of(job: dict[str, Any]) -> list[Part]:
@@ -59,11 +65,13 @@ def locations(job: dict[str, Any]) -> list[Any]:
 
 
 def arguments(job: dict[str, Any]) -> dict[str, Any]:
+    levels = {"levels_or_mpps": job["levels"]} if job["levels"] else {}
     return {
         "patches_pool": locations(job),
         "proc_num_workers": job["workers"],
-        "thread_num_workers": job["threads"],
+        "thread_num_workers": 1,
         "resampling_mode": job["mode"],
+        **levels,
     }
 
 
@@ -74,47 +82,45 @@ def memory(job: dict[str, Any]) -> Callable[[], int]:
 
     def run() -> int:
         pool = MemPatchExtractorPool(**given)
-        return sum(bool(np.asarray(image).any()) for image, _ in pool.patch_list)
+        return sum(bool(np.asarray(images[0]).any()) for *images, _ in pool.patch_list)
 
     return run
 
 
-def stream(job: dict[str, Any]) -> Callable[[], int]:
+def stream(
+    job: dict[str, Any], *, order: Literal["table", "near"] = "table"
+) -> Callable[[], int]:
     from dplabtools.slides.patches import StreamPatchExtractorPool
 
     given = arguments(job)
-    return lambda: sum(len(batch) for batch in StreamPatchExtractorPool(**given))
+    return lambda: sum(
+        len(batch) for batch in StreamPatchExtractorPool(**given, order=order)
+    )
 
 
-def disk(job: dict[str, Any]) -> Callable[[], int]:
+def disk(job: dict[str, Any], *, container: str | None = None) -> Callable[[], int]:
     from dplabtools.slides.patches import DiskPatchExtractorPool
 
     given = {**arguments(job), "output_dir": job["output_dir"], "image_type": "jpg"}
+    if container is not None:  # which the original does not have
+        given["container"] = container
     return lambda: int(DiskPatchExtractorPool(**given).patch_count)
 
 
 # ----------------------------------------------------------------------- limits
 
 
-def openslide_part(part: Part, job: dict[str, Any]) -> Callable[[], None]:
-    """Return what reads patches with OpenSlide, one by one; with Pillow, if resampled."""
-    import openslide
-
-    side = job["side"]
+def loop_part(part: Part, job: dict[str, Any], *, library: str) -> Callable[[], None]:
+    """Return what reads patches one by one; with Pillow, if they are resampled."""
+    side, extent = job["side"], round(job["side"] * job["factor"])
+    readers = [(READERS[library](slide, extent), corners) for slide, corners in part]
 
     def run() -> None:
-        for slide, corners in part:
-            with openslide.OpenSlide(slide) as opened:
-                factor = 1.0
-                if job["mode"] is not None:
-                    finest = float(opened.properties["openslide.mpp-x"])
-                    factor = job["level_or_mpp"] / finest
-                extent = round(side * factor)
-                for x, y in corners:
-                    image = opened.read_region((x, y), 0, (extent, extent)).convert("RGB")
-                    if extent != side:
-                        image = image.resize((side, side), 1)  # Lanczos
-                    np.asarray(image)
+        for read, corners in readers:
+            for x, y in corners:
+                pixels = np.asarray(read(x, y))
+                if extent != side:
+                    Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS)
 
     return run
 
@@ -148,7 +154,12 @@ def in_processes(
         ready = context.Barrier(len(parts) + 1)
 
         def child(part: Part) -> None:
-            run = make(part, job)
+            try:
+                run = make(part, job)
+            except ImportError as error:
+                print(error, file=sys.stderr)
+                ready.abort()
+                sys.exit(_NOT_INSTALLED)
             ready.wait()
             run()
 
@@ -162,24 +173,47 @@ def in_processes(
                 assert each.exitcode == 0
             return sum(len(corners) for corners in job["slides"].values())
 
-        ready.wait(60)  # the clock begins behind it
+        try:
+            ready.wait(60)  # the clock begins behind it
+        except threading.BrokenBarrierError:
+            sys.exit(_NOT_INSTALLED)
         return run
 
     return task
 
 
+def loader(job: dict[str, Any]) -> Callable[[], int]:
+    """Return what tutorials show: a `DataLoader` over a dataset that reads by OpenSlide."""
+    sys.path.insert(0, job["root"])
+    from torch.utils.data import DataLoader
+
+    from benchmarks.feeding import BATCH, OpenSlidePatches
+
+    places = [(slide, x, y) for slide, corners in job["slides"].items() for x, y in corners]
+    patches = OpenSlidePatches(places, job["factor"])
+    batches = DataLoader(patches, batch_size=BATCH, num_workers=job["workers"])
+    return lambda: sum(len(batch) for batch in batches)
+
+
 TASKS: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "memory": memory,
     "stream": stream,
+    "stream near": partial(stream, order="near"),
     "disk": disk,
-    "openslide": in_processes(openslide_part),
+    "webdataset": partial(disk, container="webdataset"),
     "decode": in_processes(decode_part),
+    "loader": loader,
+    **{name: in_processes(partial(loop_part, library=name)) for name in READERS},
 }
 
 
 def main() -> None:
     job = json.load(sys.stdin)
-    run = TASKS[job["task"]](job)
+    try:
+        run = TASKS[job["task"]](job)
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        sys.exit(_NOT_INSTALLED)
     spent, begun = family_seconds(), time.perf_counter()
     patches = run()
     wall, cpu = time.perf_counter() - begun, family_seconds() - spent
