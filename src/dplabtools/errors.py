@@ -47,7 +47,8 @@ The tree of them, with the built-in error each one also is::
         ├── TransformError             ValueError
         ├── NotEnoughMemoryError       MemoryError
         ├── SystemLimitError           OSError
-        └── WorkerError                RuntimeError
+        ├── WorkerError                RuntimeError
+        └── ClusterError               RuntimeError
 
     DplabWarning
     ├── OverlappingPolygonsWarning
@@ -77,6 +78,7 @@ __all__ = [
     "ChangedSlideError",
     "ClosedPoolError",
     "ClosedSlideError",
+    "ClusterError",
     "ConfigError",
     "DamagedSlideError",
     "DegeneratePolygonError",
@@ -460,6 +462,12 @@ class WorkerError(ExtractionError, RuntimeError):
     """A worker process died: twice on the same piece of work, or with a batch of it."""
 
     advice = "use fewer workers if memory is short"
+
+
+class ClusterError(ExtractionError, RuntimeError):
+    """A cluster does not answer, or its machines lack what a run takes."""
+
+    advice = "see that all its machines have the same packages and shared folders"
 
 
 class DplabWarning(UserWarning):

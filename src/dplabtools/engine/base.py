@@ -129,6 +129,18 @@ class Engine(Protocol):
         """
         ...
 
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Make sure that workers can read these files, and write to these folders.
+
+        Where they see all that the caller sees, there is nothing to do.
+
+        Raises
+        ------
+        ClusterError
+            If one of them cannot.
+        """
+        ...
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work, which use this shared memory.
 

@@ -92,6 +92,17 @@ def _serial(_: RunOptions) -> Engine:
     return SerialEngine()
 
 
+def _ray(options: RunOptions) -> Engine:
+    from dplabtools.engine.ray import RayEngine
+
+    return RayEngine(
+        workers=options.workers,
+        threads=options.threads,
+        ahead=options.ahead,
+        timeout_s=options.timeout_s,
+    )
+
+
 ENGINES: Final = Registry(
     EngineEntrypoint,
     EngineEntrypoint(
@@ -114,6 +125,14 @@ ENGINES: Final = Registry(
         package="dplabtools-next",
         what="the caller's thread, one job after the other",
         make=_serial,
+    ),
+    EngineEntrypoint(
+        name="ray",
+        module="dplabtools.engine.ray",
+        package="ray",
+        extra="ray",
+        what="the machines of a Ray cluster",
+        make=_ray,
     ),
     group="dplabtools.engines",
     noun="engine",

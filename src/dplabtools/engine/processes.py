@@ -15,6 +15,7 @@ from typing import Self
 
 from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.channel import Message
+from dplabtools.engine.dealing import Backlog, BaseWorker, Job
 from dplabtools.engine.forwarding import deliver, log_level
 from dplabtools.engine.slabs import Segment
 from dplabtools.engine.starting import (
@@ -32,7 +33,6 @@ from dplabtools.errors import WorkerError
 __all__ = ["ProcessEngine"]
 
 _AHEAD = 2  # jobs given to a worker at once: the next one waits there, not here
-_ATTEMPTS = 2
 _FALSE_STARTS = 3
 _PAUSE_S = 0.1  # after a worker that could not be started, times how many there were
 _START_S = 60.0
@@ -41,19 +41,9 @@ _LOOK_S = 1.0  # how often to look at workers of which no descriptor tells that 
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Job:
-    index: int
-    data: bytes
-    lane: int | None = None
-    attempts: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Worker(BaseWorker):
     process: StartedWorker
-    lane: int
-    jobs: deque[_Job] = field(default_factory=deque)
     ready: bool = False
     since: float = field(default_factory=time.monotonic)  # when what it is at was begun
 
@@ -98,7 +88,7 @@ class ProcessEngine:
         self._timeout_s = timeout_s
         self._modules = tuple(modules)
         self._fork = _forks(start_method)
-        self._backlog: deque[_Job] = deque()
+        self._backlog = Backlog(workers=workers, ahead=ahead)
         self._done: deque[JobResult] = deque()
         self._begin = b""
         self._segments: tuple[Segment, ...] = ()
@@ -122,6 +112,9 @@ class ProcessEngine:
     def shares_memory(self) -> bool:
         """Yes: workers get the files behind it."""
         return True
+
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Do nothing: workers see what the caller sees."""
 
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Send the work, and the memory that its jobs use, to all workers.
@@ -157,7 +150,7 @@ class ProcessEngine:
             failed = WorkerError(f"a job cannot be sent to a worker: {error}")
             self._done.append(JobResult(index=index, error=failed, worker=_NOBODY))
             return
-        self._backlog.append(_Job(index, data, lane))
+        self._backlog.add(Job(index, data, lane))
         self._deal()
 
     def take(self) -> JobResult:
@@ -183,7 +176,7 @@ class ProcessEngine:
     def close(self) -> None:
         """End all workers at once, whatever they do."""
         workers, self._workers = self._workers, []
-        self._backlog.clear()
+        self._backlog.take_all()
         self._done.clear()
         self._segments = ()
         ours = self._owner == os.getpid()
@@ -204,33 +197,19 @@ class ProcessEngine:
     # ------------------------------------------------------------ giving out
 
     def _deal(self) -> None:
-        """Give jobs to workers that have least to do, those of their lane first."""
+        """Send jobs to workers, and start workers as long as there are jobs for them."""
         while self._backlog:
             if len(self._workers) < self._count and all(
                 worker.jobs for worker in self._workers
             ):
                 self._start()
-            free = [each for each in self._workers if len(each.jobs) < self._ahead]
-            free.sort(key=lambda each: len(each.jobs))
-            if not any(map(self._give_own, free)):
-                if not free or free[0].jobs:
-                    return
-                self._give(free[0], self._backlog.popleft())
-
-    def _give_own(self, worker: _Worker) -> bool:
-        """Give a worker a job of its lane, or of none; False if there is none."""
-        for place, job in enumerate(self._backlog):
-            if job.lane is None or job.lane % self._count == worker.lane:
-                del self._backlog[place]
-                self._give(worker, job)
-                return True
-        return False
-
-    def _give(self, worker: _Worker, job: _Job) -> None:
-        if not worker.jobs and worker.ready:
-            worker.since = time.monotonic()
-        worker.jobs.append(job)
-        worker.process.channel.send(job.data)
+            dealt = self._backlog.deal(self._workers)
+            if dealt is None:
+                return
+            worker, job = dealt
+            if len(worker.jobs) == 1 and worker.ready:
+                worker.since = time.monotonic()
+            worker.process.channel.send(job.data)
 
     def _start(self) -> None:
         """Ask for one more worker; whether it comes shows later."""
@@ -242,9 +221,8 @@ class ProcessEngine:
         except OSError as error:
             self._start_failed(str(error))
             return
-        lanes = {each.lane for each in self._workers}
-        lane = next(number for number in range(self._count) if number not in lanes)
-        worker = _Worker(process, lane)
+        lane = self._backlog.free_lane(self._workers)
+        worker = _Worker(process=process, lane=lane)
         self._workers.append(worker)
         self._introduce(worker)
 
@@ -330,13 +308,9 @@ class ProcessEngine:
         worker.process.let_go()
         ending = f"{what} (exit code {'unknown' if code is None else code})"
         _LOGGER.warning("worker %s %s", who.pid, ending)
-        if worker.ready and worker.jobs:
-            culprit = worker.jobs[0]
-            culprit.attempts += 1
-            if culprit.attempts >= _ATTEMPTS:
-                worker.jobs.popleft()
-                self._done.append(_lost(culprit, ending, who))
-        self._backlog.extendleft(reversed(worker.jobs))
+        lost = self._backlog.take_back(worker, began=worker.ready)
+        if lost is not None:
+            self._done.append(_lost(lost, ending, who))
         if not worker.ready:
             self._start_failed(ending)
 
@@ -357,7 +331,7 @@ class ProcessEngine:
     def _fail_backlog(self, error: WorkerError) -> None:
         """Fail the jobs that nobody can be started for."""
         if not self._workers:
-            for job in self._backlog:
+            for job in self._backlog.take_all():
                 self._done.append(
                     JobResult(
                         index=job.index,
@@ -366,7 +340,6 @@ class ProcessEngine:
                         worker=_NOBODY,
                     )
                 )
-            self._backlog.clear()
 
 
 _NOBODY = WorkerId(WorkerId.here().host, 0)
@@ -399,7 +372,7 @@ def _unpacked(data: memoryview, process: StartedWorker) -> JobResult:
     return outcome
 
 
-def _lost(job: _Job, what: str, who: WorkerId) -> JobResult:
+def _lost(job: Job, what: str, who: WorkerId) -> JobResult:
     msg = f"a worker process {what}, and so did the one that tried again"
     return JobResult(
         index=job.index, error=WorkerError(msg), attempts=job.attempts, worker=who

@@ -34,6 +34,9 @@ class SerialEngine:
         """Yes: it is the memory of this process."""
         return True
 
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Do nothing: workers see what the caller sees."""
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work."""
         self.close()

@@ -45,6 +45,9 @@ class ThreadEngine:
         """Yes: it is the memory of this process."""
         return True
 
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Do nothing: workers see what the caller sees."""
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work; threads see all memory anyway."""
         self.close()

@@ -38,7 +38,9 @@ __all__ = [
     "WORK",
     "ignore_signals",
     "main",
+    "portable",
     "serve",
+    "unfit",
 ]
 
 THREAD_COUNTS: Final = (
@@ -195,7 +197,7 @@ class _Desk:
                 Segment.attach(key, descriptor)
             self._work = pickle.loads(packed)  # noqa: S301 - from the caller
         except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
-            self._unfit = _unfit("the work", error)
+            self._unfit = unfit("the work", error)
 
     def _notify(self, notice: Notice) -> None:
         self._line.send(NOTICE, pickle.dumps(notice))
@@ -206,12 +208,12 @@ class _Desk:
         try:
             job = pickle.loads(data)  # noqa: S301 - from the caller
         except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
-            unfit = _unfit("a job", error)
-            return JobResult(index=-1, error=unfit, worker=WorkerId.here())
+            failed = unfit("a job", error)
+            return JobResult(index=-1, error=failed, worker=WorkerId.here())
         return perform(self._work, -1, job)
 
 
-def _unfit(what: str, error: Exception) -> WorkerError:
+def unfit(what: str, error: Exception) -> WorkerError:
     """Return an error that says why something cannot be unpacked, and what to do."""
     msg = f"{what} cannot be unpacked in a worker process: {type(error).__name__}: {error}"
     if "__main__" in str(error):
@@ -225,7 +227,7 @@ def _unfit(what: str, error: Exception) -> WorkerError:
 def _packed(outcome: JobResult) -> bytes:
     """Pickle an outcome, or why it cannot be."""
     if outcome.error is not None:
-        outcome = replace(outcome, error=_portable(outcome.error))
+        outcome = replace(outcome, error=portable(outcome.error))
     try:
         return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
     except Exception as problem:  # noqa: BLE001 - pickling runs anybody's code
@@ -234,7 +236,7 @@ def _packed(outcome: JobResult) -> bytes:
         return pickle.dumps(lost, pickle.HIGHEST_PROTOCOL)
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an error that survives the way to the caller, with where it arose."""
     if not isinstance(error, DplabError):
         error.add_note("In the worker:\n" + "".join(traceback.format_exception(error)))

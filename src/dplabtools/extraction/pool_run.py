@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -123,12 +123,19 @@ class PoolRun:
         tell = reporter(self.arguments["progress"])
         return ProgressClock(tell, total=total, slides=len(self.tables))
 
+    @contextmanager
     def engine(
-        self, *, ahead: int = 2, here: bool = False
-    ) -> AbstractContextManager[Engine]:
-        """Return workers, or this thread; without slides there is nothing to do."""
-        engine = "serial" if here or not self.tables else self.chosen_engine
-        return open_engine(engine, self.run_options(ahead=ahead))
+        self, *, ahead: int = 2, here: bool = False, folders: Sequence[str] = ()
+    ) -> Generator[Engine]:
+        """Lend workers that see all slides, and these folders; or this thread.
+
+        Without slides there is nothing for workers to do.
+        """
+        chosen = "serial" if here or not self.tables else self.chosen_engine
+        with open_engine(chosen, self.run_options(ahead=ahead)) as engine:
+            slides = dict.fromkeys(table.slide for table in self.tables)
+            engine.check_access(files=tuple(slides), folders=folders)
+            yield engine
 
     def _compilers(self) -> list[str]:
         """Return what compiles functions, if one of them pays in a run of this size."""
@@ -138,8 +145,11 @@ class PoolRun:
             work.append((RESIZING, patches))
         return [LLVM] if any(much > function.after for function, much in work) else []
 
-    def into(self, sink: Sink) -> RunState:
-        """Extract all patches to a sink."""
+    def into(self, sink: Sink, *, folders: Sequence[str] = ()) -> RunState:
+        """Extract all patches to a sink, which writes to these folders."""
         clock = self.clock()
-        with limits_named("patches cannot be extracted"), self.engine() as engine:
+        with (
+            limits_named("patches cannot be extracted"),
+            self.engine(folders=folders) as engine,
+        ):
             return self.extraction().run(engine, sink, clock)

@@ -39,6 +39,9 @@ class DistantEngine:
         self.pending = 0
         self.shares_memory = False
 
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Do nothing: workers see what the caller sees."""
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work; start workers if there are none."""
         if self._workers is None:

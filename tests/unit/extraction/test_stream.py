@@ -48,6 +48,9 @@ class AnyOrder:
     def pending(self) -> int:
         return len(self._jobs)
 
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        pass
+
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         self._work = work
 

@@ -136,9 +136,9 @@ class _DiskPool(ExtractorPool):
             sets=sets,
             first_set=first_set,
         )
-        state = run.into(sink)
-        self._keep(state, views=run.views)
         self._folder = Path(disk.output_dir)
+        state = run.into(sink, folders=[str(self._folder)])
+        self._keep(state, views=run.views)
         self._manifest_ids = sink.manifest_ids
         self._placed = state.placed
         if own_folder:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, overload
 
 from dplabtools import config
@@ -247,6 +248,11 @@ def _run(
         modules=(__name__,),
     )
     with open_engine(config.chosen_engine(arguments["engine"]), options) as engine:
+        previews = {Path(job.preview_file).parent for job in jobs if job.preview_file}
+        engine.check_access(
+            files=[file for job in jobs for file in _files(job)],
+            folders=sorted(map(str, previews)),
+        )
         for outcome in run(engine, work, jobs):
             if outcome.error is None:
                 patches += len(outcome.result.table)
@@ -264,6 +270,14 @@ def _run(
                     )
                 )
     return sorted(outcomes, key=lambda outcome: outcome.index)
+
+
+def _files(job: SlideArguments) -> Iterator[str]:
+    """Yield the files that it takes to place patches on a slide."""
+    yield job.slide
+    mask = job.arguments["mask_data"]
+    if isinstance(mask, str | Path):
+        yield str(mask)
 
 
 def _check(arguments: Mapping[str, Any]) -> None:

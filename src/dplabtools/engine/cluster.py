@@ -1,0 +1,191 @@
+"""A Ray cluster: how it is joined, and whether its nodes have what a run takes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from dplabtools import __version__
+from dplabtools._typing import StrPath
+from dplabtools.engine.limits import usable_cores
+from dplabtools.errors import ClusterError
+
+__all__ = ["check_nodes", "join"]
+
+_ANSWER_S: Final = 10.0
+_STORE: Final = 256 << 20  # bytes for each core of a cluster of this machine: four chunks
+_THREADS: Final = 16  # that look at files of one node at once: network drives take time
+_MARK: Final = ".dplabtools-"
+_CORES: Final = "num_cpus"
+
+
+def join(*, cores: int) -> bool:
+    """Join the cluster that there is, or start one on this machine.
+
+    Parameters
+    ----------
+    cores : int
+        What workers will take, all together.
+
+    Returns
+    -------
+    bool
+        Whether it has been joined now, rather than before by somebody else.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster that ``RAY_ADDRESS`` names does not answer, or has another version.
+    """
+    if ray.is_initialized():
+        return False
+    address = os.environ.get("RAY_ADDRESS", "")
+    options: dict[str, Any] = {"address": address}
+    if address in {"", "local"}:
+        count = max(usable_cores(), cores)
+        options = {
+            "address": "local",
+            "num_cpus": count,
+            "object_store_memory": count * _STORE,
+            "include_dashboard": False,
+        }
+    else:
+        _check_answers(address)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        where = address or "of this machine"
+        msg = f"the Ray cluster {where} cannot be joined: {error}"
+        raise ClusterError(msg) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray puts its own in the place of ours
+    return True
+
+
+def _check_answers(address: str) -> None:
+    """Raise if nobody listens there; Ray itself would try for minutes, and exit then.
+
+    Raises
+    ------
+    ClusterError
+        If nobody does.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if not parts.hostname or not parts.port:
+        return  # "auto": Ray finds it, or says at once that there is none
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=_ANSWER_S).close()
+    except OSError as error:
+        msg = f"no Ray cluster answers at RAY_ADDRESS={address} ({error})"
+        raise ClusterError(msg) from error
+
+
+def check_nodes(
+    needs: Mapping[str, float], *, files: Sequence[str], folders: Sequence[str]
+) -> None:
+    """Make sure that all nodes with room for a worker have what it takes.
+
+    Parameters
+    ----------
+    needs : mapping of str to float
+        What a worker takes, as Ray's options call it.
+    files : sequence of str
+        Have to be readable there.
+    folders : sequence of str
+        Have to be those of the same name here, and writable.
+
+    Raises
+    ------
+    ClusterError
+        If a node lacks something; naming both. Or if none has room for a worker.
+    """
+    cores = needs[_CORES]
+    nodes = [each for each in ray.nodes() if each["Alive"]]
+    fit = [each for each in nodes if each["Resources"].get("CPU", 0) >= cores]
+    if not fit:
+        most = max((each["Resources"].get("CPU", 0) for each in nodes), default=0)
+        msg = f"a worker takes {cores:g} cores, and the largest node has {most:g}"
+        raise ClusterError(msg, remedy="use fewer threads")
+    marks = {
+        folder: tempfile.NamedTemporaryFile(prefix=_MARK, dir=folder)  # noqa: SIM115 - below
+        for folder in folders
+        if os.access(folder, os.W_OK)  # if not, whoever writes there says so
+    }
+    try:
+        names = [str(Path(folder) / Path(mark.name).name) for folder, mark in marks.items()]
+        look: Any = ray.remote(_what_is_missing)
+        answers = {
+            look.options(
+                num_cpus=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(
+                    node_id=each["NodeID"], soft=False
+                ),
+            ).remote(list(files), names, __version__): each["NodeManagerHostname"]
+            for each in fit
+        }
+        for answer, name in answers.items():
+            _raise_for(name, answer)
+    finally:
+        for mark in marks.values():
+            mark.close()
+
+
+def _raise_for(node: str, answer: Any) -> None:  # noqa: ANN401 - has no types
+    """Raise if a node lacks something, or does not even have this package.
+
+    Raises
+    ------
+    ClusterError
+        Naming the node.
+    """
+    try:
+        missing: str = ray.get(answer)
+    except RayError as error:
+        msg = (
+            f"node {node} of the cluster cannot work for dplabtools {__version__}: {error}"
+        )
+        raise ClusterError(msg, remedy="install the same packages there") from error
+    if missing:
+        msg = f"node {node} of the cluster {missing}"
+        raise ClusterError(msg)
+
+
+def _what_is_missing(files: Sequence[str], marks: Sequence[str], version: str) -> str:
+    """Say what this node lacks; empty if nothing."""
+    if version != __version__:
+        return f"has dplabtools {__version__}, and the caller {version}"
+    with ThreadPoolExecutor(_THREADS) as threads:
+        readable = threads.map(os.access, files, repeat(os.R_OK))
+        for file, is_there in zip(files, readable, strict=True):
+            if not is_there:
+                return f"does not see {_as_seen(file)}, or may not read it"
+    for mark in map(Path, marks):
+        if not mark.exists():
+            return f"does not see the folder {_as_seen(mark.parent)} that the caller sees"
+        try:
+            tempfile.TemporaryFile(prefix=_MARK, dir=mark.parent).close()
+        except OSError as error:
+            return f"cannot write to {mark.parent} ({error.strerror})"
+    return ""
+
+
+def _as_seen(path: StrPath) -> str:
+    """Return a path; of a relative one, what it means on this node."""
+    path = Path(path)
+    return str(path) if path.is_absolute() else f"{path} (there {path.absolute()})"

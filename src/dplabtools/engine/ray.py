@@ -1,0 +1,415 @@
+"""Workers of a Ray cluster (https://docs.ray.io), on as many machines as it has.
+
+Each worker is an actor, which keeps what the work keeps between jobs. Works, jobs and
+results are pickled as for processes of this machine; what is large in a result is none of
+the pickle, but lies beside it in Ray's object store, and reaches the caller as it lies
+there (https://peps.python.org/pep-0574/).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from dplabtools.engine.base import JobResult, Work, WorkerId
+from dplabtools.engine.cluster import check_nodes, join
+from dplabtools.engine.dealing import Backlog, BaseWorker, Job
+from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
+from dplabtools.engine.serial import perform
+from dplabtools.engine.slabs import Segment
+from dplabtools.engine.worker import THREAD_COUNTS, portable, unfit
+from dplabtools.errors import WorkerError
+
+__all__ = ["RayEngine"]
+
+_MEMORY: Final = 512 << 20  # bytes that Ray sets aside for a worker: decoded tiles, a chunk
+_AHEAD = 2
+_FALSE_STARTS = 3
+_SAY_S = 30.0  # without any worker, until the caller is told what it waits for
+_KILL_S = 5.0
+_LOOK_S = 1.0  # how often to look for workers that hang
+_LOGGER = logging.getLogger(__name__)
+
+
+class _Actor:
+    """A worker, where it works."""
+
+    def __init__(self) -> None:
+        os.environ.update(dict.fromkeys(THREAD_COUNTS, "1"))
+        self._work: Work | None = None
+        self._unfit: Exception | None = None
+        self._idle_since = time.perf_counter()
+
+    def begin(self, packed: bytes) -> WorkerId:
+        """Unpack a work; if that fails, all its jobs have."""
+        if self._work is not None:
+            self._work.close()
+        self._work, self._unfit = None, None
+        try:
+            self._work = pickle.loads(packed)  # noqa: S301 - from the caller
+        except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
+            self._unfit = unfit("the work", error)
+        self._idle_since = time.perf_counter()
+        return WorkerId.here()
+
+    def do(self, data: bytes, level: int) -> tuple[bytes, list[pickle.PickleBuffer]]:
+        """Do a job; return its result, pickled without what is large, and that beside."""
+        waited_s = time.perf_counter() - self._idle_since
+        with kept(level) as notices:
+            outcome = replace(self._do(data), waited_s=waited_s)
+        packed = _packed(outcome, notices)
+        self._idle_since = time.perf_counter()
+        return packed
+
+    def _do(self, data: bytes) -> JobResult:
+        if self._unfit is not None:
+            return JobResult(index=-1, error=self._unfit, worker=WorkerId.here())
+        try:
+            job = pickle.loads(data)  # noqa: S301 - from the caller
+        except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
+            failed = unfit("a job", error)
+            return JobResult(index=-1, error=failed, worker=WorkerId.here())
+        return perform(self._work, -1, job)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Worker(BaseWorker):
+    """A worker, as the caller sees it."""
+
+    actor: Any
+    begun: Any  # the answer to `begin`, to come
+    identity: WorkerId | None = None
+    answers: deque[Any] = field(default_factory=deque)  # to come, one a job
+    since: float = field(default_factory=time.monotonic)  # when what it is at was begun
+
+
+class RayEngine:
+    """Runs jobs in actors of a Ray cluster.
+
+    That is the cluster that ``ray.init`` has joined; else the one that the environment
+    variable ``RAY_ADDRESS`` names; else one of this machine, which ends with the engine.
+    A worker that dies, by itself or with its node, is replaced, and the job that it was at
+    is run once more.
+
+    Parameters
+    ----------
+    workers : int
+        Number of actors. While the cluster has no room for all of them, those that there
+        are do the work.
+    threads : int
+        Cores that each of them takes.
+    ahead : int
+        Jobs given to a worker at once.
+    timeout_s : float
+        A job that takes longer counts as hanging, and its worker is killed.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster does not answer, has another version of Ray or Python, or no node
+        with so many cores.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        threads: int = 1,
+        ahead: int = _AHEAD,
+        timeout_s: float = 900.0,
+    ) -> None:
+        self._needs: Mapping[str, float] = {"num_cpus": threads, "memory": _MEMORY}
+        self._count = workers
+        self._ahead = ahead
+        self._timeout_s = timeout_s
+        self._workers: list[_Worker] = []
+        self._backlog = Backlog(workers=workers, ahead=ahead)
+        self._done: deque[JobResult] = deque()
+        self._begin: Any = None
+        self._level = 0
+        self._false_starts = 0
+        self._waiting_since = 0.0
+        self._joined = False
+        self._join()
+
+    def _join(self) -> None:
+        self._joined = (
+            join(cores=self._count * int(self._needs["num_cpus"])) or self._joined
+        )
+
+    @property
+    def capacity(self) -> int:
+        """Number of jobs that keep all workers busy."""
+        return self._count * self._ahead
+
+    @property
+    def pending(self) -> int:
+        """Number of jobs submitted, whose outcome has not been taken."""
+        held = sum(len(worker.jobs) for worker in self._workers)
+        return held + len(self._backlog) + len(self._done)
+
+    @property
+    def shares_memory(self) -> bool:
+        """No: pixels come back in results."""
+        return False
+
+    def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Make sure that each node sees these files, and can write to these folders.
+
+        Raises
+        ------
+        ClusterError
+            If one does not; naming it, and the file or folder.
+        """
+        check_nodes(self._needs, files=files, folders=folders)
+
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
+        """Send the work to all workers.
+
+        Raises
+        ------
+        WorkerError
+            If it cannot be pickled.
+        """
+        if self.pending:
+            msg = f"{self.pending} jobs of the work before are pending"
+            raise ValueError(msg)
+        try:
+            packed = pickle.dumps(work)
+        except Exception as error:  # pickling runs anybody's code
+            msg = f"the work cannot be sent to workers: {error}"
+            raise WorkerError(msg) from error
+        self._join()
+        self._begin, self._level = ray.put(packed), log_level()
+        self._false_starts, self._waiting_since = 0, time.monotonic()
+        for worker in self._workers:
+            worker.begun = worker.actor.begin.remote(self._begin)
+
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        """Hand over a job; see `Engine.submit`."""
+        if self._begin is None:
+            msg = "begin a work before submitting jobs"
+            raise LookupError(msg)
+        try:
+            data = pickle.dumps(job, protocol=5)
+        except Exception as error:  # noqa: BLE001 - pickling runs anybody's code
+            failed = WorkerError(f"a job cannot be sent to a worker: {error}")
+            self._done.append(JobResult(index=index, error=failed, worker=_NOBODY))
+            return
+        self._backlog.add(Job(index, data, lane))
+        self._deal()
+
+    def take(self) -> JobResult:
+        """Wait for the next outcome.
+
+        Raises
+        ------
+        LookupError
+            If nothing is pending.
+        """
+        while not self._done:
+            if not self.pending:
+                msg = "no job is pending"
+                raise LookupError(msg)
+            self._listen(wait_s=_LOOK_S)
+        return self._done.popleft()
+
+    def poll(self) -> None:
+        """Give out jobs to workers that have finished others; returns at once."""
+        if self._backlog:
+            self._listen(wait_s=0.0)
+
+    def close(self) -> None:
+        """End all workers, and leave the cluster if the engine has joined it."""
+        workers, self._workers = self._workers, []
+        self._backlog.take_all()
+        self._done.clear()
+        self._begin = None
+        if ray.is_initialized():
+            for worker in workers:
+                ray.kill(worker.actor)
+            # Whoever closes may remove what they write: they must have ended by then.
+            under_way = [answer for worker in workers for answer in worker.answers]
+            if under_way:
+                ray.wait(under_way, num_returns=len(under_way), timeout=_KILL_S)
+            if self._joined:
+                ray.shutdown()
+        self._joined = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ giving out
+
+    def _deal(self) -> None:
+        """Start workers as long as there are jobs for them; send jobs to those at work."""
+        jobs = len(self._backlog) + sum(len(each.jobs) for each in self._workers)
+        while len(self._workers) < min(self._count, jobs):
+            self._start()
+        ready = self._ready()
+        while (dealt := self._backlog.deal(ready)) is not None:
+            worker, job = dealt
+            if len(worker.jobs) == 1:
+                worker.since = time.monotonic()
+            worker.answers.append(worker.actor.do.remote(job.data, self._level))
+
+    def _ready(self) -> list[_Worker]:
+        return [each for each in self._workers if each.identity is not None]
+
+    def _start(self) -> None:
+        """Ask for one more worker; it comes when there is room for it."""
+        actor: Any = ray.remote(_Actor).options(**self._needs).remote()
+        lane = self._backlog.free_lane(self._workers)
+        begun = actor.begin.remote(self._begin)
+        self._workers.append(_Worker(lane=lane, actor=actor, begun=begun))
+
+    # ------------------------------------------------------------- listening
+
+    def _listen(self, *, wait_s: float) -> None:
+        """Take in what has come, and replace workers that have died or hang."""
+        awaited = {
+            (each.answers[0] if each.answers else each.begun): each
+            for each in self._workers
+            if each.answers or each.identity is None
+        }
+        ready: list[Any] = ray.wait(list(awaited), timeout=wait_s)[0] if awaited else []
+        for answer in ready:
+            self._hear(awaited[answer], answer)
+        self._end_hanging()
+        self._say_what_is_missing()
+        self._deal()
+
+    def _hear(self, worker: _Worker, answer: Any) -> None:  # noqa: ANN401 - has no types
+        """Take in an answer; one that is lost is to be given again."""
+        try:
+            found: Any = ray.get(answer)
+        except RayActorError as error:
+            self._bury(worker, f"died ({_first_line(error)})")
+        except RayTaskError as error:
+            self._fail_first(worker, WorkerError(f"a worker cannot answer: {error}"))
+        except RayError as error:  # the worker is there, and its answer is not
+            self._bury(worker, f"has lost a result ({_first_line(error)})")
+        else:
+            if worker.identity is None:
+                worker.identity = found
+                self._false_starts = 0
+            else:
+                worker.answers.popleft()
+                job = worker.jobs.popleft()
+                outcome = _unpacked(found, worker.identity)
+                self._done.append(
+                    replace(outcome, index=job.index, attempts=job.attempts + 1)
+                )
+            worker.since = time.monotonic()
+
+    def _fail_first(self, worker: _Worker, error: WorkerError) -> None:
+        """Fail the job that a worker was at, or all if it does not even begin."""
+        if worker.identity is None:
+            self._bury(worker, f"cannot begin ({_first_line(error)})")
+            return
+        worker.answers.popleft()
+        job = worker.jobs.popleft()
+        self._done.append(JobResult(index=job.index, error=error, worker=worker.identity))
+
+    def _end_hanging(self) -> None:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.jobs and now - worker.since > self._timeout_s:
+                self._bury(worker, f"took longer than {self._timeout_s:g} s")
+
+    def _bury(self, worker: _Worker, ending: str) -> None:
+        """Let go of a worker; its first job is run once more, or has failed."""
+        self._workers.remove(worker)
+        ray.kill(worker.actor)
+        who = worker.identity or _NOBODY
+        _LOGGER.warning("worker %s of %s %s", who.pid, who.host, ending)
+        lost = self._backlog.take_back(worker, began=worker.identity is not None)
+        if lost is not None:
+            msg = f"a worker {ending}, and so did the one that tried again"
+            self._done.append(
+                JobResult(
+                    index=lost.index,
+                    error=WorkerError(msg),
+                    attempts=lost.attempts,
+                    worker=who,
+                )
+            )
+        if worker.identity is None:
+            self._false_starts += 1
+        if self._false_starts >= _FALSE_STARTS and not self._ready():
+            self._fail_backlog(WorkerError(f"workers end before they begin: {ending}"))
+
+    def _fail_backlog(self, error: WorkerError) -> None:
+        """Fail the jobs that nobody can be started for."""
+        for job in self._backlog.take_all():
+            attempts = max(1, job.attempts)
+            self._done.append(
+                JobResult(index=job.index, error=error, attempts=attempts, worker=_NOBODY)
+            )
+
+    def _say_what_is_missing(self) -> None:
+        """Tell whoever waits for the first worker what the cluster has no room for."""
+        if self._ready():
+            self._waiting_since = time.monotonic()
+        elif time.monotonic() - self._waiting_since > _SAY_S:
+            self._waiting_since = time.monotonic()
+            _LOGGER.warning(
+                "no worker has started yet: each takes %s, and the cluster has %s left",
+                dict(self._needs),
+                ray.available_resources(),
+            )
+
+
+_NOBODY = WorkerId(WorkerId.here().host, 0)
+
+
+def _packed(
+    outcome: JobResult, notices: list[Notice]
+) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Pickle a result, or why it cannot be; what is large is left beside."""
+    if outcome.error is not None:
+        outcome = replace(outcome, error=portable(outcome.error))
+    beside: list[pickle.PickleBuffer] = []
+    try:
+        packed = pickle.dumps((outcome, notices), 5, buffer_callback=beside.append)
+    except Exception as problem:  # noqa: BLE001 - pickling runs anybody's code
+        failed = WorkerError(f"a result cannot be sent: {problem!r}")
+        lost = replace(outcome, result=None, error=failed)
+        return pickle.dumps((lost, notices), 5), []
+    return packed, beside
+
+
+def _unpacked(answer: tuple[bytes, list[Any]], worker: WorkerId) -> JobResult:
+    """Return a result, or an error that says why it cannot be read."""
+    packed, beside = answer
+    try:
+        found: tuple[JobResult, list[Notice]] = pickle.loads(packed, buffers=beside)  # noqa: S301
+    except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
+        failed = WorkerError(f"a result cannot be read here: {error!r}")
+        return JobResult(index=-1, error=failed, worker=worker)
+    outcome, notices = found
+    for notice in notices:
+        deliver(notice)
+    return outcome
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
