@@ -285,3 +285,21 @@ def settings_as_before() -> Iterator[None]:
     config.color, config.engine = color, engine
     config.print_messages, config._slide_settings = messages, slide_settings
     config.snapshot()  # takes the handler of messages away again
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """A Ray cluster of three nodes with a core each, all on this machine; joined."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 200 << 20}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**node, "include_dashboard": False}
+    )
+    for _ in range(2):
+        cluster.add_node(**node)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()

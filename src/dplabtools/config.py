@@ -19,8 +19,8 @@ slide_library : str
 engine : str or Engine
     Where pools work that are not told otherwise: in ``"processes"`` of this machine
     (default); in ``"threads"`` of this process, for short runs; ``"serial"``, in the
-    caller's own thread, which a debugger sees; or the name of an engine that another
-    distribution adds. Or an engine, which stays open.
+    caller's own thread, which a debugger sees; ``"ray"``, on the machines of a Ray cluster;
+    or the name of an engine that another distribution adds. Or an engine, which stays open.
 color : {None, "srgb"}
     None (default) leaves pixels as they are stored; ``"srgb"`` converts them from the
     colour profile of the slide to sRGB, whatever reads them.

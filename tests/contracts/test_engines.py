@@ -16,6 +16,8 @@ from dplabtools.testing.engine import EngineContract, EngineEntrypointContract, 
 class TestEntrypoints(EngineEntrypointContract):
     @pytest.fixture(params=ENGINES.own)
     def entrypoint(self, request: pytest.FixtureRequest) -> EngineEntrypoint:
+        if request.param == "ray":
+            pytest.importorskip("ray", reason="ray is not installed")
         return ENGINES.own[request.param]
 
 

@@ -58,6 +58,7 @@ EXTRAS = {
     "zarr": r"import zarr|container=\"zarr\"",
     "heatmap": r"WSIHeatmap",
     "torch": r"import torch",
+    "ray": r"import ray|engine=\"ray\"",
 }
 """What each extra is for, as code that needs it shows it."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dplabtools import __version__
@@ -156,6 +156,8 @@ def _raise_for(node: str, answer: Any) -> None:  # noqa: ANN401 - has no types
     """
     try:
         missing: str = ray.get(answer)
+    except (NodeDiedError, TaskUnschedulableError):
+        return  # it has just been lost: no worker will be there
     except RayError as error:
         msg = (
             f"node {node} of the cluster cannot work for dplabtools {__version__}: {error}"

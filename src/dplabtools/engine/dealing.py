@@ -26,12 +26,16 @@ class Job:
         Jobs of a lane go to the same worker, if that can be.
     attempts : int
         How often a worker has ended over it.
+    alone : bool
+        A worker has ended that had it, so that the next is given nothing beside it: should
+        that end, too, nothing else can be the reason.
     """
 
     index: int
     data: bytes
     lane: int | None = None
     attempts: int = 0
+    alone: bool = False
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -102,12 +106,17 @@ class Backlog:
             a job of another's lane when it has nothing to do.
         """
         free = sorted(
-            (each for each in workers if len(each.jobs) < self._ahead),
+            (
+                each
+                for each in workers
+                if len(each.jobs) < self._ahead and not any(job.alone for job in each.jobs)
+            ),
             key=lambda each: len(each.jobs),
         )
         for worker in free:
             for place, job in enumerate(self._jobs):
-                if job.lane is None or job.lane % self._lanes == worker.lane:
+                own = job.lane is None or job.lane % self._lanes == worker.lane
+                if own and not (job.alone and worker.jobs):
                     del self._jobs[place]
                     worker.jobs.append(job)
                     return worker, job
@@ -134,8 +143,10 @@ class Backlog:
         lost = None
         if began and worker.jobs:
             worker.jobs[0].attempts += 1
-            if worker.jobs[0].attempts >= _ATTEMPTS:
+            if worker.jobs[0].attempts >= _ATTEMPTS and worker.jobs[0].alone:
                 lost = worker.jobs.popleft()
+            for job in worker.jobs:
+                job.alone = True
         self._jobs.extendleft(reversed(worker.jobs))
         worker.jobs.clear()
         return lost

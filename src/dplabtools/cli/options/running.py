@@ -86,8 +86,8 @@ class EngineOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="Where the work is done: processes, threads, serial (in one thread), or "
-            "an engine that another package adds.",
+            help="Where the work is done: processes, threads, serial (in one thread), ray "
+            "(a cluster), or an engine that another package adds.",
         ),
     ] = "processes"
 

@@ -1,0 +1,121 @@
+"""The engine of a Ray cluster: what every engine does, and what comes with a cluster."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dplabtools.engine.base import Engine, JobResult, run
+from dplabtools.errors import WorkerError
+from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
+from dplabtools.testing.engine import EngineContract, Task
+
+engine_of_ray = pytest.importorskip(
+    "dplabtools.engine.ray", reason="ray is not installed", exc_type=ImportError
+)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
+
+
+class TestRayEngine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        made: Engine = new_engine()
+        return made
+
+
+def new_engine(**options: Any) -> Any:
+    return engine_of_ray.RayEngine(**{"workers": 2, **options})
+
+
+def done(engine: Engine, jobs: list[tuple[str, object]]) -> dict[int, JobResult]:
+    with engine:
+        return {outcome.index: outcome for outcome in run(engine, Task(), jobs)}
+
+
+def test_the_job_of_a_worker_that_dies_is_run_once_more(tmp_path: Path) -> None:
+    marker = tmp_path / "died"
+    jobs: list[tuple[str, object]] = [("square", 1), ("die once", str(marker))]
+    outcomes = done(new_engine(ahead=1), jobs + [("square", 2)] * 6)
+    assert marker.exists()
+    assert outcomes[1].value() == "alive"
+    assert outcomes[1].attempts == 2
+    assert [outcomes[index].value() for index in (0, *range(2, 8))] == [1] + [4] * 6
+
+
+def test_a_job_that_kills_two_workers_has_failed() -> None:
+    outcomes = done(new_engine(), [("square", 1), ("die", None), ("square", 2)])
+    assert isinstance(outcomes[1].error, WorkerError)
+    assert outcomes[1].attempts == 2
+    assert (outcomes[0].value(), outcomes[2].value()) == (1, 4)
+
+
+def test_jobs_beside_it_have_not() -> None:
+    jobs = [("square", index) for index in range(12)]
+    killers = (3, 8)
+    outcomes = done(
+        new_engine(ahead=3),
+        [("die", None) if job[1] in killers else job for job in jobs],
+    )
+    for index, outcome in outcomes.items():
+        assert (outcome.error is not None) == (index in killers)
+        assert outcome.result == (None if index in killers else index**2)
+
+
+def test_a_worker_that_hangs_is_replaced() -> None:
+    outcomes = done(new_engine(timeout_s=1.5), [("sleep", 60.0), ("square", 3)])
+    assert isinstance(outcomes[0].error, WorkerError)
+    assert "took longer than 1.5 s" in str(outcomes[0].error)
+    assert outcomes[1].value() == 9
+
+
+def test_jobs_of_a_lost_node_are_run_once_more(ray_cluster: Any) -> None:
+    lost = ray_cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
+    with new_engine(workers=5) as engine:
+        outcomes: list[JobResult] = []
+        for outcome in run(engine, Task(), [("sleep", 0.5)] * 30):
+            outcomes.append(outcome)
+            if len({each.pid for each in outcomes}) == 5 and lost is not None:
+                ray_cluster.remove_node(lost, allow_graceful=False)
+                lost = None
+    assert lost is None
+    assert sorted(outcome.index for outcome in outcomes) == list(range(30))
+    assert all(outcome.error is None for outcome in outcomes)
+    assert {outcome.attempts for outcome in outcomes} == {1, 2}
+
+
+def test_a_work_that_no_node_knows_is_an_error_of_its_jobs() -> None:
+    outcomes = done(new_engine(), [("unpicklable", None), ("square", 2)])
+    assert "a result cannot be sent" in str(outcomes[0].error)
+    assert outcomes[1].value() == 4
+
+
+def test_no_pixel_goes_through_a_pickle(
+    made_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+
+    def dumps(thing: object, protocol: int | None = None) -> bytes:
+        data = pickle.dumps(thing, protocol)
+        sent.append(len(data))
+        return data
+
+    def loads(data: bytes, **options: Any) -> object:
+        sent.append(len(data))
+        return pickle.loads(data, **options)
+
+    counting = SimpleNamespace(dumps=dumps, loads=loads)
+    monkeypatch.setattr(engine_of_ray, "pickle", counting)
+    rows = [((x, y), (64, 64), "") for y in range(0, 700, 32) for x in range(0, 900, 32)]
+    located = PatchesMock(patch_data=rows, wsi_file=made_slide, level_or_mpp=0)
+    settings: dict[str, Any] = {"patches_pool": [located], "thread_num_workers": 1}
+    with new_engine() as engine:
+        pool = MemPatchExtractorPool(proc_num_workers=2, engine=engine, **settings)
+    expected = MemPatchExtractorPool(proc_num_workers=2, engine="serial", **settings)
+    np.testing.assert_array_equal(pool.patch_array, expected.patch_array)
+    assert len(sent) > 8
+    assert sum(sent) < pool.patch_array.nbytes / 50
