@@ -25,6 +25,7 @@
 ; Nothing is checked.
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 declare i64 @llvm.smin.i64(i64, i64)
 declare <16 x i32> @llvm.smax.v16i32(<16 x i32>, <16 x i32>)
 declare <16 x i32> @llvm.smin.v16i32(<16 x i32>, <16 x i32>)
@@ -191,7 +192,8 @@ define internal void @store_rounded(<16 x i32> %even.high, <16 x i32> %even.low,
   ret void
 }
 
-define internal void @across(ptr %pairs, ptr %weights, i64 %taps, i64 %after, ptr %sums) {
+; Meanwhile what lies ahead in the image is fetched into the caches, three lines at a time.
+define internal void @across(ptr %pairs, ptr %weights, i64 %taps, i64 %after, ptr %ahead, ptr %sums) {
 entry:
   %size = add i64 %taps, 1
   br label %column
@@ -203,6 +205,12 @@ column:
   %first = load i64, ptr %first.at
   %from = getelementptr [384 x i8], ptr %pairs, i64 %first
   %weights.x = getelementptr i64, ptr %first.at, i64 1
+  %ahead.a = getelementptr [192 x i8], ptr %ahead, i64 %x
+  %ahead.b = getelementptr i8, ptr %ahead.a, i64 64
+  %ahead.c = getelementptr i8, ptr %ahead.a, i64 128
+  call void @llvm.prefetch.p0(ptr %ahead.a, i32 0, i32 2, i32 1)
+  call void @llvm.prefetch.p0(ptr %ahead.b, i32 0, i32 2, i32 1)
+  call void @llvm.prefetch.p0(ptr %ahead.c, i32 0, i32 2, i32 1)
   br label %tap
 
 tap:
@@ -539,7 +547,9 @@ steps:
   %columns.to = getelementptr [64 x i8], ptr %columns, i64 %place
   call void @spread(ptr %table, i64 %groups, ptr %pairs)
   call void @spread(ptr %odd.table, i64 %groups, ptr %odd.pairs)
-  call void @across(ptr %pairs, ptr %across, i64 %across.taps, i64 %across.after, ptr %sums)
+  %next.before = mul i64 %end, %pitch
+  %ahead = getelementptr i8, ptr %rows, i64 %next.before
+  call void @across(ptr %pairs, ptr %across, i64 %across.taps, i64 %across.after, ptr %ahead, ptr %sums)
   call void @turn(ptr %sums, i64 %blocks, ptr %columns.to, i64 %kept)
   br label %complete
 
