@@ -41,9 +41,9 @@ from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.decode import TileCodec
 from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.slide import Slide
-from dplabtools.readers.source import open_source
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.sources.opening import open_source
 from dplabtools.testing.make_slide import make_slide
 
 _Task: TypeAlias = Callable[[], float | None]

@@ -59,6 +59,7 @@ EXTRAS = {
     "heatmap": r"WSIHeatmap",
     "torch": r"import torch",
     "ray": r"import ray|engine=\"ray\"",
+    "remote": r"SlideServer",
 }
 """What each extra is for, as code that needs it shows it."""
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import typer
 
+from dplabtools.sources.urls import checked_url, is_url
+
 __all__ = ["effective_options", "load_config", "read_config", "save_config"]
 
 _OF_ONE_RUN: Final = (
@@ -154,7 +156,7 @@ def _as_typed(key: str, value: object, *, file: Path) -> str | bool | list[str]:
 def _plain(value: object) -> Any:  # noqa: ANN401 - whatever TOML has
     match value:
         case Path():
-            return str(value.absolute())
+            return checked_url(value) if is_url(value) else str(value.absolute())
         case str() | bytes() | bool() | int() | float() | None:
             return value
         case Iterable():

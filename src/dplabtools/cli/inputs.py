@@ -17,6 +17,7 @@ from dplabtools.errors import ParameterError
 from dplabtools.readers.finding import find_slides
 from dplabtools.records.slide_columns import slide_columns
 from dplabtools.records.slide_input import SlideInput
+from dplabtools.sources.urls import is_url
 
 __all__ = ["file_for", "slide_inputs", "with_files"]
 
@@ -219,9 +220,9 @@ def _wrong_in(row: Mapping[str | None, object]) -> Iterator[str]:
 
 def _slide_of(file: Path, row: Mapping[str, str | None]) -> SlideInput:
     others = {name: text or "" for name, text in row.items() if name not in _COLUMNS}
-    mpp = row.get("mpp")
+    mpp, slide = row.get("mpp"), row["slide"] or ""
     return SlideInput(
-        wsi_file=str(file.parent / (row["slide"] or "")),
+        wsi_file=slide if is_url(slide) else str(file.parent / slide),
         mask=_beside(file, row.get("mask")),
         annotation=_beside(file, row.get("annotation")),
         points=_beside(file, row.get("points")),

@@ -40,6 +40,7 @@ from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides.patches._containers import parse_container
 from dplabtools.slides.patches._disk import DiskOptions, parse_label_values
 from dplabtools.slides.patches._sharing import check_sharing
+from dplabtools.sources.urls import is_url
 
 if TYPE_CHECKING:
     from dplabtools.cli.request import Request
@@ -297,7 +298,7 @@ def check_files(request: Request) -> dict[str, DplabError]:
 def _lacking(each: SlideInput, request: Request) -> Iterator[DplabError]:
     """Yield an error for each file of a slide that is not there."""
     name = Path(each.wsi_file).name
-    if not Path(each.wsi_file).exists():
+    if not (is_url(each.wsi_file) or Path(each.wsi_file).exists()):
         yield MissingSlideError(f"there is no slide file {each.wsi_file}", slide=name)
     if each.mask is not None and not each.mask.exists():
         yield MissingMaskError(f"there is no mask {each.mask}", slide=name)

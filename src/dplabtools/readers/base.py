@@ -22,6 +22,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = [
     "BatchReader",
@@ -277,10 +278,14 @@ class StoredReader(SlideReader, Protocol):
 def slide_file(path: StrPath) -> str:
     """Return the path of a slide file, once it is known that it can be opened as a file.
 
+    An address is returned as it is: who opens it will tell.
+
     Raises
     ------
     ParameterTypeError
         If it is no path.
+    ParameterError
+        If it is an address that names credentials.
     MissingSlideError
         If there is no such file.
     UnsupportedSlideError
@@ -291,6 +296,8 @@ def slide_file(path: StrPath) -> str:
     if not isinstance(path, str | os.PathLike):
         msg = f"a slide file must be a str or a path, not {path!r}"
         raise ParameterTypeError(msg)
+    if is_url(path):
+        return checked_url(path)
     file = os.fspath(path)
     name = Path(file).name
     try:

@@ -12,6 +12,7 @@ from dplabtools._typing import StrPath
 from dplabtools.errors import ParameterError
 from dplabtools.readers.stamps import dicom_series
 from dplabtools.records.run_record import CONFIG_FILE
+from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = ["find_slides"]
 
@@ -30,7 +31,8 @@ def find_slides(paths: Iterable[StrPath]) -> tuple[str, ...]:
     ----------
     paths : iterable of path
         Files; folders, which are searched with all folders in them but for those in
-        which the command has written; patterns such as ``"slides/**/*.svs"``.
+        which the command has written; patterns such as ``"slides/**/*.svs"``;
+        addresses of remote slides, or in a store of all slides below.
 
     Returns
     -------
@@ -42,10 +44,32 @@ def find_slides(paths: Iterable[StrPath]) -> tuple[str, ...]:
     Raises
     ------
     ParameterError
-        If there are no slides in a folder, or no file matches a pattern.
+        If there are no slides in a folder, or no file matches a pattern, or an address
+        names credentials.
+    SlideError
+        If a store cannot be listed.
     """
-    files = (file for path in paths for file in _slides_of(Path(path)))
-    return tuple(dict.fromkeys(map(str, _each_series_once(files))))
+    found: dict[str, None] = {}
+    for path in paths:
+        if is_url(path):
+            found |= dict.fromkeys(_remote_slides(checked_url(path)))
+        else:
+            files = _each_series_once(_slides_of(Path(path)))
+            found |= dict.fromkeys(map(str, files))
+    return tuple(found)
+
+
+def _remote_slides(url: str) -> Iterable[str]:
+    """Return the slides that an address stands for: all below it, else itself."""
+    if url.startswith("http") or _named_as_slide(url):
+        return [url]
+    from dplabtools.sources.stores import StoredObject
+
+    return sorted(filter(_named_as_slide, StoredObject.at(url).below())) or [url]
+
+
+def _named_as_slide(name: str) -> bool:
+    return Path(name).suffix.lower() in _SLIDE_SUFFIXES
 
 
 def _slides_of(path: Path) -> Iterable[Path]:
@@ -73,7 +97,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         for name in sorted(files):
-            if name[0] != "." and Path(name).suffix.lower() in _SLIDE_SUFFIXES:
+            if name[0] != "." and _named_as_slide(name):
                 yield Path(root, name)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from dplabtools._typing import Size
 from dplabtools.readers.base import SlideReader
 from dplabtools.readers.native_tiff.directories import find_directories
-from dplabtools.readers.source import open_source
+from dplabtools.sources.opening import open_source
 
 __all__ = ["StoredLevel", "stored_levels"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import (
@@ -22,9 +24,11 @@ from dplabtools.readers.registry import (
     readers_for,
 )
 from dplabtools.settings import Settings
+from dplabtools.sources.urls import is_url
 
 __all__ = ["Refusal", "open_explained", "open_reader"]
 
+_OF_SEVERAL_FILES: Final = frozenset({".mrxs", ".vms", ".vmu", ".dcm", ".dicom", ".vsi"})
 logger = logging.getLogger("dplabtools")
 
 
@@ -58,7 +62,8 @@ def open_reader(
         vendor other than Aperio. Else the native reader if the file is a tiled TIFF that
         it understands, else OpenSlide, else tiffslide if it is installed and the file is
         a TIFF, else Pillow, if the file is an ordinary picture; readers that other
-        distributions add by their priority, after OpenSlide at the earliest. With
+        distributions add by their priority, after OpenSlide at the earliest. A remote
+        slide that the native reader does not understand is copied first. With
         ``"tiffopenslide"`` tiffslide, else OpenSlide. ``background``.
     index : SlideIndex, optional
         What the reader that opened the file with these settings before found out.
@@ -116,6 +121,8 @@ def open_explained(
     """
     check_library(settings.slide_library)
     file = slide_file(path)
+    if is_url(file):
+        return _opened_remotely(file, settings=settings)
     name = Path(file).name
     refusals: list[Refusal] = []
     cause: UnsupportedSlideError | None = None
@@ -131,6 +138,41 @@ def open_explained(
     reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
     msg = "no reader can open it"
     raise UnsupportedSlideError(msg, slide=name, details=reasons) from cause
+
+
+def _opened_remotely(
+    url: str, *, settings: Settings
+) -> tuple[SlideReader, tuple[Refusal, ...]]:
+    """Open a remote slide: natively, by ranges, else a whole copy of it.
+
+    Raises
+    ------
+    SlideError
+        As `open_explained`; if the file cannot be had, or a copy would not do.
+    """
+    name = Path(url).name
+    if Path(url).suffix.lower() in _OF_SEVERAL_FILES:
+        msg = "a slide of this format has several files, and is not read from elsewhere"
+        raise UnsupportedSlideError(msg, slide=name, remedy="copy its files here")
+    native = READERS.own["native"]
+    if settings.slide_library in {AUTO, native.name}:
+        try:
+            return native.open(url, settings), ()
+        except (AmbiguousSlideError, DamagedSlideError):
+            raise
+        except UnsupportedSlideError:  # the copy will tell why
+            if settings.slide_library == native.name:
+                raise
+    from dplabtools.sources.staging import staged_copy
+
+    copy = staged_copy(url)
+    try:
+        reader, refusals = open_explained(copy.path, settings=settings)
+    except BaseException:
+        copy.release()
+        raise
+    weakref.finalize(reader, copy.release)
+    return reader, refusals
 
 
 def _opened(

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from dplabtools.errors import ChangedSlideError, SlideReadError
+from dplabtools.errors import ChangedSlideError, SlideError, SlideReadError
+from dplabtools.sources.urls import is_url
 
 __all__ = ["DICOM_SIGN", "SlideStamp", "dicom_series", "series_files"]
 
@@ -33,17 +34,23 @@ _NAMED_FILE: Final = re.compile(r"^\s*\w+\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 class _FileStamp:
     path: str
     size: int
-    mtime_ns: int
-    inode: int
+    mtime_ns: int = 0
+    inode: int = 0
+    etag: str = ""
 
     @classmethod
     def of(cls, path: str) -> _FileStamp:
+        if is_url(path):
+            from dplabtools.sources.remote import remote_state
+
+            state = remote_state(path)  # no request while the slide is open
+            return cls(path, state.nbytes, etag=state.etag)
         status = os.stat(path)  # noqa: PTH116 - called for every chunk
         return cls(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
-    def elsewhere(self) -> tuple[int, int]:
+    def elsewhere(self) -> tuple[int, int, str]:
         """Return what a file has on another machine too: no inode, and whole seconds."""
-        return self.size, self.mtime_ns // 1_000_000_000
+        return self.size, self.mtime_ns // 1_000_000_000, self.etag
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ class SlideStamp:
     machine : str
         Where they were looked at.
     files : tuple
-        Path, size, time of the last change and inode of each.
+        Path, size, time of the last change and inode of each; of a remote file its
+        address, size and ETag.
     """
 
     machine: str
@@ -65,6 +73,8 @@ class SlideStamp:
     def of(cls, path: str) -> SlideStamp:
         """Look at a slide; files that are not there are left out."""
         files: list[_FileStamp] = []
+        if is_url(path):
+            return cls(_machine(), (_FileStamp.of(path),))
         for file in _slide_files(Path(path)):
             try:
                 files.append(_FileStamp.of(str(file)))
@@ -98,6 +108,8 @@ class SlideStamp:
                 raise ChangedSlideError(
                     msg, slide=slide, remedy="run again when it is back"
                 ) from error
+            except SlideError:  # of a remote file: says what is wrong
+                raise
             except OSError as error:
                 msg = f"{name} cannot be looked at any more ({error.strerror})"
                 raise SlideReadError(msg, slide=slide) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dplabtools.errors import ParameterError
 from dplabtools.records.slide_columns import SlideColumns
+from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = ["SlideInput"]
 
@@ -38,7 +39,7 @@ class SlideInput:
     Raises
     ------
     ParameterError
-        If the mpp is no number above 0.
+        If the mpp is no number above 0, or the address names credentials.
     """
 
     wsi_file: str
@@ -51,6 +52,8 @@ class SlideInput:
     columns: SlideColumns = ()
 
     def __post_init__(self) -> None:
+        if is_url(self.wsi_file):
+            object.__setattr__(self, "wsi_file", checked_url(self.wsi_file))
         if self.mpp is not None and not 0 < self.mpp < math.inf:
             msg = f"mpp must be a number above 0, not {self.mpp}"
             raise ParameterError(msg, slide=Path(self.wsi_file).name)

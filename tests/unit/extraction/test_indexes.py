@@ -19,10 +19,10 @@ from dplabtools.output.memory import MemorySink
 from dplabtools.readers.native_tiff import families
 from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.native_tiff.levels import TiffIndex
-from dplabtools.readers.source import ByteSource
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
 from dplabtools.settings import Settings
+from dplabtools.sources.base import ByteSource
 
 
 def extraction(file: Path) -> Extraction:

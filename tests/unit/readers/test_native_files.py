@@ -23,8 +23,8 @@ from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.openslide import OpenSlideReader
-from dplabtools.readers.source import open_source
 from dplabtools.settings import Settings
+from dplabtools.sources.opening import open_source
 from dplabtools.testing.make_slide import make_slide
 
 WHITE = (255, 255, 255)
@@ -253,7 +253,7 @@ def test_auto_falls_through_and_says_why(
 
 
 def test_an_index_travels_and_saves_looking(made_slide: Path) -> None:
-    index = pickle.loads(pickle.dumps(read_tiff_index(open_source(made_slide))))
+    index = pickle.loads(pickle.dumps(read_tiff_index(open_source(str(made_slide)))))
     with (
         NativeTiffReader(made_slide, background=WHITE, index=index) as reader,
         native(made_slide) as other,
@@ -268,7 +268,9 @@ def test_an_index_of_another_file_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedSlideError, match=r"^lossless\.svs: .*has changed"):
         NativeTiffReader(
-            lossless_slide, background=WHITE, index=read_tiff_index(open_source(made_slide))
+            lossless_slide,
+            background=WHITE,
+            index=read_tiff_index(open_source(str(made_slide))),
         )
 
 
@@ -315,7 +317,7 @@ def test_what_is_no_tiff_is_not_even_tried(tmp_path: Path, suffix: str) -> None:
 
 
 def test_an_index_spares_asking_other_readers(made_slide: Path) -> None:
-    index = read_tiff_index(open_source(made_slide))
+    index = read_tiff_index(open_source(str(made_slide)))
     assert index.nbytes > 0
     with open_reader(made_slide, settings=Settings(), index=index) as reader:
         assert reader.library == index.library == "native"

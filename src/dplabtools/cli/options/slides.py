@@ -28,8 +28,9 @@ class SlideOptions:
         list[Path],
         typer.Argument(
             metavar="SLIDE",
-            help="Slide files, folders of slides (searched with all folders in them), or "
-            "quoted patterns such as 'slides/**/*.svs'.",
+            help="Slide files, folders of slides (searched with all folders in them), "
+            "quoted patterns such as 'slides/**/*.svs', or addresses (s3, gs, az, https) "
+            "of slides or, in a store, of all slides below.",
             show_default=False,
         ),
     ] = field(default_factory=list)

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from dplabtools.errors import SlideError
 from dplabtools.records.patch_table import PatchTable
+from dplabtools.sources.urls import is_url
 
 __all__ = [
     "NOT_FINGERPRINTED",
@@ -57,7 +59,8 @@ class SlideIdentity:
     mtime : int
         When it was last written, in whole seconds since 1970: copies often lose the rest.
     edges_sha256 : str
-        Hash of its first and last 64 KB; of what a folder holds, names and sizes.
+        Hash of its first and last 64 KB; of what a folder holds, names and sizes; of the
+        ETag of a remote file.
     """
 
     name: str
@@ -68,6 +71,8 @@ class SlideIdentity:
     @classmethod
     def of(cls, path: str | Path) -> SlideIdentity:
         """Look at a slide; one that is not there has a name and nothing else."""
+        if is_url(path):
+            return cls._of_url(str(path))
         path = Path(path)
         try:
             status = path.stat()
@@ -83,6 +88,19 @@ class SlideIdentity:
             mtime=int(status.st_mtime),
             edges_sha256=digest,
         )
+
+    @classmethod
+    def _of_url(cls, url: str) -> SlideIdentity:
+        """Look at a remote slide: its ETag stands for what it holds."""
+        from dplabtools.sources.remote import remote_state
+
+        name = Path(url).name
+        try:
+            state = remote_state(url)
+        except SlideError:
+            return cls(name=name, size=0, mtime=0, edges_sha256="")
+        digest = hashlib.sha256(state.etag.encode()).hexdigest()
+        return cls(name=name, size=state.nbytes, mtime=0, edges_sha256=digest)
 
 
 def _edges_digest(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from dplabtools._typing import Pixels, Size
+from dplabtools._typing import BoolArray, IntArray, Pixels, Size
 
 __all__ = ["ALL_AROUND", "TILES", "TileCache", "TileKey"]
 
@@ -73,6 +73,12 @@ class TileCache:
             else:
                 self.nbytes -= found[0].nbytes
             return found
+
+    def holds(self, level: tuple[int, int], numbers: IntArray) -> BoolArray:
+        """Tell which tiles of a level of a reader are here."""
+        with self._lock:
+            found = [(*level, number) in self._tiles for number in numbers.tolist()]
+        return np.array(found, dtype=np.bool_)
 
     def keep(self, key: TileKey, pixels: Pixels, around: int) -> None:
         """Keep a tile, unless it has met all that is around it.

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from dplabtools._typing import StrPath
+from dplabtools.errors import AmbiguousSlideError
+from dplabtools.readers.base import slide_file
 from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.native_tiff.levels import TiffIndex, explained
-from dplabtools.readers.source import ByteSource, joined, open_source
 from dplabtools.readers.stamps import DICOM_SIGN, series_files
+from dplabtools.sources.base import ByteSource, SourceState
+from dplabtools.sources.joined import joined
+from dplabtools.sources.opening import open_source
+from dplabtools.sources.urls import is_url
 
 __all__ = ["open_indexed"]
 
@@ -36,6 +41,8 @@ def open_indexed(
     ------
     MissingSlideError
         If there is no such file.
+    SlideReadError
+        If it is remote, and cannot be had.
     AmbiguousSlideError
         If it takes a decision to show it as 8-bit RGB.
     DamagedSlideError
@@ -46,8 +53,8 @@ def open_indexed(
     """
     if index is not None and index.names:
         folder = Path(path).parent
-        return joined([open_source(folder / name) for name in index.names]), index
-    source = open_source(path)
+        return joined([_opened(folder / name) for name in index.names]), index
+    source = _opened(path, known=None if index is None else index.file)
     if index is not None:
         return source, index
     sources = [source]
@@ -56,12 +63,23 @@ def open_indexed(
             return source, explained(lambda: read_tiff_index(source), slide=source.name)
         from dplabtools.readers.native_tiff.dicom.index import read_dicom_index
 
-        sources += [open_source(file) for file in series_files(Path(path))]
+        sources += _others_of_series(path, source)
         return explained(lambda: read_dicom_index(sources), slide=source.name)
     except BaseException:
         for each in sources:
             each.close()  # the error's traceback holds them
         raise
+
+
+def _others_of_series(path: StrPath, first: ByteSource) -> list[ByteSource]:
+    if is_url(path):
+        msg = "a slide of DICOM has several files, which are not looked for elsewhere"
+        raise AmbiguousSlideError(msg, slide=first.name, remedy="copy them here")
+    return [_opened(file) for file in series_files(Path(path))]
+
+
+def _opened(path: StrPath, *, known: SourceState | None = None) -> ByteSource:
+    return open_source(slide_file(path), known=known)
 
 
 def _is_dicom(source: ByteSource) -> bool:

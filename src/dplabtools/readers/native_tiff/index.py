@@ -37,7 +37,7 @@ from dplabtools.readers.native_tiff.levels import (
     longest_tile,
 )
 from dplabtools.readers.native_tiff.pictures import aperio_levels, generic_levels
-from dplabtools.readers.source import ByteSource
+from dplabtools.sources.base import ByteSource
 
 __all__ = ["read_tiff_index"]
 
@@ -81,6 +81,8 @@ def read_tiff_index(source: ByteSource) -> TiffIndex:
         If it is a TIFF that contradicts itself, or ends too early.
     UnsupportedSlideError
         If it is no tiled TIFF, or one with something in it that is not understood here.
+    SlideReadError
+        If it is remote, and cannot be read.
     """
     with source.stream() as stream:
         ndpi = source.name.lower().endswith(".ndpi")

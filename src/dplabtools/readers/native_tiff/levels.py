@@ -13,10 +13,11 @@ from dplabtools._typing import IntArray, Size
 from dplabtools.errors import (
     AmbiguousSlideError,
     DamagedSlideError,
+    SlideReadError,
     UnsupportedSlideError,
 )
 from dplabtools.readers.native_tiff.decode import TileCodec
-from dplabtools.readers.source import ByteSource, SourceState
+from dplabtools.sources.base import ByteSource, SourceState
 
 __all__ = [
     "CONTESTED",
@@ -165,13 +166,15 @@ def explained(find: Callable[[], _T], *, slide: str) -> _T:
     ------
     UnsupportedSlideError
         With the name and a remedy; `DamagedSlideError` if a parser fails somehow.
+    SlideReadError
+        If the slide is remote, and cannot be read.
     """
     cause: Exception
     try:
         return find()
     except UnsupportedSlideError as error:
         cause, kind, reason, details = error, type(error), error.message, ""
-    except MemoryError:
+    except (MemoryError, SlideReadError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a parser makes of a broken file
         cause, kind = error, DamagedSlideError

@@ -12,8 +12,13 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
-from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
+from dplabtools._typing import BoolArray, IntArray, Pixels, Point, Size, StrPath
+from dplabtools.errors import (
+    ChangedSlideError,
+    ClosedSlideError,
+    SlideReadError,
+    UnsupportedSlideError,
+)
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.base import Colour, ScanInfo, check_level
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
@@ -31,8 +36,8 @@ from dplabtools.readers.native_tiff.levels import (
 )
 from dplabtools.readers.native_tiff.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
-from dplabtools.readers.source import ByteSource, RangeReader
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.sources.base import ByteSource, RangeReader
 
 __all__ = ["NativeTiffReader"]
 
@@ -117,6 +122,8 @@ class NativeTiffReader:
                 profile = icc_profile(page.tags.valueof(ICC_TAG))
             picture = opaque(Image.fromarray(pixels), self._background)
             return with_profile(picture, profile)
+        except SlideReadError:  # of a remote file: says what is wrong
+            raise
         except Exception as error:
             raise self._damage(error) from error
 
@@ -163,13 +170,16 @@ class NativeTiffReader:
     ) -> _Job:
         """Return what is to be done to read rectangles; the background is there already."""
         plan = plan_tiles(stored, corners, buffer.sizes)
-        offsets, counts = stored.offsets[plan.tiles], stored.counts[plan.tiles]
+        key = self._owner, level
+        wanted = plan.tiles[~TILES.holds(key, plan.tiles)]
+        wanted = wanted[_readable(stored, wanted)]
+        offsets, counts = stored.offsets[wanted], stored.counts[wanted]
         if len(plan.blanks):
             Copier(plan.blanks, buffer).fill(self._background)
         return _Job(
             slide=self._name,
             file=self._opened().prefetch(offsets, counts),
-            key=(self._owner, level),
+            key=key,
             stored=stored,
             plan=plan,
             copier=Copier(plan.copies, buffer),
@@ -194,8 +204,7 @@ class NativeTiffReader:
         corners = level_origins(origins, self.downsamples[level])
         numbers = stored.tiles_at(corners, sizes)
         items = np.flatnonzero(numbers >= 0)
-        counts = stored.counts[numbers[items]]
-        items = items[(counts > 0) & (counts <= longest_tile(stored.codec))]
+        items = items[_readable(stored, numbers[items])]
         items = items[np.argsort(stored.offsets[numbers[items]], kind="stable")]
         offsets, counts = stored.offsets[numbers[items]], stored.counts[numbers[items]]
         ahead = file.prefetch(offsets, counts)
@@ -268,10 +277,11 @@ class _Job:
             begin, end = starts[place], starts[place + 1]
             try:
                 self._serve(tile, (begin, end), around[place])
-            except MemoryError:
+            except (MemoryError, ChangedSlideError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a decoder comes up with
-                failure = _damage(error, slide=self.slide)
+                known = isinstance(error, SlideReadError)
+                failure = error if known else _damage(error, slide=self.slide)
                 touched = plan.copies[begin:end, 0].tolist()
                 errors.update(dict.fromkeys(touched, failure))
         return errors
@@ -301,6 +311,18 @@ class _Job:
             raise
         self.decoded.append(tile.number)
         return pixels
+
+
+def _readable(level: TiledLevel, numbers: IntArray) -> BoolArray:
+    """Tell which tiles have a length that can be theirs."""
+    counts = level.counts[numbers]
+    return (counts > 0) & (counts <= longest_tile(level.codec))
+
+
+def _ahead(file: ByteSource, level: TiledLevel, numbers: IntArray) -> RangeReader:
+    """Return what tiles, in the order of the file, are read from."""
+    numbers = numbers[_readable(level, numbers)]
+    return file.prefetch(level.offsets[numbers], level.counts[numbers])
 
 
 def _shares(tiles: int, threads: ThreadPoolExecutor | None) -> list[tuple[int, int]]:

@@ -28,7 +28,8 @@ from dplabtools.readers.native_tiff.levels import (
     check_tiles,
     some_tiles,
 )
-from dplabtools.readers.source import ByteSource, joined
+from dplabtools.sources.base import ByteSource
+from dplabtools.sources.joined import joined
 
 __all__ = ["read_dicom_index"]
 

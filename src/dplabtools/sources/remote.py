@@ -1,0 +1,236 @@
+"""A slide file in an object store or on a web server, read by ranges."""
+
+from __future__ import annotations
+
+import io
+import threading
+from bisect import bisect_right
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO, Final, cast
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from dplabtools._typing import IntArray
+from dplabtools.errors import ChangedSlideError
+from dplabtools.sources.base import RangeReader, SourceState
+from dplabtools.sources.stores import StoredObject, check_not_forked
+from dplabtools.sources.stream import HEAD_BYTES, RemoteStream
+
+__all__ = ["RemoteFile", "merged", "open_remote", "remote_state"]
+
+_UNDER_WAY: Final = 32  # requests of a process
+_RANGE_BYTES: Final = 1 << 19  # of a request: decoding begins when the first is there
+_WASTE: Final = 0.1  # of the bytes wanted, which may be read along to ask less often
+
+_LOCK: Final = threading.Lock()
+_OPEN: Final[WeakValueDictionary[str, RemoteFile]] = WeakValueDictionary()
+_THREADS: Final[WeakValueDictionary[None, ThreadPoolExecutor]] = WeakValueDictionary()
+
+
+def open_remote(url: str, *, known: SourceState | None = None) -> RemoteFile:
+    """Return the remote file of an address: the one that is open in this process, if any.
+
+    Parameters
+    ----------
+    url : str
+        Its address.
+    known : SourceState, optional
+        As `RemoteFile`.
+
+    Raises
+    ------
+    SlideError, MissingLibraryError, ParameterError
+        As `RemoteFile`.
+    """
+    with _LOCK:
+        file = _OPEN.get(url)
+    if file is None or file.changed or known not in {None, file.state}:
+        file = RemoteFile(url, known=known)
+        with _LOCK:
+            _OPEN[url] = file
+    return file
+
+
+def remote_state(url: str) -> SourceState:
+    """Return what a remote file is: what is open in this process is not asked for.
+
+    Raises
+    ------
+    SlideError, MissingLibraryError, ParameterError
+        As `RemoteFile`.
+    """
+    with _LOCK:
+        file = _OPEN.get(url)
+    if file is None or file.changed:
+        return StoredObject.at(url).get(0, 1)[1]
+    return file.state
+
+
+class RemoteFile:
+    """A `ByteSource` whose ranges are fetched by several requests at once.
+
+    Parameters
+    ----------
+    url : str
+        Its address.
+    known : SourceState, optional
+        What it was when it was looked at; it is not asked for again.
+
+    Attributes
+    ----------
+    name : str
+        Its name, without folders.
+    state : SourceState
+        What it was when it was opened. Whatever is read is of that state.
+    head : memoryview
+        Its first bytes; none if it was known.
+    changed : bool
+        Whether it was found to be in another state.
+
+    Raises
+    ------
+    SlideError
+        As `StoredObject.get`.
+    MissingLibraryError
+        If obstore is not installed.
+    ParameterError
+        If the address names credentials.
+    """
+
+    def __init__(self, url: str, *, known: SourceState | None = None) -> None:
+        self._object = StoredObject.at(url)
+        self.name: str = self._object.name
+        self.changed: bool = False
+        self.head: memoryview = memoryview(b"")
+        if known is None:
+            self.head, known = self._object.get(0, HEAD_BYTES)
+        self.state: SourceState = known
+        self._threads = _fetching_threads()
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Return bytes from anywhere, by a request of their own.
+
+        Raises
+        ------
+        EOFError
+            If the file ends before.
+        SlideReadError
+            If they cannot be had.
+        """
+        if offset + count > self.state.nbytes:
+            msg = "the file ends in the middle of a tile"
+            raise EOFError(msg)
+        return bytes(self.fetch(offset, offset + count))
+
+    def fetch(self, start: int, stop: int) -> memoryview:
+        """Return a part of the file.
+
+        Raises
+        ------
+        SlideReadError
+            If it cannot be had.
+        """
+        if stop <= len(self.head):
+            return self.head[start:stop]
+        try:
+            return self._object.get(start, stop, state=self.state)[0]
+        except ChangedSlideError:
+            self.changed = True
+            raise
+
+    def prefetch(self, offsets: IntArray, counts: IntArray) -> RangeReader:
+        """Begin to fetch ranges; those that lie together by one request."""
+        return _Ahead(self, *merged(offsets, counts, end=self.state.nbytes))
+
+    def submit(self, start: int, stop: int) -> Future[memoryview]:
+        """Fetch a part of the file in the background.
+
+        Raises
+        ------
+        SlideReadError
+            In a process forked from one that has read remote slides.
+        """
+        check_not_forked()
+        return self._threads.submit(self.fetch, start, stop)
+
+    def stream(self) -> BinaryIO:
+        """Return it as a file to be read in, which the caller closes."""
+        raw = RemoteStream(self.fetch, nbytes=self.state.nbytes, head=self.head)
+        return cast("BinaryIO", io.BufferedReader(raw))
+
+    def close(self) -> None:
+        """Do nothing: others of this process may have it, and no connection is held."""
+
+
+class _Ahead:
+    """Ranges that are being fetched; what was not asked for is fetched on its own."""
+
+    def __init__(self, file: RemoteFile, starts: list[int], stops: list[int]) -> None:
+        self._file = file
+        self._starts, self._stops = starts, stops
+        self._parts = list(map(file.submit, starts, stops))
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Return bytes, once they are there."""
+        part = bisect_right(self._starts, offset) - 1
+        if part < 0 or offset + count > self._stops[part]:
+            return self._file.read(count, offset)
+        begin = offset - self._starts[part]
+        return bytes(self._parts[part].result()[begin : begin + count])
+
+    def __del__(self) -> None:
+        for part in self._parts:
+            part.cancel()
+
+
+def merged(offsets: IntArray, counts: IntArray, *, end: int) -> tuple[list[int], list[int]]:
+    """Return what to ask for, so that all of some ranges are had by few requests.
+
+    Ranges that touch each other are one request, up to 512 KB. So are those with the
+    least between them, while what is fetched in vain is a tenth of the whole at most.
+
+    Parameters
+    ----------
+    offsets, counts : ndarray of int64, shape (n,)
+        First byte and length of each, by ascending offset.
+    end : int
+        Size of the file; ranges beyond it are left out.
+
+    Returns
+    -------
+    starts, stops : list of int
+        First byte of each request, and the one after its last.
+    """
+    inside = (counts > 0) & (offsets >= 0) & (offsets + counts <= end)
+    offsets, counts = offsets[inside], counts[inside]
+    if not len(offsets):
+        return [], []
+    stops = np.maximum.accumulate(offsets + counts)
+    gaps = np.maximum(offsets[1:] - stops[:-1], 0)
+    order = np.argsort(gaps, kind="stable")
+    affordable = np.cumsum(gaps[order]) <= _WASTE * counts.sum()
+    together = np.zeros(len(gaps), dtype=np.bool_)
+    together[order[affordable]] = True
+    starts, ends = [int(offsets[0])], [int(stops[0])]
+    for joined, start, stop in zip(
+        together.tolist(), offsets[1:].tolist(), stops[1:].tolist(), strict=True
+    ):
+        if stop <= ends[-1]:
+            continue  # writers store equal tiles once
+        if joined and stop - starts[-1] <= _RANGE_BYTES:
+            ends[-1] = stop
+        else:
+            starts.append(start)
+            ends.append(stop)
+    return starts, ends
+
+
+def _fetching_threads() -> ThreadPoolExecutor:
+    """Return the threads that fetch for all open files; they end with the last of these."""
+    with _LOCK:
+        threads = _THREADS.get(None)
+        if threads is None:
+            threads = ThreadPoolExecutor(_UNDER_WAY, thread_name_prefix="dplabtools-fetch")
+            _THREADS[None] = threads
+        return threads

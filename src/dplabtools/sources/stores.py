@@ -1,0 +1,239 @@
+"""Object stores and web servers, as obstore speaks with them.
+
+Credentials are obstore's own matter: the environment, and profiles of AWS. Nothing of them
+passes here, and messages of the library are shortened to what names none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from dplabtools.errors import (
+    ChangedSlideError,
+    MissingSlideError,
+    SlideError,
+    SlideReadError,
+    UnsupportedSlideError,
+)
+from dplabtools.optional import optional
+from dplabtools.sources.base import SourceState
+from dplabtools.sources.urls import checked_url, without_secrets
+
+__all__ = ["StoredObject", "check_not_forked"]
+
+_METADATA_SERVICES: Final = (
+    *("/latest/api/token", "/latest/meta-data", "metadata.google.internal"),
+    "/metadata/identity",
+)
+"""Asked for credentials in the machines of a cloud, if there are none elsewhere."""
+_NO_CREDENTIALS: Final = (
+    "say who you are by the variables of your cloud, such as AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (with boto3 installed); AWS_SKIP_SIGNATURE=true "
+    "reads public buckets"
+)
+_USED_BY: Final[set[int]] = set()
+"""Numbers of the processes that use the library, with those they were forked from."""
+_TRIES: Final = 10
+_TIMEOUT_S: Final = 30  # without a byte, or of a connection
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoredObject:
+    """An object of a store, or a file on a web server.
+
+    Attributes
+    ----------
+    url : str
+        Its address.
+    store : obstore.store.ObjectStore
+        Where it lies.
+    key : str
+        Its name there, with all folders.
+    """
+
+    url: str
+    store: Any
+    key: str
+
+    @classmethod
+    def at(cls, url: str) -> StoredObject:
+        """Return the object of an address; nothing is asked for yet.
+
+        Raises
+        ------
+        MissingLibraryError
+            If obstore is not installed.
+        ParameterError
+            If the address names credentials.
+        """
+        parts = urlsplit(checked_url(url))
+        key = parts.path.lstrip("/")
+        if parts.scheme.startswith("http"):
+            key = unquote(key)
+        store = _store(f"{parts.scheme}://{parts.netloc}")
+        return cls(url=url, store=store, key=key)
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return self.key.rpartition("/")[2]
+
+    def get(
+        self, start: int, stop: int, *, state: SourceState | None = None
+    ) -> tuple[memoryview, SourceState]:
+        """Fetch a part of it, again where the connection or the server fails.
+
+        Parameters
+        ----------
+        start, stop : int
+            First byte, and the one after the last; what lies beyond its end is left out.
+        state : SourceState, optional
+            What it must be.
+
+        Returns
+        -------
+        data : memoryview
+            The bytes.
+        state : SourceState
+            What it is.
+
+        Raises
+        ------
+        MissingSlideError
+            If it, or its bucket, is not there.
+        UnsupportedSlideError
+            If the server hands out no parts of files, or this one is empty.
+        ChangedSlideError
+            If it is not what it must be.
+        SlideReadError
+            If it cannot be had: no credentials, or refused; nobody answers.
+        """
+        options: dict[str, Any] = {"range": (start, stop)}
+        if state is not None and state.etag.startswith('"'):  # others never match
+            options["if_match"] = state.etag
+        obstore = _obstore()
+        try:
+            found = obstore.get(self.store, self.key, options=options)
+            meta, data = found.meta, memoryview(found.bytes())
+        except Exception as error:  # noqa: BLE001 - of the library, or built in
+            # Its own text shows what was asked for, secrets included.
+            raise self._error(error) from None
+        now = SourceState(nbytes=int(meta["size"]), etag=meta["e_tag"] or "")
+        if state is not None and now != state:
+            raise self._changed()
+        return data, now
+
+    def _changed(self) -> ChangedSlideError:
+        msg = "it has changed since it was opened"
+        return ChangedSlideError(
+            msg, slide=self.name, remedy="run again when nobody writes to it"
+        )
+
+    def _error(self, error: Exception) -> SlideError:
+        """Return an error of the library as one of ours."""
+        exceptions = _obstore().exceptions
+        text = str(error)
+        if isinstance(error, FileNotFoundError):
+            bucket = "NoSuchBucket" in text
+            msg = f"there is no {'bucket of' if bucket else 'slide file'} {self.url!r}"
+            return MissingSlideError(msg, slide=self.name, remedy="check the address")
+        if isinstance(error, exceptions.PreconditionError):
+            return self._changed()
+        if isinstance(error, exceptions.NotSupportedError):
+            msg = "its server hands out no parts of files"
+            remedy = "download it, or use a server that answers requests for ranges"
+            return UnsupportedSlideError(msg, slide=self.name, remedy=remedy)
+        if "416 Range Not Satisfiable" in text:
+            return UnsupportedSlideError("it is empty", slide=self.name)
+        refused = exceptions.UnauthenticatedError, exceptions.PermissionDeniedError
+        if any(each in text for each in _METADATA_SERVICES):
+            msg, remedy = "there are no credentials for its store", _NO_CREDENTIALS
+        elif isinstance(error, refused):
+            msg = "its store refuses to hand it out with the credentials that there are"
+            remedy = f"check them and what they allow; {_NO_CREDENTIALS}"
+        else:
+            msg = f"its store cannot be read, tried {_TRIES} times"
+            remedy = "check the address and the network, and run again"
+        return SlideReadError(msg, slide=self.name, details=_shown(text), remedy=remedy)
+
+    def below(self) -> Iterator[str]:
+        """Yield the addresses of all objects below it, as if it were a folder.
+
+        Raises
+        ------
+        SlideError
+            As `get`.
+        """
+        parts = urlsplit(self.url)
+        base = f"{parts.scheme}://{parts.netloc}"
+        try:
+            for batch in _obstore().list(self.store, self.key or None):
+                yield from (f"{base}/{each['path']}" for each in batch)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._error(error) from None
+
+
+def _shown(text: str) -> str:
+    """Return what a message of the library says, without what was asked for."""
+    first = (text.splitlines() or [""])[0]
+    return without_secrets(first.rpartition(" - ")[2])
+
+
+def check_not_forked() -> None:
+    """Raise in a process forked from one that has used the library.
+
+    Its threads are not there, and whoever waited for them would wait for ever.
+
+    Raises
+    ------
+    SlideReadError
+        If it is one.
+    """
+    _USED_BY.add(os.getpid())
+    if len(_USED_BY) > 1:
+        msg = "remote slides cannot be read in a process forked from one that has read some"
+        raise SlideReadError(
+            msg,
+            remedy='start processes by "spawn" or "forkserver", as multiprocessing_context '
+            "of a DataLoader",
+        )
+
+
+def _obstore() -> Any:  # noqa: ANN401 - loaded where it is needed
+    check_not_forked()
+    return optional("obstore", what="slides that lie elsewhere", extra="remote")
+
+
+@cache
+def _store(base: str) -> Any:  # noqa: ANN401 - loaded where it is needed
+    """Return the store of a bucket or web server; its connections are used again."""
+    _obstore()
+    from datetime import timedelta
+
+    from obstore.store import from_url
+
+    options: dict[str, Any] = {
+        "client_options": {
+            "allow_http": True,
+            "connect_timeout": f"{_TIMEOUT_S // 3}s",
+            "timeout": f"{_TIMEOUT_S}s",
+        },
+        "retry_config": {
+            "max_retries": _TRIES - 1,
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=5),
+                "base": 2,
+            },
+            "retry_timeout": timedelta(seconds=4 * _TIMEOUT_S),
+        },
+    }
+    if base.startswith("s3:") and os.environ.get("AWS_PROFILE"):
+        profiles = optional("obstore.auth.boto3", what="profiles of AWS", extra="remote")
+        options["credential_provider"] = profiles.Boto3CredentialProvider()
+    return from_url(base, **options)

@@ -1,0 +1,341 @@
+"""Slides on a web server, read by ranges."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dplabtools._typing import IntArray, Pixels
+from dplabtools.errors import (
+    ChangedSlideError,
+    MissingLibraryError,
+    MissingSlideError,
+    SlideError,
+    SlideReadError,
+    UnsupportedSlideError,
+)
+from dplabtools.readers.native_tiff.index import read_tiff_index
+from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.stamps import SlideStamp
+from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.sources.remote import merged, open_remote
+from dplabtools.testing.make_slide import make_slide
+from dplabtools.testing.web_server import ServerFaults, SlideServer
+
+WHITE = (255, 255, 255)
+SIDE = 200
+CORNERS = np.array([(x, y) for y in range(100, 1700, SIDE) for x in range(100, 2500, SIDE)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("far")
+    make_slide(folder / "slide.svs", size=(4096, 3072), tile=128, quality=95)
+    (folder / "empty.svs").write_bytes(b"")
+    (folder / "page.svs").write_text("<html>log in first</html>")
+    return folder
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[SlideServer]:
+    with SlideServer(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> tuple[list[Pixels], int]:
+    """Pixels of the regions, and how many bytes their tiles have."""
+    with NativeTiffReader(folder / "slide.svs", background=WHITE) as reader:
+        decoded: list[IntArray] = []
+        pixels = regions(reader, decoded=decoded)
+        return pixels, int(reader.index.levels[0].counts[decoded[0]].sum())
+
+
+def opened(server: SlideServer, name: str = "slide.svs") -> NativeTiffReader:
+    return NativeTiffReader(server.url + name, background=WHITE)
+
+
+def regions(
+    reader: NativeTiffReader, *, decoded: list[IntArray] | None = None
+) -> list[Pixels]:
+    buffer = PixelBuffer.allocated(np.full((len(CORNERS), 2), SIDE, dtype=np.int64))
+    errors = reader.read_into(CORNERS, 0, buffer, decoded=decoded)
+    if errors:
+        raise next(iter(errors.values()))
+    return [buffer.picture(place) for place in range(len(CORNERS))]
+
+
+def test_all_is_as_in_the_file(
+    server: SlideServer, folder: Path, expected: tuple[list[Pixels], int]
+) -> None:
+    with (
+        opened(server) as far,
+        NativeTiffReader(folder / "slide.svs", background=WHITE) as near,
+    ):
+        assert far.properties == near.properties
+        assert far.sizes == near.sizes
+        label, other = far.associated_image("label"), near.associated_image("label")
+        assert label is not None
+        assert label == other
+        tile = np.array([(128, 256)]), 0
+        sizes = np.array([(128, 128)])
+        stored = far.stored_jpegs(*tile, sizes=sizes)
+        assert len(stored) == 1
+        assert stored == near.stored_jpegs(*tile, sizes=sizes)
+        assert np.array_equal(regions(far), expected[0])
+
+
+def test_few_bytes_are_fetched_in_vain_by_few_requests(
+    server: SlideServer, expected: tuple[list[Pixels], int]
+) -> None:
+    with opened(server) as reader:
+        assert server.requests <= 14
+        requests, nbytes = server.requests, server.nbytes
+        decoded: list[IntArray] = []
+        regions(reader, decoded=decoded)
+        assert expected[1] <= server.nbytes - nbytes <= 1.1 * expected[1]
+        assert server.requests - requests < len(decoded[0]) / 8
+        requests = server.requests
+        inside = CORNERS[5] + SIDE // 2
+        reader.read((int(inside[0]), int(inside[1])), 0, (8, 8))
+        assert server.requests == requests + 1  # its tile had met all around it
+
+
+def test_tiles_that_are_kept_are_not_fetched_again(server: SlideServer) -> None:
+    with opened(server) as reader:
+        reader.read((10, 10), 0, (50, 50))
+        requests = server.requests
+        reader.read((10, 10), 0, (50, 50))
+        assert server.requests == requests
+
+
+def test_requests_wait_together(server: SlideServer) -> None:
+    server.faults.latency_s = 0.05
+    waiting = 0
+    most = 0
+    lock = threading.Lock()
+    with opened(server) as reader:
+        file = open_remote(server.url + "slide.svs")
+        get = file.fetch
+
+        def counted(start: int, stop: int) -> memoryview:
+            nonlocal waiting, most
+            with lock:
+                waiting += 1
+                most = max(most, waiting)
+            try:
+                return get(start, stop)
+            finally:
+                with lock:
+                    waiting -= 1
+
+        file.fetch = counted  # type: ignore[method-assign]
+        regions(reader)
+    assert most >= 8
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ServerFaults(failing=3),
+        ServerFaults(cut=3),
+        ServerFaults(bytes_per_s=2e6),
+        ServerFaults(latency_s=0.05, failing=4, cut=5),
+    ],
+    ids=["fails", "cuts", "slow", "all of it"],
+)
+def test_a_bad_connection_changes_nothing(
+    folder: Path, faults: ServerFaults, expected: tuple[list[Pixels], int]
+) -> None:
+    with SlideServer(folder, faults=faults) as server, opened(server) as reader:
+        assert np.array_equal(regions(reader), expected[0])
+        assert server.requests > (faults.failing or faults.cut)
+        assert server.nbytes < 2.5 * expected[1]
+
+
+def test_a_file_that_changes_is_an_error(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "slide.svs").write_bytes((folder / "slide.svs").read_bytes())
+    with SlideServer(tmp_path) as server, opened(server) as reader:
+        url = server.url + "slide.svs"
+        stamp = SlideStamp.of(url)
+        stamp.check(slide="slide.svs")
+        index = pickle.loads(pickle.dumps(reader.index))
+        os.utime(tmp_path / "slide.svs", (1, 1))
+        with pytest.raises(ChangedSlideError, match=r"^slide\.svs: it has changed"):
+            regions(reader)
+        with pytest.raises(ChangedSlideError, match="has changed"):
+            stamp.check(slide="slide.svs")
+        with (
+            NativeTiffReader(url, background=WHITE, index=index) as elsewhere,
+            pytest.raises(ChangedSlideError),
+        ):
+            regions(elsewhere)
+        with opened(server) as again:
+            assert len(regions(again)) == len(CORNERS)
+
+
+def test_who_has_the_index_asks_for_tiles_only(server: SlideServer) -> None:
+    with opened(server) as reader:
+        index = pickle.loads(pickle.dumps(reader.index))
+    del reader
+    gc.collect()
+    requests = server.requests
+    url = server.url + "slide.svs"
+    with NativeTiffReader(url, background=WHITE, index=index) as reader:
+        assert server.requests == requests
+        reader.read((0, 0), 0, (10, 10))
+        assert server.requests == requests + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "faults", "error", "words"),
+    [
+        ("none.svs", ServerFaults(), MissingSlideError, "there is no slide file 'http://"),
+        ("empty.svs", ServerFaults(), UnsupportedSlideError, "it is empty"),
+        ("page.svs", ServerFaults(), UnsupportedSlideError, "no TIFF file"),
+        ("slide.svs", ServerFaults(status=403), SlideReadError, "refuses.*credentials"),
+        ("slide.svs", ServerFaults(status=401), SlideReadError, "refuses.*credentials"),
+        ("slide.svs", ServerFaults(status=503), SlideReadError, "tried 10 times"),
+        ("slide.svs", ServerFaults(ranges=False), UnsupportedSlideError, "download it"),
+    ],
+)
+def test_what_cannot_be_had_is_told(
+    folder: Path, name: str, faults: ServerFaults, error: type[SlideError], words: str
+) -> None:
+    with (
+        SlideServer(folder, faults=faults) as server,
+        pytest.raises(error, match=rf"^{name}: .*{words}"),
+    ):
+        opened(server, name)
+
+
+def test_that_nobody_answers_is_told(folder: Path) -> None:
+    with SlideServer(folder) as server:
+        url = server.url
+    with pytest.raises(SlideReadError, match=r"tried 10 times .*check the address"):
+        NativeTiffReader(url + "slide.svs", background=WHITE)
+
+
+def test_a_server_that_goes_fails_those_regions_only(server: SlideServer) -> None:
+    with opened(server) as reader:
+        reader.read((10, 10), 0, (50, 50))
+        server.faults.status = 500
+        buffer = PixelBuffer.allocated(np.full((2, 2), 50, dtype=np.int64))
+        errors = reader.read_into(np.array([(10, 10), (2000, 1000)]), 0, buffer)
+        assert list(errors) == [1]
+        assert "tried 10 times" in str(errors[1])
+
+
+def test_a_server_that_goes_while_a_slide_is_opened_has_not_damaged_it(
+    folder: Path,
+) -> None:
+    with SlideServer(folder) as server:
+        file = open_remote(server.url + "slide.svs")
+        server.faults.status = 403
+        with pytest.raises(SlideReadError, match="refuses"):
+            read_tiff_index(file)
+
+
+def test_without_the_library_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, server: SlideServer
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(MissingLibraryError, match=r"dplabtools-next\[remote\]"):
+        opened(server)
+
+
+INHERITED: dict[str, NativeTiffReader] = {}
+
+
+def read_inherited(url: str) -> None:
+    INHERITED[url].read((0, 0), 0, (10, 10))
+
+
+def read_anew(url: str) -> None:
+    NativeTiffReader(url + "page.svs", background=WHITE)
+
+
+def test_a_forked_process_says_that_it_cannot_read(server: SlideServer) -> None:
+    with opened(server) as reader:
+        INHERITED[server.url] = reader
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(1, mp_context=fork) as processes:
+            errors = [
+                processes.submit(task, server.url).exception(timeout=30)
+                for task in (read_inherited, read_anew)
+            ]
+    for error in errors:
+        assert isinstance(error, SlideReadError)
+        assert "spawn" in str(error)
+    INHERITED.clear()
+
+
+def test_local_slides_load_nothing_of_it(made_slide: Path) -> None:
+    program = (
+        "import sys; from dplabtools.slides import GenericSlide;"
+        f"GenericSlide(wsi_file={str(made_slide)!r});"
+        "sys.exit(any(name in sys.modules for name in ('obstore', 'fsspec', 'boto3')))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_no_thread_is_left(server: SlideServer) -> None:
+    def fetching() -> int:
+        gc.collect()
+        return sum(
+            each.name.startswith("dplabtools-fetch") for each in threading.enumerate()
+        )
+
+    with opened(server) as reader:
+        regions(reader)
+        assert fetching()
+    del reader
+    for _ in range(100):
+        if not fetching():
+            break
+        time.sleep(0.05)
+    assert not fetching()
+
+
+ranges = st.lists(
+    st.tuples(st.integers(0, 2_000_000), st.integers(-5, 40_000)), max_size=60
+).map(sorted)
+
+
+@given(ranges=ranges, end=st.integers(1, 2_100_000))
+def test_each_range_is_in_one_request_and_little_is_in_vain(
+    ranges: list[tuple[int, int]], end: int
+) -> None:
+    offsets, counts = np.array(ranges, dtype=np.int64).reshape(-1, 2).T
+    starts, stops = merged(offsets, counts, end=end)
+    assert starts == sorted(starts)
+    wanted = np.zeros(2_100_000, dtype=bool)
+    total = 0
+    for offset, count in ranges:
+        if count > 0 and offset + count <= end:
+            wanted[offset : offset + count] = True
+            total += count
+            assert any(
+                start <= offset and offset + count <= stop
+                for start, stop in zip(starts, stops, strict=True)
+            )
+    asked = np.zeros_like(wanted)
+    for start, stop in zip(starts, stops, strict=True):
+        asked[start:stop] = True
+    assert (wanted & ~asked).sum() == 0
+    assert (asked & ~wanted).sum() <= 0.1 * total
+    assert all(stop <= end for stop in stops)
