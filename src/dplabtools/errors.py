@@ -165,12 +165,7 @@ class DplabError(Exception):
     """What helps with most errors of the class."""
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        slide: str | None = None,
-        details: str = "",
-        remedy: str = "",
+        self, reason: str, *, slide: str | None = None, details: str = "", remedy: str = ""
     ) -> None:
         self.slide = slide
         self.reason = reason
@@ -245,8 +240,7 @@ class UnsupportedSlideError(SlideError, ValueError):
 class AmbiguousSlideError(UnsupportedSlideError):
     """It takes a decision to show the file as 8-bit RGB, and nobody has taken it.
 
-    Which of several pictures, planes or channels, or which of more than 256 values are
-    black and white. No other library is asked: it would choose without saying so.
+    No other library is asked: it would choose among pictures, or values, and not say so.
     """
 
     advice = "save what is wanted of it as a file of 8-bit RGB or grey"

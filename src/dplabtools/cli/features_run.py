@@ -22,7 +22,6 @@ from dplabtools.output.run_folder.fingerprint import deciding, differences
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.output.run_folder.shards import begin_shard, end_shard
 from dplabtools.pipeline.states import SlideStates
-from dplabtools.pipeline.steps import OnProgress
 from dplabtools.records.failure import failed_slides
 from dplabtools.records.run_record import CONFIG_FILE
 from dplabtools.slides.patches import open_patches
@@ -96,9 +95,7 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
     request.placing.out.mkdir(parents=True, exist_ok=True)
     check_unused(request.placing.out)
     stored = request.encoding.patches
-    share = (
-        None if stored is not None else request.placing.share
-    )  # patches there share themselves
+    share = request.placing.share if stored is None else None  # those share themselves
     if share is not None:
         if any(part.has_twin for part in share.parts):
             msg = "slides of the same name would have the same file of features"
@@ -110,13 +107,9 @@ def carry_out(request: FeaturesRequest, *, json_output: bool) -> bool:
     states = request.placing.states()
     with steps() as on_progress:
         if stored is None:
-            _place(
-                request,
-                states,
-                on_progress,
-                masks=request.placing.out / "masks",
-                keep=begun,
-            )
+            pipeline = request.placing.pipeline(on_progress)
+            masks = request.placing.out / "masks"
+            pipeline.place(states, masks=masks, keep_masks=begun)
         found = extract_features(
             patches_pool=(
                 list(states.patches.values()) if stored is None else open_patches(stored)
@@ -154,7 +147,7 @@ def try_out(request: FeaturesRequest, *, json_output: bool) -> bool:
         counts.update(open_patches(request.encoding.patches).table.wsi_file.tolist())
     else:
         with tempfile.TemporaryDirectory() as folder, steps() as on_progress:
-            _place(request, states, on_progress, masks=Path(folder), keep=False)
+            request.placing.pipeline(on_progress).place(states, masks=Path(folder))
         counts.update({slide: len(each.table) for slide, each in states.patches.items()})
     outcomes = [
         Outcome(wsi_file=slide, file=None, words=f"{count:,} patches", failures=())
@@ -164,21 +157,6 @@ def try_out(request: FeaturesRequest, *, json_output: bool) -> bool:
     outcomes += _failed(states, set(counts))
     print_outcomes(outcomes, title=title, json_output=json_output)
     return bool(states.failures)
-
-
-def _place(
-    request: FeaturesRequest,
-    states: SlideStates,
-    on_progress: OnProgress,
-    *,
-    masks: Path,
-    keep: bool,
-) -> None:
-    """Find tissue, unless patches are placed already, and place patches."""
-    pipeline = request.placing.pipeline(on_progress)
-    if request.placing.locations_args is None:
-        pipeline.make_masks(states, masks, keep=keep)
-    pipeline.set_locations(states)
 
 
 def _failed(states: SlideStates, told: Collection[str]) -> list[Outcome]:

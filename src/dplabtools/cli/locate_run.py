@@ -62,10 +62,8 @@ def carry_out(request: LocateRequest, *, json_output: bool) -> bool:
         begin_shard(request.placing.out.parent, request.placing.share, kind="locations")
     states = request.placing.states()
     with steps() as on_progress:
-        pipeline = _pipeline(request, on_progress)
-        if request.placing.locations_args is None:
-            pipeline.make_masks(states, request.placing.out / "masks", keep=False)
-        pipeline.set_locations(states)
+        masks = request.placing.out / "masks"
+        _pipeline(request, on_progress).place(states, masks=masks)
     saved = save_all(
         states,
         request.placing.out,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +217,3 @@ class WriteRequest:
     def footprint(self) -> float:
         """Return the level 0 pixels per pixel of a patch."""
         return self.pyramid.downsample(self.table.resolution)
-
-
-Reader = Callable[[ReadRequest], PatchTable]
-Writer = Callable[[WriteRequest], None]

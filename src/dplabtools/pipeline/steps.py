@@ -133,8 +133,7 @@ class Pipeline:
         keep_masks : bool
             Use those that are there.
         """
-        self.make_masks(states, masks, keep=keep_masks)
-        self.set_locations(states)
+        self.place(states, masks=masks, keep_masks=keep_masks, measured=True)
         measure_tissue(states, workers=self.options.workers)
         given = self.extractor_args
         labels = LabelFilter(
@@ -144,7 +143,32 @@ class Pipeline:
             counts = patches.patch_info.items()
             states.labels[slide] = {name: n for name, n in counts if labels.wants(name)}
 
-    def make_masks(self, states: SlideStates, folder: Path, *, keep: bool) -> None:
+    def place(
+        self,
+        states: SlideStates,
+        *,
+        masks: Path,
+        keep_masks: bool = False,
+        measured: bool = False,
+    ) -> None:
+        """Place patches on all slides that are left, or read where they are; enter them.
+
+        Parameters
+        ----------
+        states : SlideStates
+            The slides. What fails is entered, or raised.
+        masks : Path
+            Folder of the masks that are made.
+        keep_masks : bool
+            Use those that are there.
+        measured : bool
+            Make masks also where patches are placed already, to measure tissue by.
+        """
+        if measured or self.locations_args is None:
+            self._make_masks(states, masks, keep=keep_masks)
+        self._set_locations(states)
+
+    def _make_masks(self, states: SlideStates, folder: Path, *, keep: bool) -> None:
         """Find the tissue of each slide, and enter what the slide says about itself."""
         folder.mkdir(parents=True, exist_ok=True)
         names = [each.wsi_file for each in states.inputs]
@@ -172,7 +196,7 @@ class Pipeline:
         states.masks.update({slide: str(mask) for slide, (mask, _) in found.items()})
         states.reasons.update({slide: why for slide, (_, why) in found.items() if why})
 
-    def set_locations(self, states: SlideStates) -> None:
+    def _set_locations(self, states: SlideStates) -> None:
         """Place patches on all slides that are left, or read where they are; enter them."""
         if self.locations_args is None:
             self._place(states)

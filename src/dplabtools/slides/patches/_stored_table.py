@@ -75,14 +75,10 @@ class StoredTable:
 
     @classmethod
     def of(cls, parts: Sequence[StoredSlide]) -> StoredTable:
-        """Join the columns of all parts."""
+        """Join the columns of all parts, of which there is one at least."""
         every = [_columns(part) for part in parts]
-        none = _nothing()
         return cls(
-            **{
-                name: np.concatenate([empty, *(columns[name] for columns in every)])
-                for name, empty in none.items()
-            },
+            **{name: np.concatenate([each[name] for each in every]) for name in _NAMES},
             extra=_extra(parts),
         )
 
@@ -145,14 +141,6 @@ def _columns(part: StoredSlide) -> dict[str, npt.NDArray[Any]]:
         "mpp": np.full(count, np.nan if mpp is None else mpp),
         "coverage": part.coverage,
     }
-
-
-def _nothing() -> dict[str, npt.NDArray[Any]]:
-    """Return empty columns of the right types."""
-    texts = dict.fromkeys(("wsi_file", "label", "level_or_mpp"), np.object_)
-    shares = {"mpp": np.float64, "coverage": np.float32}
-    types: dict[str, Any] = {**texts, **shares}
-    return {name: np.zeros(0, dtype=types.get(name, np.int64)) for name in _NAMES}
 
 
 def _extra(parts: Sequence[StoredSlide]) -> dict[str, npt.NDArray[Any]]:
