@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dplabtools.cli.console import step
-from dplabtools.cli.contact_sheet import Section, draw_contact_sheet
 from dplabtools.errors import OutputError
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
@@ -33,6 +33,11 @@ _MPP: Final = 0.5  # of the patches, whatever the slide was scanned at
 _MPPS: Final = (0.5, 1.0, 2.0)
 _PATCH_SIZE: Final = 256
 _WORKERS: Final = 2
+_EDGE: Final = 160
+_GAP: Final = 8
+_TITLE: Final = 26
+_PAPER: Final = (198, 203, 212)
+_INK: Final = (30, 30, 40)
 PoolT = TypeVar("PoolT")
 
 
@@ -206,19 +211,36 @@ def _draw(
     single: MemPatchExtractorPool, sets: MultiResMemPatchExtractorPool, file: Path
 ) -> None:
     """Draw some patches and some sets of each slide."""
-    sections: list[Section] = []
+    sections: dict[str, Sequence[Image.Image]] = {}
     for number, kind in enumerate(_KINDS):
         rows = np.flatnonzero(single.patch_table.slide == number).tolist()
         words = f"{kind.name} ({kind.words}), {len(rows)} patches of {_MPP} um/px"
         images = [single.patch_list[row][0] for row in _spread(rows, 8)]
-        sections.append(Section(title=words, images=images))
+        sections[words] = images
         words = f"{kind.name}, around one centre at {', '.join(map(str, _MPPS))} um/px"
         triples = [sets.patch_list[row] for row in _spread(rows, 2)]
         images = [image for triple in triples for image, _ in triple]
-        sections.append(Section(title=words, images=images))
-    draw_contact_sheet(sections).save(file)
+        sections[words] = images
+    _contact_sheet(sections).save(file)
 
 
 def _spread(rows: Sequence[int], count: int) -> list[int]:
     """Return so many of the rows, evenly spread, neither first nor last."""
     return [rows[(2 * i + 1) * len(rows) // (2 * count)] for i in range(count)]
+
+
+def _contact_sheet(sections: Mapping[str, Sequence[Image.Image]]) -> Image.Image:
+    """Return an image with rows of images, one below the other, each under its title."""
+    pitch = _EDGE + _GAP
+    columns = max(map(len, sections.values()))
+    height = len(sections) * (_TITLE + pitch) + _GAP
+    sheet = Image.new("RGB", (columns * pitch + _GAP, height), _PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=15)
+    for row, (title, images) in enumerate(sections.items()):
+        top = row * (_TITLE + pitch) + _GAP
+        canvas.text((_GAP, top), title, fill=_INK, font=font)
+        for column, image in enumerate(images):
+            small = image.resize((_EDGE, _EDGE), Image.Resampling.LANCZOS)
+            sheet.paste(small, (_GAP + column * pitch, top + _TITLE))
+    return sheet

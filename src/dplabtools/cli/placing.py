@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from dplabtools import config
 from dplabtools.cli.config_file import effective_options
-from dplabtools.cli.enlarging import refuse_enlarging
 from dplabtools.cli.inputs import slide_inputs, with_files
 from dplabtools.cli.locating import (
     annotation_args,
@@ -26,14 +25,20 @@ from dplabtools.cli.options.placing import PlacingOptions, RunningOptions
 from dplabtools.cli.options.running import WorkOptions
 from dplabtools.cli.options.sharing import ShardOptions
 from dplabtools.cli.resolution import chosen_resolution
+from dplabtools.errors import ResolutionError
 from dplabtools.geometry.resolution import Number
 from dplabtools.pipeline.sharing import divide_inputs, own_inputs
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline, apply_mpps
+from dplabtools.readers.info import SlideInfo
 from dplabtools.records.share import Share
 from dplabtools.records.slide_input import SlideInput
 
 __all__ = ["Placing", "parse_placing"]
+
+_MOST: Final = 1.5
+"""Times that the command enlarges unasked. The scan of an overview among the slides has,
+enlarged, more patches than all of them, and nothing on these is sharp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,7 @@ class Placing:
             locations_args=self.locations_args,
             share=self.share,
             on_progress=on_progress,
-            accept=None if locating.allow_enlarging else refuse_enlarging,
+            accept=None if locating.allow_enlarging else _refuse_enlarging,
         )
 
     def repeatable(self, earlier: Mapping[str, Any]) -> Placing:
@@ -202,4 +207,30 @@ def parse_placing(
         locating=locating,
         tissue=options.tissue,
         work=running.work,
+    )
+
+
+def _refuse_enlarging(info: SlideInfo, resolutions: Sequence[Number]) -> None:
+    """Raise if a slide would have to be enlarged more than 1.5 times.
+
+    Raises
+    ------
+    ResolutionError
+        If so.
+    """
+    mpp = min((each for each in resolutions if isinstance(each, float)), default=None)
+    if mpp is None or info.mpp is None or info.mpp <= _MOST * mpp:
+        return
+    msg = (
+        f"patches of {mpp:g} um/px would be its finest level of {info.mpp:g} "
+        f"um/px, enlarged {info.mpp / mpp:.3g} times (mpp from {info.mpp_source})"
+    )
+    raise ResolutionError(
+        msg,
+        slide=Path(info.wsi_file).name,
+        remedy=(
+            "leave the slide out, correct its mpp (--override-mpp, or the "
+            "mpp column of --slides-csv), or allow it with "
+            "--allow-enlarging"
+        ),
     )

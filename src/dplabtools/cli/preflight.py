@@ -16,7 +16,6 @@ import typer
 from dplabtools import config
 from dplabtools.arguments import parse_count
 from dplabtools.cli.console import exit_code_of, with_remedy
-from dplabtools.cli.earlier_run import typed
 from dplabtools.errors import (
     DplabError,
     InvalidLocationError,
@@ -31,6 +30,7 @@ from dplabtools.extraction.transform import Transform
 from dplabtools.geometry.resolution import parse_views
 from dplabtools.interchange.formats import FORMATS
 from dplabtools.output.codecs.encoder import ImageEncoder
+from dplabtools.output.run_folder.fingerprint import Difference
 from dplabtools.output.run_folder.lock import check_unused
 from dplabtools.output.run_folder.resume import check_options
 from dplabtools.output.run_folder.shards import check_shard
@@ -278,8 +278,21 @@ def _check_earlier(request: Request) -> None:
         request.parameters,
         slides=[each.wsi_file for each in request.placing.inputs],
         resume=request.files.resume,
-        shown=typed,
+        shown=_typed,
     )
+
+
+def _typed(difference: Difference) -> str:
+    """Return an option with what it was and is; resolutions by the name that is plain."""
+    name, old, new = difference.name, difference.old, difference.new
+    kinds = {type(each) for each in (old, new) if each is not None}
+    if name == "level-or-mpp" and len(kinds) == 1:
+        name = "level" if int in kinds else "mpp"
+    return f"--{name} {_value(old)} (now {_value(new)})"
+
+
+def _value(value: object) -> str:
+    return "not given" if value is None else f"{value}"
 
 
 def check_files(request: Request) -> dict[str, DplabError]:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 from rich.text import Text
 
 from dplabtools import __version__
 from dplabtools.cli.console import table_console
-from dplabtools.cli.emptiness import empty_because
 from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.extraction.transform import Transform
 from dplabtools.optional import installed_versions
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from dplabtools.pipeline.steps import Written
 
 __all__ = ["begun_record", "ended_record", "print_record"]
+
+_HARDLY: Final = 0.0005  # less than 0.1 %, rounded
 
 
 def begun_record(request: Request) -> RunRecord:
@@ -138,8 +139,24 @@ def _slide_record(
         reader="" if facts is None else facts.reader,
         seconds=None if seconds is None else round(seconds, 3),
         tissue=states.tissue.get(slide),
-        reason=empty_because(slide, states) if status == "empty" else "",
+        reason=_empty_because(slide, states) if status == "empty" else "",
     )
+
+
+def _empty_because(slide: str, states: SlideStates) -> str:
+    """Return why a slide has no patches though nothing failed, and what to do about it."""
+    patches = states.patches.get(slide)
+    share = states.tissue.get(slide)
+    if patches is not None and len(patches.table):
+        return "no patch has a label that is wanted → see --included-labels"
+    if share is None:
+        return "no patch was placed on it"
+    look = "look at its mask in OUT/masks; --masks takes mended ones"
+    if share == 0:
+        return f"{states.reasons.get(slide) or 'no tissue was found'} → {look}"
+    found = f"{share:.1%} of it is tissue" if share >= _HARDLY else "hardly any tissue"
+    remedy = "lower --foreground-ratio or --patch-size"
+    return f"{found}, and no patch has enough → {remedy}; {look}"
 
 
 def print_record(record: RunRecord, *, out: Path) -> None:

@@ -27,7 +27,7 @@ from dplabtools.output.stored_slide import (
 )
 from dplabtools.records.patch_table import coded
 
-__all__ = ["Manifest", "find_manifests"]
+__all__ = ["Manifest", "find_manifests", "open_slides"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,3 +172,49 @@ def find_manifests(folder: Path, history: History | None = None) -> list[Manifes
             )
         )
     return sorted(found, key=lambda each: (each.order, each.wsi_file, each.table))
+
+
+def open_slides(path: Path) -> list[StoredSlide]:
+    """Open an output folder, or one container.
+
+    Parameters
+    ----------
+    path : Path
+        A folder with manifests; a container; or a folder of containers.
+
+    Returns
+    -------
+    list of StoredSlide
+        Slides as given where there are manifests, else files by name.
+
+    Raises
+    ------
+    StoredPatchesError
+        If there are no patches, or they cannot be read.
+    """
+    if not path.exists():
+        msg = f"there is no file or folder {path}"
+        raise StoredPatchesError(msg)
+    manifests = find_manifests(path)
+    if manifests:
+        return [manifest.stored_slide() for manifest in manifests]
+    alone = _open_container(path)
+    if alone is not None:
+        return [alone]
+    files = sorted(path.iterdir()) if path.is_dir() else []
+    slides = [slide for slide in map(_open_container, files) if slide is not None]
+    if not slides:
+        msg = (
+            f"{path} holds no patches: it has neither manifests/*.csv, nor is it, or has "
+            f"it, a container"
+        )
+        raise StoredPatchesError(msg)
+    return slides
+
+
+def _open_container(path: Path) -> StoredSlide | None:
+    form = format_of_suffix(path.suffix)
+    if form is None:
+        return None
+    with reading(path):
+        return form.open(path)
