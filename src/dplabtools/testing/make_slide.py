@@ -14,7 +14,7 @@ from dplabtools._typing import Pixels, Size, StrPath
 from dplabtools.errors import ParameterError
 from dplabtools.testing.tissue import paint_tissue
 
-__all__ = ["label_picture", "make_slide", "pyramid_of", "thumbnail_of"]
+__all__ = ["make_slide"]
 
 _CODECS: Final[dict[str, str | int]] = {
     "jpeg": "jpeg",
