@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -39,22 +38,28 @@ from dplabtools.readers.compiled import LLVM
 from dplabtools.readers.native_tiff.assemble import plan_tiles
 from dplabtools.readers.native_tiff.cache import TILES
 from dplabtools.readers.native_tiff.decode import TileCodec
-from dplabtools.readers.native_tiff.index import read_tiff_index
+from dplabtools.readers.native_tiff.families import open_indexed
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
-from dplabtools.sources.opening import open_source
+from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_slide import make_slide
 
 _Task: TypeAlias = Callable[[], float | None]
 
 SIDE = 256
 _RUN = 100_000  # patches of the run that the work is a part of: chunks are not cut small
-WANTED = {  # against OpenSlide, cuCIM, pyvips, and decoding each distinct tile once
+WANTED = {  # of TIFF: against OpenSlide, cuCIM, pyvips, and each distinct tile decoded once
     "aligned": {"openslide": 5.5, "decode": 0.75},
     "unaligned": {"openslide": 5.5, "cucim": 3.0, "pyvips": 1.2, "decode": 0.75},
     "stride 0.5": {"openslide": 11.0, "cucim": 5.5, "decode": 0.75},
     "random": {"openslide": 5.5, "pyvips": 3.0, "decode": 0.75},
+}
+WANTED_OF_DICOM = {
+    "aligned": {"openslide": 6.0},
+    "unaligned": {"openslide": 5.0},
+    "stride 0.5": {"openslide": 12.0},
+    "random": {"openslide": 5.0},
 }
 
 
@@ -112,26 +117,27 @@ def our_loop(
     return read
 
 
-def spots_of(
+def stored_tiles(
     slide: str, corners: IntArray, *, side: int = SIDE
-) -> tuple[TileCodec, list[tuple[int, int]]]:
-    """Return length and place of each tile that these patches take, once."""
-    level = read_tiff_index(open_source(slide)).levels[0]
-    sizes = np.full((len(corners), 2), side)
-    tiles = plan_tiles(level, corners, sizes).tiles
+) -> tuple[TileCodec, Callable[[], Iterator[bytes]]]:
+    """Return how tiles are stored, and what reads those that patches take, each once."""
+    source, index = open_indexed(slide)
+    level = index.levels[0]
+    tiles = plan_tiles(level, corners, np.full((len(corners), 2), side)).tiles
     counts, offsets = level.counts[tiles].tolist(), level.offsets[tiles].tolist()
-    return level.codec, list(zip(counts, offsets, strict=True))
+    spots = list(zip(counts, offsets, strict=True))
+    codec = level.codec
+    return codec, lambda: (codec.unwrapped(source.read(*spot)) for spot in spots)
 
 
 def decoding(slide: str, corners: IntArray, *, side: int = SIDE) -> Callable[[], None]:
     """Return what decodes each tile that these patches take once, and no more."""
-    codec, spots = spots_of(slide, corners, side=side)
+    codec, tiles = stored_tiles(slide, corners, side=side)
     out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
-    descriptor = os.open(slide, os.O_RDONLY)
 
     def decode() -> None:
-        for count, offset in spots:
-            codec.decode(os.pread(descriptor, count, offset), out)
+        for data in tiles():
+            codec.decode(data, out)
 
     return decode
 
@@ -142,9 +148,8 @@ def bare(slide: str, corners: IntArray) -> Callable[[], float | None]:
         turbo = ctypes.CDLL("libturbojpeg.so.0")
     except OSError:
         return lambda: None
-    codec, spots = spots_of(slide, corners)
-    with Path(slide).open("rb") as file:
-        streams = [codec.complete(os.pread(file.fileno(), *spot)) for spot in spots]
+    codec, tiles = stored_tiles(slide, corners)
+    streams = [codec.complete(data) for data in tiles()]
     out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
     turbo.tjInitDecompress.restype = ctypes.c_void_p
     decompress = turbo.tjDecompress2
@@ -210,6 +215,7 @@ def peer(library: str, slide: str, corners: IntArray, *, python: str) -> float |
 
 def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) -> None:
     """Print how reading at level 0 compares."""
+    dicom = slide.endswith(".dcm")
     for pattern, corners in patterns(extent):
         ours, decode = our_loop(slide, corners), decoding(slide, corners)
         ours(), decode()
@@ -224,7 +230,7 @@ def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) ->
         mine = found.pop("dplabtools")
         print(f"{Path(slide).name}, {pattern}: {len(corners) / mine:,.0f} patches/s")
         for name, spent in found.items():
-            wanted = WANTED[pattern].get(name)
+            wanted = (WANTED_OF_DICOM if dicom else WANTED)[pattern].get(name)
             hint = "" if wanted is None else f"   (wanted: {wanted})"
             print(f"    {spent / mine:6.2f} x {name}{hint}", flush=True)
 
@@ -270,6 +276,8 @@ def main() -> None:
             str(make_slide(Path(folder, f"{tile}.svs"), size=(4096, 4096), tile=tile))
             for tile in (240, 256)
         ]
+        if not given.slides:
+            slides.append(str(make_dicom_slide(Path(folder, "dicom"), size=(4096, 4096))))
         for slide in slides:
             with openslide.OpenSlide(slide) as opened:
                 width, height = opened.dimensions
