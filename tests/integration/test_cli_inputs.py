@@ -51,7 +51,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     for name, series in (("b1", "1.2"), ("a2", "1.23"), ("b3", "1.2"), ("c4", "1.23")):
-        head = b"DICM\x20\x00\x0e\x00UI" + len(series).to_bytes(2, "little")
+        head = bytes(128) + b"DICM\x20\x00\x0e\x00UI" + len(series).to_bytes(2, "little")
         (tmp_path / f"dicom/{name}.dcm").write_bytes(head + series.encode() + b"\x20")
     (tmp_path / "dicom/in").mkdir()
     shutil.copy(tmp_path / "dicom/b1.dcm", tmp_path / "dicom/in")

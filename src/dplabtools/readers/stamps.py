@@ -140,7 +140,7 @@ def _slide_files(path: Path) -> Iterator[Path]:
     # https://openslide.org/formats/hamamatsu/
     elif suffix in {".vms", ".vmu"}:  # a list of files
         yield from _files_named_in(path)
-    elif suffix in _DICOM_SUFFIXES:  # a level each
+    else:  # those of DICOM hold a level each
         yield from series_files(path)
 
 
@@ -188,8 +188,12 @@ def dicom_series(path: Path) -> bytes | None:
 
 def _series(path: Path) -> bytes | None:
     """Return the series that a file says it belongs to (0020,000E); None if to none."""
+    place, sign = DICOM_SIGN
+    end = place + len(sign)
     try:
         with path.open("rb") as file:
+            if not file.read(end).endswith(sign):
+                return None
             found = _SERIES.search(file.read(_DICOM_HEAD))
     except OSError:
         return None

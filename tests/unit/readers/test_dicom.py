@@ -394,6 +394,24 @@ def test_a_table_that_leads_astray_is_noticed_where_it_does(tmp_path: Path) -> N
         assert reader.read((0, 0), 0, (300, 64)).shape == (64, 300, 3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_odd_values_do_no_harm(file: Path) -> None:
+    def spoil(data: Any) -> None:
+        data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [
+            *("0.0002500000000000000", "0.0002510000000000000")
+        ]
+        data.LossyImageCompressionRatio = "10"
+        data.ContentDate = "yesterday, before noon"
+
+    with pydicom.config.disable_value_validation():
+        edited(file, spoil)
+    ratio = b"\x28\x00\x12\x21DS\x02\x00"
+    file.write_bytes(file.read_bytes().replace(ratio + b"10", ratio + b"a/"))
+    with native(file) as reader:
+        assert (reader.scan.mpp_x, reader.scan.mpp_y) == (0.251, 0.25)
+        assert reader.properties["dicom.LossyImageCompressionRatio"] == "a/"
+
+
 def test_other_files_of_dicom_are_no_slides(file: Path) -> None:
     def other(data: Any) -> None:
         data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"

@@ -178,7 +178,7 @@ def explained(find: Callable[[], _T], *, slide: str) -> _T:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a parser makes of a broken file
         cause, kind = error, DamagedSlideError
-        reason, details = "its directories cannot be made out", str(error)
+        reason, details = "what it says of its tiles cannot be made out", str(error)
     raise kind(reason, slide=slide, details=details, remedy=_REMEDIES[kind]) from cause
 
 

@@ -23,7 +23,7 @@ def properties_of(
     header: FileDataset,
     *,
     levels: Sequence[TiledLevel],
-    associated: Mapping[str, FileDataset],
+    associated: Mapping[str, tuple[FileDataset, TiledLevel]],
 ) -> dict[str, str]:
     """Return the properties of a slide.
 
@@ -33,8 +33,8 @@ def properties_of(
         Of level 0.
     levels : sequence of TiledLevel
         Finest first.
-    associated : mapping of str to FileDataset
-        Header of each associated image.
+    associated : mapping of str to (FileDataset, TiledLevel)
+        Header and pixels of each associated image.
 
     Returns
     -------
@@ -48,11 +48,10 @@ def properties_of(
     sizes = [level.size for level in levels]
     found.update(level_properties(sizes, [level.codec.tile for level in levels]))
     found.update(_icc(header, "openslide."))
-    for name, picture in associated.items():
+    for name, (stated, picture) in associated.items():
         prefix = f"openslide.associated.{name}."
-        found[f"{prefix}width"] = str(picture.TotalPixelMatrixColumns)
-        found[f"{prefix}height"] = str(picture.TotalPixelMatrixRows)
-        found.update(_icc(picture, prefix))
+        found[f"{prefix}width"], found[f"{prefix}height"] = map(str, picture.size)
+        found.update(_icc(stated, prefix))
     return dict(sorted(found.items()))
 
 

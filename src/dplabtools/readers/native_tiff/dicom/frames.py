@@ -80,6 +80,7 @@ class _Bytes:
 
     def __init__(self, stream: BinaryIO, instance: Instance) -> None:
         self._stream = stream
+        self._nbytes = instance.nbytes
         self._implicit = instance.implicit
         self._block = b""
         self._start = 0
@@ -95,7 +96,7 @@ class _Bytes:
     def read(self, start: int, count: int) -> bytes:
         """Return bytes; fewer where the file ends."""
         self._stream.seek(start)
-        return self._stream.read(count)
+        return self._stream.read(min(count, max(self._nbytes - start, 0)))
 
     def frame_positions(
         self, element: Element, frames: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from pydicom.config import disable_value_validation
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
@@ -33,6 +34,7 @@ from dplabtools.sources.joined import joined
 
 __all__ = ["read_dicom_index"]
 
+_MOST_TILES: Final = 1 << 24  # of a level
 _LEVEL: Final = "VOLUME"
 _ASSOCIATED: Final = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
 """What OpenSlide calls each kind of picture."""
@@ -71,6 +73,11 @@ def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffInd
     UnsupportedSlideError
         If it is no slide, or one with something in it that is not understood here.
     """
+    with disable_value_validation():  # values that are too long, and the like, do no harm
+        return _read(sources)
+
+
+def _read(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffIndex]:
     files = list(_files(sources))
     by_kind: defaultdict[str, list[_File]] = defaultdict(list)
     for file in files:
@@ -91,7 +98,7 @@ def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffInd
     first = whole[0][0]
     return source, TiffIndex(
         file=source.state,
-        names=tuple(file.source.name for file in files),
+        names=tuple(file.source.name for file in files) if len(files) > 1 else (),
         levels=levels,
         associated={
             name: StoredPicture(level=level, icc_profile=each.icc_profile)
@@ -100,7 +107,9 @@ def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffInd
         properties=properties_of(
             first.header,
             levels=levels,
-            associated={name: each.header for name, (each, _) in associated.items()},
+            associated={
+                name: (each.header, level) for name, (each, level) in associated.items()
+            },
         ),
         icc_profile=first.icc_profile,
     )
@@ -236,6 +245,9 @@ def _placed(
     size, (width, height) = instance.size, instance.tile
     columns, rows = -(-size[0] // width), -(-size[1] // height)
     expected = columns * rows
+    if expected > _MOST_TILES:
+        msg = f"a level of {size[0]:,} x {size[1]:,} pixels cannot be"
+        raise DamagedSlideError(msg)
     if positions is None:
         numbers = np.arange(len(offsets))
         if len(offsets) % expected == 0 and len(offsets) > expected:

@@ -106,8 +106,9 @@ class Instance:
     @property
     def size(self) -> Size:
         """(width, height) of the picture."""
-        header = self.header
-        return int(header.TotalPixelMatrixColumns), int(header.TotalPixelMatrixRows)
+        sides = ("TotalPixelMatrixColumns", "TotalPixelMatrixRows")
+        width, height = (self.header.get(each) for each in sides)
+        return self.tile if width is None or height is None else (int(width), int(height))
 
     @property
     def tile(self) -> Size:
