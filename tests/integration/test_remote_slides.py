@@ -24,14 +24,13 @@ from dplabtools.errors import (
 )
 from dplabtools.readers.finding import find_slides
 from dplabtools.readers.native_tiff.assemble import plan_tiles
-from dplabtools.readers.native_tiff.index import read_tiff_index
+from dplabtools.readers.native_tiff.families import open_indexed
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     MemPatchExtractorPool,
     PatchesMock,
     StreamPatchExtractorPool,
 )
-from dplabtools.sources.opening import open_source
 from dplabtools.testing.make_slide import make_slide
 
 pytest.importorskip("obstore")
@@ -165,7 +164,7 @@ def test_a_slide_is_used_by_its_address(folder: Path) -> None:
 def test_bytes_fetched_are_hardly_more_than_the_tiles(
     store: Unreliable, folder: Path, expected: Pixels
 ) -> None:
-    index = read_tiff_index(open_source(str(folder / NAMES[0])))
+    index = open_indexed(folder / NAMES[0])[1]
     plan = plan_tiles(
         index.levels[0],
         np.array([row[0] for row in ROWS]),

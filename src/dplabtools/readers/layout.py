@@ -61,12 +61,11 @@ def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
     tuple of StoredLevel
         One for each level of the reader.
     """
-    pages, compressions = _pages_by_size(path), _in_dicom(reader)
+    pages, compressions = _pages_by_size(path), _indexed_compressions(reader)
     stored: list[StoredLevel] = []
     for number, size in enumerate(reader.sizes):
-        tile, compression = _stated_tile(reader.properties, number), ""
-        if compressions:
-            compression = compressions[number]
+        tile = _stated_tile(reader.properties, number)
+        compression = compressions[number] if compressions else ""
         if size in pages:
             page = pages[size]
             tile = (page.tilewidth, page.tilelength) if page.is_tiled else None
@@ -83,9 +82,9 @@ def stored_levels(path: str, reader: SlideReader) -> tuple[StoredLevel, ...]:
     return tuple(stored)
 
 
-def _in_dicom(reader: SlideReader) -> list[str]:
-    """Return the compression of each level of a DICOM slide that is read natively."""
-    if reader.library != "native" or reader.properties["openslide.vendor"] != "dicom":
+def _indexed_compressions(reader: SlideReader) -> list[str]:
+    """Return the compression of each level of a slide that is read natively."""
+    if reader.library != "native":
         return []
     from dplabtools.readers.native_tiff.levels import TiffIndex
 

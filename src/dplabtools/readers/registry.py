@@ -42,6 +42,8 @@ what is installed beside changes nothing about slides that they know."""
 _TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _AS_WELL_BY_TAGS: Final = frozenset({"aperio", "generic-tiff", None})
 """Kinds of files by OpenSlide that others know as well as OpenSlide does."""
+_NATIVE_AS_WELL: Final = frozenset({"hamamatsu"})
+"""And of TIFF files that only the native reader does."""
 _SLIDES_ONLY: Final = frozenset(
     {
         *(".svs", ".svslide", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".vmu"),
@@ -86,6 +88,11 @@ class FileProbe:
         """Whether it is a file of DICOM."""
         place, sign = DICOM_SIGN
         return self.head[place:] == sign
+
+    @property
+    def is_tiff(self) -> bool:
+        """Whether it begins as a TIFF file does."""
+        return self.head[:4] in _TIFF_SIGNATURES
 
     @cached_property
     def vendor(self) -> str | None:
@@ -141,13 +148,16 @@ def _overview(probe: FileProbe, *, of: frozenset[str] = _OVERVIEWS) -> str:
 
 def _unsuited_for_tags(probe: FileProbe) -> str:
     """Say why a reader that goes by the tags of TIFF files need not be asked."""
-    no_tiff = "" if probe.head[:4] in _TIFF_SIGNATURES else "as this is no TIFF file"
+    no_tiff = "" if probe.is_tiff else "as this is no TIFF file"
     return _others_own(probe) or _overview(probe) or no_tiff
 
 
 def _unsuited_for_native(probe: FileProbe) -> str:
-    """Say the same of the native reader, which knows files of DICOM, too."""
-    return "" if probe.is_dicom else _unsuited_for_tags(probe)
+    """Say the same of the native reader, which knows more than tags of some families."""
+    known = probe.is_dicom or probe.suffix == ".ndpis"
+    if known or (probe.is_tiff and probe.vendor in _NATIVE_AS_WELL):
+        return ""
+    return _unsuited_for_tags(probe)
 
 
 def _unsuited_for_pillow(probe: FileProbe) -> str:
@@ -196,7 +206,7 @@ READERS: Final = Registry(
         name="native",
         module="dplabtools.readers.native_tiff.reader",
         package="tifffile",
-        what="tiled TIFF and DICOM, each tile decoded once",
+        what="tiled TIFF, NDPI and DICOM, each tile decoded once",
         open=_open_native,
         reopen=_open_native,
         unsuited=_unsuited_for_native,

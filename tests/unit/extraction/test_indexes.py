@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +43,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose index was made."""
     files: list[str] = []
 
-    def noted(source: ByteSource) -> TiffIndex:
+    def noted(tiff: Any, directories: Any, *, source: ByteSource) -> TiffIndex:
         files.append(source.name)
-        return read_tiff_index(source)
+        return read_tiff_index(tiff, directories, source=source)
 
     monkeypatch.setattr(families, "read_tiff_index", noted)
     return files

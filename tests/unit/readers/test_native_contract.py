@@ -16,6 +16,7 @@ from dplabtools._typing import Pixels
 from dplabtools.readers.base import BatchReader, SlideReader
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.testing.make_dicom import make_dicom_slide
+from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.reader import ReaderContract
 from dplabtools.testing.tissue import paint_tissue
@@ -134,3 +135,19 @@ class TestRealDicom(TestDicomJpeg):
     @pytest.fixture(params=["jpeg", "jpeg2000"])
     def file(self, request: pytest.FixtureRequest, slides_dir: Path) -> Path:
         return slides_dir / f"dicom/camelyon-{request.param}.dcm"
+
+
+class TestNdpi(TestDicomJpeg):
+    @pytest.fixture(params=[64, 512])
+    def file(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        tile = request.param
+        return make_ndpi_slide(tmp_path / "a.ndpi", size=(512, 256), tile=tile, levels=1)
+
+
+class TestRealNdpi(TestRealAperio):
+    name = "hamamatsu-dapi.ndpi"
+
+    @pytest.fixture
+    def level0(self, file: Path) -> Pixels:
+        with openslide.OpenSlide(file) as slide:
+            return np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3]

@@ -19,12 +19,11 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.native_tiff.index import read_tiff_index
+from dplabtools.readers.native_tiff.families import open_indexed
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.settings import Settings
-from dplabtools.sources.opening import open_source
 from dplabtools.testing.make_slide import make_slide
 
 WHITE = (255, 255, 255)
@@ -219,7 +218,6 @@ ODD: dict[str, dict[str, Any]] = {
     "Trestle": {"software": "MedScan"},
     "Leica": {"description": "<scn xmlns='http://www.leica-microsystems.com/scn/2010'/>"},
     "Ventana": {"extratags": [(700, "B", 9, b"<iScan />", True)]},
-    "Hamamatsu": {"extratags": [(65420, "I", 1, 1, True)]},
 }
 
 
@@ -253,7 +251,7 @@ def test_auto_falls_through_and_says_why(
 
 
 def test_an_index_travels_and_saves_looking(made_slide: Path) -> None:
-    index = pickle.loads(pickle.dumps(read_tiff_index(open_source(str(made_slide)))))
+    index = pickle.loads(pickle.dumps(open_indexed(made_slide)[1]))
     with (
         NativeTiffReader(made_slide, background=WHITE, index=index) as reader,
         native(made_slide) as other,
@@ -268,9 +266,7 @@ def test_an_index_of_another_file_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedSlideError, match=r"^lossless\.svs: .*has changed"):
         NativeTiffReader(
-            lossless_slide,
-            background=WHITE,
-            index=read_tiff_index(open_source(str(made_slide))),
+            lossless_slide, background=WHITE, index=open_indexed(made_slide)[1]
         )
 
 
@@ -317,7 +313,7 @@ def test_what_is_no_tiff_is_not_even_tried(tmp_path: Path, suffix: str) -> None:
 
 
 def test_an_index_spares_asking_other_readers(made_slide: Path) -> None:
-    index = read_tiff_index(open_source(str(made_slide)))
+    index = open_indexed(made_slide)[1]
     assert index.nbytes > 0
     with open_reader(made_slide, settings=Settings(), index=index) as reader:
         assert reader.library == index.library == "native"

@@ -28,7 +28,7 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.native_tiff.index import read_tiff_index
+from dplabtools.readers.native_tiff.families import read_any_tiff
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.pixel_buffer import PixelBuffer
@@ -247,7 +247,7 @@ def test_a_server_that_goes_while_a_slide_is_opened_has_not_damaged_it(
         file = open_remote(server.url + "slide.svs")
         server.faults.status = 403
         with pytest.raises(SlideReadError, match="refuses"):
-            read_tiff_index(file)
+            read_any_tiff(file)
 
 
 def test_without_the_library_the_extra_is_named(

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import imagecodecs
@@ -23,6 +24,7 @@ __all__ = [
     "JPEG_2000_RGB",
     "JPEG_2000_YCBCR",
     "JPEG_LS",
+    "JPEG_PIECE",
     "RLE",
     "STORED",
     "WEBP",
@@ -39,6 +41,7 @@ JPEG_2000_RGB: Final = 33005
 HTJ2K: Final = 1_000_001  # of what follows TIFF has none, and no tag is as large
 JPEG_LS: Final = 1_000_002
 RLE: Final = 1_000_003
+JPEG_PIECE: Final = 1_000_004  # of a picture: what lies between two restart markers
 JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, JPEG_2000_RGB, 34712, HTJ2K})
 _UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
     5: imagecodecs.lzw_decode,
@@ -53,6 +56,7 @@ COMPRESSIONS: Final = frozenset({STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
 _NAMES: Final[Mapping[int, str]] = {
     STORED: "none",
     JPEG: "JPEG",
+    JPEG_PIECE: "JPEG",
     JPEG_2000_RGB: "JPEG 2000",
     HTJ2K: "HTJ2K",
     JPEG_LS: "JPEG-LS",
@@ -60,6 +64,7 @@ _NAMES: Final[Mapping[int, str]] = {
 }
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_RESTARTS: Final = frozenset(bytes((0xFF, 0xD0 + number)) for number in range(8))
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
@@ -89,9 +94,12 @@ class TileCodec:
     predictor : bool
         Each sample is stored as its difference from that to its left.
     tables : bytes
-        JPEG tables that all tiles share.
+        JPEG tables that all tiles share; of pieces all that stands before the first.
     items : bool
         Each tile is an item of DICOM with its head, or several.
+    scale : int
+        Each pixel stands for so many stored ones, in each direction, of a JPEG stream that
+        is decoded to fewer: 1, 2, 4 or 8.
     """
 
     compression: int
@@ -101,6 +109,7 @@ class TileCodec:
     predictor: bool = False
     tables: bytes = b""
     items: bool = False
+    scale: int = 1
     _begin: bytes = field(init=False, repr=False)
     _usual: bytes = field(init=False, repr=False)
 
@@ -142,7 +151,7 @@ class TileCodec:
             If the tile is damaged; of whatever type the decoder raises. A JPEG decoder
             could draw most damaged tiles somehow: here that is an error too.
         """
-        if self.compression == JPEG:
+        if self.compression in {JPEG, JPEG_PIECE}:
             _decode_jpeg(self.complete(data), out)
             return
         stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
@@ -264,8 +273,16 @@ class TileCodec:
         Raises
         ------
         ValueError
-            If the tile has not the size that it should have.
+            If the tile has not the size that it should have, or a piece not its markers.
         """
+        if self.compression == JPEG_PIECE:
+            before, behind = data[:2], data[-2:]
+            if (before not in _RESTARTS and before != self.tables[-2:]) or (
+                behind not in _RESTARTS and behind != _EOI
+            ):
+                msg = "a tile does not lie between the markers where it is said to"
+                raise ValueError(msg)
+            return b"".join((self.tables, data[2:-2], _EOI))
         if data.startswith(self._usual):
             return self._begin + data[2:]
         size, body = _jpeg_parts(data)
@@ -329,13 +346,17 @@ def _decode_jpeg(stream: bytes, out: Pixels) -> None:
     ValueError
         If it is damaged.
     """
+    height, width = out.shape[:2]  # the least that there may be: so it is scaled to that
+    decode = partial(
+        simplejpeg.decode_jpeg, stream, min_height=height, min_width=width, buffer=out
+    )
     try:
-        simplejpeg.decode_jpeg(stream, buffer=out)
+        decode()
     except ValueError as error:
         # All pixels were there by then: the decoder stops at the first thing it notices.
         if _LEFT_OVER.search(str(error)) is None:
             raise
-        simplejpeg.decode_jpeg(stream, buffer=out, strict=False)
+        decode(strict=False)
 
 
 def _decode_rle(data: bytes, out: Pixels) -> None:

@@ -10,7 +10,15 @@ from dplabtools._typing import Size
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.metadata import ICC_TAG
 
-__all__ = ["APERIO", "associated_name", "level_properties", "number_text", "properties_of"]
+__all__ = [
+    "APERIO",
+    "associated_name",
+    "level_properties",
+    "number_text",
+    "picture_properties",
+    "properties_of",
+    "tag_properties",
+]
 
 APERIO: Final = "Aperio"
 _TEXTS: Final = (
@@ -58,9 +66,7 @@ def properties_of(
         Sorted by name.
     """
     description = str(page.description)
-    found = dict(_tags(page))
-    if description:
-        found["openslide.comment"] = description
+    found = dict(tag_properties(page))
     if description.startswith(APERIO):
         found["openslide.vendor"] = "aperio"
         found.update(_aperio(description))
@@ -70,15 +76,25 @@ def properties_of(
     found.update(level_properties(sizes, tiles))
     found.update(_icc(page, "openslide."))
     for name, image in associated.items():
-        prefix = f"openslide.associated.{name}."
-        found[f"{prefix}width"] = str(image.imagewidth)
-        found[f"{prefix}height"] = str(image.imagelength)
-        found.update(_icc(image, prefix))
+        found.update(picture_properties(name, image))
     return dict(sorted(found.items()))
 
 
-def _tags(page: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped library
+def picture_properties(
+    name: str,
+    image: Any,  # noqa: ANN401 - untyped library
+) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say about the page of an associated image."""
+    prefix = f"openslide.associated.{name}."
+    yield f"{prefix}width", str(image.imagewidth)
+    yield f"{prefix}height", str(image.imagelength)
+    yield from _icc(image, prefix)
+
+
+def tag_properties(page: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped library
     """Yield what the tags of a page say."""
+    if page.description:
+        yield "openslide.comment", str(page.description)
     values = {tag.name: tag.value for tag in page.tags}
     for name in _TEXTS:
         if name in values:

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import tifffile
 
 from dplabtools._typing import StrPath
-from dplabtools.errors import AmbiguousSlideError
+from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import slide_file
+from dplabtools.readers.native_tiff.directories import find_directories
 from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.native_tiff.levels import TiffIndex, explained
+from dplabtools.readers.native_tiff.ndpi import read_ndpi_index
 from dplabtools.readers.stamps import DICOM_SIGN, series_files
 from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.joined import joined
 from dplabtools.sources.opening import open_source
 from dplabtools.sources.urls import is_url
 
-__all__ = ["open_indexed"]
+__all__ = ["open_indexed", "read_any_tiff"]
+
+_SET_OF_FILES: Final = ".ndpis"
+_ReadIndex: TypeAlias = Callable[..., TiffIndex]
+
+
+class _Vendor(NamedTuple):
+    """A vendor whose TIFF files take knowledge of their own.
+
+    Attributes
+    ----------
+    name : str
+        Whose files they are.
+    tag : int or str
+        Which tag of the first picture tells.
+    sign : str
+        What it has in it, in lower case.
+    read : callable or None
+        Reads the index, as `read_tiff_index` does; None if that is left to others.
+    """
+
+    name: str
+    tag: int | str
+    sign: str
+    read: _ReadIndex | None = None
+
+
+_VENDORS: Final = (
+    _Vendor("Hamamatsu", 65420, "", read_ndpi_index),
+    _Vendor("Ventana", 700, "iscan"),
+    _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn"),
+    _Vendor("Philips", "ImageDescription", "<dataobject"),
+    _Vendor("Philips TIFF", "Software", "philips"),
+    _Vendor("Trestle", "Software", "medscan"),
+)
 
 
 def open_indexed(
@@ -59,8 +99,9 @@ def open_indexed(
         return source, index
     sources = [source]
     try:
+        _check_single(source)
         if not _is_dicom(source):
-            return source, explained(lambda: read_tiff_index(source), slide=source.name)
+            return source, explained(lambda: read_any_tiff(source), slide=source.name)
         from dplabtools.readers.native_tiff.dicom.index import read_dicom_index
 
         sources += _others_of_series(path, source)
@@ -82,7 +123,73 @@ def _opened(path: StrPath, *, known: SourceState | None = None) -> ByteSource:
     return open_source(slide_file(path), known=known)
 
 
+def _check_single(source: ByteSource) -> None:
+    """Raise if a file is no slide, but names those of several channels.
+
+    Raises
+    ------
+    AmbiguousSlideError
+        If so.
+    """
+    if source.name.lower().endswith(_SET_OF_FILES):
+        msg = "it is a list of slides, one for each channel"
+        raise AmbiguousSlideError(
+            msg, slide=source.name, remedy="open one of the .ndpi files that it names"
+        )
+
+
 def _is_dicom(source: ByteSource) -> bool:
     place, sign = DICOM_SIGN
     end = place + len(sign)
     return source.state.nbytes >= end and source.read(end, 0)[place:] == sign
+
+
+def read_any_tiff(source: ByteSource) -> TiffIndex:
+    """Find the tiles of a slide in a TIFF file, by what is known of its vendor.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The slide file.
+
+    Returns
+    -------
+    TiffIndex
+        Where its tiles lie; none is decoded.
+
+    Raises
+    ------
+    AmbiguousSlideError, DamagedSlideError
+        As `open_indexed`.
+    UnsupportedSlideError
+        If it is no TIFF file, or of a vendor whose files are not read here.
+    """
+    with source.stream() as stream:
+        ndpi = source.name.lower().endswith(".ndpi")
+        directories = find_directories(stream, ndpi=ndpi)
+        stream.seek(0)
+        with tifffile.TiffFile(stream, name=source.name) as tiff:
+            read = _read_index_of(tiff.pages[0])
+            return read(tiff, directories, source=source)
+
+
+def _read_index_of(page: Any) -> _ReadIndex:  # noqa: ANN401 - untyped library
+    """Return what reads the index of a file with this first page.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If nothing does.
+    """
+    for vendor in _VENDORS:
+        found = page.tags.get(vendor.tag)
+        if found is None:
+            continue
+        value = found.value
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        if vendor.sign in text.lower():
+            if vendor.read is None:
+                msg = f"a file of {vendor.name} is not read natively"
+                raise UnsupportedSlideError(msg)
+            return vendor.read
+    return read_tiff_index

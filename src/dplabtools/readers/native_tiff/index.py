@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-import tifffile
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import (
@@ -25,7 +24,7 @@ from dplabtools.readers.native_tiff.decode import (
     shared_tables,
 )
 from dplabtools.readers.native_tiff.describe import APERIO, associated_name, properties_of
-from dplabtools.readers.native_tiff.directories import Directory, find_directories
+from dplabtools.readers.native_tiff.directories import Directory
 from dplabtools.readers.native_tiff.extents import contested
 from dplabtools.readers.native_tiff.levels import (
     CONTESTED,
@@ -48,24 +47,23 @@ _MOST_SAMPLES = 4  # CMYK
 _HEADER = 8  # bytes, of any TIFF
 _LARGEST_PICTURE = 100_000_000  # pixels of an associated image
 
-_FOREIGN: Final[Mapping[str, tuple[int | str, str]]] = {
-    "Hamamatsu": (65420, ""),
-    "Ventana": (700, "iscan"),
-    "Leica": ("ImageDescription", "leica-microsystems.com/scn"),
-    "Philips": ("ImageDescription", "<dataobject"),
-    "Philips TIFF": ("Software", "philips"),
-    "Trestle": ("Software", "medscan"),
-}
-"""What tells the files of vendors that need knowledge of their own: tag and content."""
 
-
-def read_tiff_index(source: ByteSource) -> TiffIndex:
-    """Find the tiles of a slide; no tile is decoded.
+def read_tiff_index(
+    tiff: Any,  # noqa: ANN401 - untyped library
+    directories: Sequence[Directory],
+    *,
+    source: ByteSource,
+) -> TiffIndex:
+    """Find the tiles of a slide of Aperio, or of no vendor; no tile is decoded.
 
     Parameters
     ----------
+    tiff : tifffile.TiffFile
+        The slide file, open.
+    directories : sequence of Directory
+        All it has.
     source : ByteSource
-        The slide file.
+        Its bytes.
 
     Returns
     -------
@@ -84,23 +82,8 @@ def read_tiff_index(source: ByteSource) -> TiffIndex:
     SlideReadError
         If it is remote, and cannot be read.
     """
-    with source.stream() as stream:
-        ndpi = source.name.lower().endswith(".ndpi")
-        directories = find_directories(stream, ndpi=ndpi)
-        stream.seek(0)
-        with tifffile.TiffFile(stream, name=source.name) as tiff:
-            return _index(tiff, directories, source=source)
-
-
-def _index(
-    tiff: Any,  # noqa: ANN401 - untyped library
-    directories: Sequence[Directory],
-    *,
-    source: ByteSource,
-) -> TiffIndex:
     file_bytes = source.state.nbytes
     first = tiff.pages[0]
-    _check_vendor(first)
     pages = [tiff.pages[number] for number in range(len(directories))]
     aperio = str(first.description).startswith(APERIO)
     found = aperio_levels(pages) if aperio else generic_levels(pages)
@@ -127,19 +110,6 @@ def _index(
         ),
         icc_profile=icc_profile(found[0].tags.valueof(ICC_TAG)),
     )
-
-
-def _check_vendor(page: Any) -> None:  # noqa: ANN401 - untyped library
-    """Raise if the file is one of those that hold more than tags say."""
-    for vendor, (tag, sign) in _FOREIGN.items():
-        found = page.tags.get(tag)
-        if found is None:
-            continue
-        value = found.value
-        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if sign in text.lower():
-            msg = f"a file of {vendor} is not read natively"
-            raise UnsupportedSlideError(msg)
 
 
 def _check_alike(levels: Sequence[Any]) -> None:

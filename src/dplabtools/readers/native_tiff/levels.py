@@ -196,7 +196,7 @@ def check_extent(size: Size, tile: Size) -> None:
     if min(*size, *tile) < 1 or max(size) >= _LARGEST_LEVEL or absurd:
         msg = f"a level of {size} pixels in tiles of {tile} cannot be"
         raise DamagedSlideError(msg)
-    if max(tile) > _LARGEST_TILE:
+    if tile[0] * tile[1] > _LARGEST_TILE**2:
         msg = f"tiles of {tile} pixels are not read natively"
         raise UnsupportedSlideError(msg)
 
@@ -242,4 +242,4 @@ def _samples(level: TiledLevel, file_bytes: int) -> tuple[IntArray, IntArray]:
 def longest_tile(codec: TileCodec) -> int:
     """Return how many bytes a stored tile has at most; more is an error of the index."""
     factor, fixed = _HEADROOM
-    return codec.nbytes * factor + fixed
+    return codec.nbytes * codec.scale**2 * factor + fixed

@@ -1,0 +1,221 @@
+"""NDPI slides: where tiles lie, what is refused, and what is noticed of damage."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from dplabtools._typing import Pixels
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    DamagedSlideError,
+    SlideReadError,
+    UnsupportedSlideError,
+)
+from dplabtools.readers.layout import stored_levels
+from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.opening import open_reader
+from dplabtools.settings import Settings
+from dplabtools.testing.make_ndpi import make_ndpi_slide
+
+WHITE = (255, 255, 255)
+STARTS, LENS, PLANE = 65426, 65421, 65424
+FRAME, INTERVAL = b"\xff\xc0\x00\x11", b"\xff\xdd\x00\x04"
+TILE = (128, 8)
+
+
+def native(file: Path) -> NativeTiffReader:
+    return NativeTiffReader(file, background=WHITE)
+
+
+def level0(file: Path) -> Pixels:
+    with native(file) as reader:
+        return reader.read((0, 0), 0, reader.sizes[0])
+
+
+def edited(file: Path, change: Callable[[Any], None]) -> Path:
+    """Change the tags of the first picture."""
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        change(tiff.pages.first.tags)
+    return file
+
+
+def patched(file: Path, old: bytes, new: bytes) -> Path:
+    """Change bytes where they first occur, which is in level 0."""
+    content = file.read_bytes()
+    place = content.index(old)
+    file.write_bytes(content[:place] + new + content[place + len(new) :])
+    return file
+
+
+def starts_of(file: Path) -> list[int]:
+    """Where in the file the tiles of level 0 begin."""
+    with tifffile.TiffFile(file) as tiff:
+        tags = tiff.pages.first.tags
+        return [int(tags[273].value[0]) + int(each) for each in tags[STARTS].value]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return make_ndpi_slide(tmp_path / "a.ndpi", size=(512, 256), tile=128)
+
+
+@pytest.fixture
+def sound(file: Path) -> Pixels:
+    return level0(file)
+
+
+# -- what is read ------------------------------------------------------------------------
+
+
+def test_auto_reads_it_natively_and_tells_how_it_is_stored(file: Path) -> None:
+    with open_reader(file, settings=Settings()) as reader:
+        assert reader.library == "native"
+        levels = stored_levels(str(file), reader)
+    assert [level.tile for level in levels[:3]] == [TILE, (64, 4), TILE]
+    assert {level.compression for level in levels} == {"JPEG"}
+
+
+def test_an_index_travels(file: Path, sound: Pixels) -> None:
+    with native(file) as reader:
+        index = pickle.loads(pickle.dumps(reader.index))
+    with NativeTiffReader(file, background=WHITE, index=index) as again:
+        np.testing.assert_array_equal(again.read((0, 0), 0, (512, 256)), sound)
+
+
+def test_other_focal_planes_are_left_out(file: Path) -> None:
+    with native(file) as reader:
+        sizes = reader.sizes
+    edited(file, lambda tags: tags[PLANE].overwrite(-1000))
+    with native(file) as reader:
+        assert reader.sizes == sizes[2:]  # those that the second picture makes
+
+
+def test_a_table_that_cannot_be_is_not_believed(file: Path, sound: Pixels) -> None:
+    def swap(tags: Any) -> None:
+        tags[STARTS].overwrite([0, *tags[STARTS].value[:0:-1].tolist()])
+
+    np.testing.assert_array_equal(level0(edited(file, swap)), sound)
+
+
+def test_pieces_are_no_streams_of_their_own(file: Path) -> None:
+    with native(file) as reader:
+        assert not reader.stored_jpegs(np.zeros((1, 2), int), 0, sizes=np.array([TILE]))
+
+
+# -- what is refused ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["auto", "native"])
+def test_a_list_of_channels_is_refused_with_what_to_do(
+    tmp_path: Path, library: str
+) -> None:
+    file = tmp_path / "a.ndpis"
+    file.write_text("[NanoZoomer Digital Pathology Image Set]\nNoImages=2\nImage0=b.ndpi\n")
+    with pytest.raises(AmbiguousSlideError, match=r"^a\.ndpis: .*one of the \.ndpi files"):
+        open_reader(file, settings=Settings(slide_library=library))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (FRAME, b"\xff\xc2", "not sequential JPEG"),
+        (FRAME, FRAME + b"\x0c", "not sequential JPEG"),
+        (INTERVAL, INTERVAL + struct.pack(">H", 5), "restart markers for tiles of"),
+    ],
+)
+def test_what_is_not_understood_is_declined(
+    file: Path, old: bytes, new: bytes, what: str
+) -> None:
+    with pytest.raises(UnsupportedSlideError, match=rf"^a\.ndpi: .*{what}"):
+        native(patched(file, old, new))
+
+
+def test_levels_in_strips_are_declined(file: Path) -> None:
+    edited(file, lambda tags: tags[259].overwrite(1))
+    with pytest.raises(UnsupportedSlideError, match="not one JPEG picture each"):
+        native(file)
+
+
+# -- damage ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (FRAME, FRAME + struct.pack(">BHH", 8, 256, 500), "holds a picture of"),
+        (b"\xff\xdb", b"\0", "does not begin as a JPEG picture"),
+    ],
+)
+def test_a_picture_that_contradicts_its_directory_is_damage(
+    file: Path, old: bytes, new: bytes, what: str
+) -> None:
+    with pytest.raises(DamagedSlideError, match=what):
+        native(patched(file, old, new))
+
+
+def test_a_slide_without_levels_is_damage(file: Path) -> None:
+    edited(file, lambda tags: tags[LENS].overwrite(0.1))
+    edited(file, lambda tags: tags[256].overwrite(128))  # as wide as the next
+    with pytest.raises(DamagedSlideError, match="do not stand in the order"):
+        native(file)
+
+
+def test_a_file_that_ends_too_early_is_damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-3000])
+    with pytest.raises(DamagedSlideError, match="ends"):
+        native(file)
+
+
+def test_markers_that_are_missing_are_damage(tmp_path: Path) -> None:
+    file = make_ndpi_slide(tmp_path / "a.ndpi", size=(512, 256), tile=128, table=False)
+    patched(file, b"\xff\xd3", b"\xff\0")
+    with pytest.raises(DamagedSlideError, match="of 128 tiles has restart markers for 127"):
+        native(file)
+
+
+def check_rows(file: Path, sound: Pixels, *, damaged: set[int]) -> None:
+    """Read each row of tiles: some are errors, all others as they were."""
+    with native(file) as reader:
+        for row in range(32):
+            if row in damaged:
+                with pytest.raises(SlideReadError, match=r"^a\.ndpi: "):
+                    reader.read((0, row * 8), 0, (512, 8))
+            else:
+                pixels = reader.read((0, row * 8), 0, (512, 8))
+                np.testing.assert_array_equal(pixels, sound[row * 8 : row * 8 + 8])
+
+
+def test_a_marker_that_is_none_costs_the_tiles_beside_it(file: Path, sound: Pixels) -> None:
+    place = starts_of(file)[40]
+    content = bytearray(file.read_bytes())
+    assert content[place - 2] == 0xFF
+    content[place - 2] = 0
+    file.write_bytes(content)
+    check_rows(file, sound, damaged={9, 10})  # tiles 39 and 40, of four in a row
+
+
+def test_a_wrong_entry_of_the_table_costs_the_tiles_beside_it(
+    file: Path, sound: Pixels
+) -> None:
+    def shift(tags: Any) -> None:
+        starts = tags[STARTS].value.copy()
+        starts[40] += 1
+        tags[STARTS].overwrite(starts)
+
+    check_rows(edited(file, shift), sound, damaged={9, 10})
+
+
+def test_bytes_that_do_not_decode_cost_their_tile(file: Path, sound: Pixels) -> None:
+    start, stop = starts_of(file)[40:42]
+    content = bytearray(file.read_bytes())
+    content[start : stop - 2] = bytes(stop - 2 - start)
+    file.write_bytes(content)
+    check_rows(file, sound, damaged={10})
