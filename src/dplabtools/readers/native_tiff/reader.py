@@ -172,13 +172,11 @@ class NativeTiffReader:
         plan = plan_tiles(stored, corners, buffer.sizes)
         key = self._owner, level
         wanted = plan.tiles[~TILES.holds(key, plan.tiles)]
-        wanted = wanted[_readable(stored, wanted)]
-        offsets, counts = stored.offsets[wanted], stored.counts[wanted]
         if len(plan.blanks):
             Copier(plan.blanks, buffer).fill(self._background)
         return _Job(
             slide=self._name,
-            file=self._opened().prefetch(offsets, counts),
+            file=_ahead(self._opened(), stored, wanted),
             key=key,
             stored=stored,
             plan=plan,
@@ -207,7 +205,7 @@ class NativeTiffReader:
         items = items[_readable(stored, numbers[items])]
         items = items[np.argsort(stored.offsets[numbers[items]], kind="stable")]
         offsets, counts = stored.offsets[numbers[items]], stored.counts[numbers[items]]
-        ahead = file.prefetch(offsets, counts)
+        ahead = _ahead(file, stored, numbers[items])
         streams: dict[int, bytes] = {}
         for item, offset, count in zip(
             items.tolist(), offsets.tolist(), counts.tolist(), strict=True
