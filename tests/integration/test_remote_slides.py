@@ -20,17 +20,23 @@ from dplabtools._typing import Pixels
 from dplabtools.errors import (
     ChangedSlideError,
     MissingSlideError,
+    OutputError,
     ParameterError,
+    SlideReadError,
 )
+from dplabtools.pipeline import upload_run
 from dplabtools.readers.finding import find_slides
 from dplabtools.readers.native_tiff.assemble import plan_tiles
 from dplabtools.readers.native_tiff.families import open_indexed
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
+    DiskPatchExtractorPool,
     MemPatchExtractorPool,
     PatchesMock,
     StreamPatchExtractorPool,
+    open_patches,
 )
+from dplabtools.sources.stores import StoredObject
 from dplabtools.testing.make_slide import make_slide
 
 pytest.importorskip("obstore")
@@ -112,6 +118,13 @@ def store(folder: Path) -> Iterator[Unreliable]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def client(store: Unreliable) -> Any:  # noqa: ARG001 - that has to be there
+    import boto3
+
+    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
 
 
 @pytest.fixture(autouse=True)
@@ -255,10 +268,7 @@ def test_files_of_the_command_are_those_of_local_slides(
     )
 
 
-def test_an_object_that_is_replaced_is_an_error(folder: Path) -> None:
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+def test_an_object_that_is_replaced_is_an_error(client: Any, folder: Path) -> None:
     key = "changing/a.svs"
     client.upload_file(str(folder / "a.svs"), "slides", key)
     pool = StreamPatchExtractorPool(
@@ -304,3 +314,87 @@ def test_missing_credentials_are_told() -> None:
     )
     assert "SlideReadError: a.svs: " in done.stderr
     assert "AWS_ACCESS_KEY_ID" in done.stderr
+
+
+@pytest.fixture
+def written(folder: Path, tmp_path: Path) -> Path:
+    """The folder of a run: a container for each slide, and manifests."""
+    out = tmp_path / "out"
+    out.mkdir()
+    DiskPatchExtractorPool(
+        patches_pool=[mock(folder / name) for name in NAMES],
+        proc_num_workers=1,
+        thread_num_workers=1,
+        output_dir=out,
+        image_type="jpg",
+        container="webdataset",
+    )
+    return out
+
+
+def test_what_was_written_is_stored_and_read_again(
+    client: Any, written: Path, tmp_path: Path
+) -> None:
+    stored = upload_run(written, "s3://slides/written/here/")
+    back = tmp_path / "back"
+    for url in stored:
+        key = url.removeprefix("s3://slides/")
+        file = back / key.removeprefix("written/here/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        client.download_file("slides", key, str(file))
+    assert [file.relative_to(back) for file in files_in(back)] == [
+        file.relative_to(written) for file in files_in(written)
+    ]
+    near, far = open_patches(written), open_patches(back)
+    assert len(near) == len(far) == 2 * len(ROWS)
+    assert np.array_equal(np.asarray(near[3].image), np.asarray(far[3].image))
+
+
+def test_what_is_there_is_not_mixed_with(client: Any, written: Path) -> None:
+    client.put_object(Bucket="slides", Key="taken/notes.txt", Body=b"-")
+    with pytest.raises(OutputError, match="something under s3://slides/taken already"):
+        upload_run(written, "s3://slides/taken")
+
+
+def test_nothing_stays_if_something_cannot_be_stored(
+    client: Any, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = StoredObject.put
+    names: list[str] = []
+
+    def fails_with_the_last(self: StoredObject, file: Path) -> None:
+        names.append(file.parent.name)
+        if len(names) == len(files_in(written)):
+            msg = "its store refuses"
+            raise SlideReadError(msg, slide=self.name)
+        put(self, file)
+
+    monkeypatch.setattr(StoredObject, "put", fails_with_the_last)
+    with pytest.raises(OutputError, match="its store refuses"):
+        upload_run(written, "s3://slides/half")
+    first = names.index("manifests")
+    assert 0 < first < len(names) - 1
+    assert set(names[first:]) == {"manifests"}
+    assert "Contents" not in client.list_objects_v2(Bucket="slides", Prefix="half/")
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("s3://none/out", OutputError, "there is no bucket"),
+        ("https://there/out", ParameterError, "not the address of an object store"),
+        ("out", ParameterError, "not the address of an object store"),
+        ("s3://slides/out?sig=x", ParameterError, "leave them out"),
+    ],
+)
+def test_where_nothing_can_be_stored_is_told(
+    written: Path, address: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        upload_run(written, address)
+    with pytest.raises(OutputError, match="nothing in the folder"):
+        upload_run(written / "none", "s3://slides/out")
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())

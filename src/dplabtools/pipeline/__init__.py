@@ -16,6 +16,7 @@ from dplabtools.pipeline.merging import MergedShards, merge_shards
 from dplabtools.pipeline.sharing import check_locations, divide_inputs, own_inputs
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import OnProgress, Pipeline, apply_mpps, silent
+from dplabtools.pipeline.uploading import upload_run
 from dplabtools.readers.finding import find_slides
 from dplabtools.records.failure import Failure, failed_slides
 from dplabtools.records.share import parse_shard
@@ -30,6 +31,7 @@ __all__ = [
     "extract_slides",
     "find_slides",
     "merge_shards",
+    "upload_run",
 ]
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -138,8 +139,8 @@ class StoredObject:
         """Return an error of the library as one of ours."""
         exceptions = _obstore().exceptions
         text = str(error)
-        if isinstance(error, FileNotFoundError):
-            bucket = "NoSuchBucket" in text
+        bucket = "NoSuchBucket" in text
+        if bucket or isinstance(error, FileNotFoundError):
             msg = f"there is no {'bucket of' if bucket else 'slide file'} {self.url!r}"
             return MissingSlideError(msg, slide=self.name, remedy="check the address")
         if isinstance(error, exceptions.PreconditionError):
@@ -154,12 +155,42 @@ class StoredObject:
         if any(each in text for each in _METADATA_SERVICES):
             msg, remedy = "there are no credentials for its store", _NO_CREDENTIALS
         elif isinstance(error, refused):
-            msg = "its store refuses to hand it out with the credentials that there are"
+            msg = "its store refuses access with the credentials that there are"
             remedy = f"check them and what they allow; {_NO_CREDENTIALS}"
         else:
-            msg = f"its store cannot be read, tried {_TRIES} times"
+            msg = f"its store cannot be reached, tried {_TRIES} times"
             remedy = "check the address and the network, and run again"
         return SlideReadError(msg, slide=self.name, details=_shown(text), remedy=remedy)
+
+    def put(self, file: Path) -> None:
+        """Store a file as the object, which is there when it is whole, and not before.
+
+        Raises
+        ------
+        SlideError
+            As `get`.
+        """
+        obstore = _obstore()
+        try:
+            obstore.put(self.store, self.key, file)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._error(error) from None
+
+    def delete(self) -> None:
+        """Remove it, if it is there.
+
+        Raises
+        ------
+        SlideError
+            As `get`.
+        """
+        obstore = _obstore()
+        try:
+            obstore.delete(self.store, self.key)
+        except FileNotFoundError:
+            return
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._error(error) from None
 
     def below(self) -> Iterator[str]:
         """Yield the addresses of all objects below it, as if it were a folder.

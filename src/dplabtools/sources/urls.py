@@ -13,7 +13,7 @@ __all__ = ["SCHEMES", "checked_url", "is_url", "without_secrets"]
 
 SCHEMES: Final = ("s3", "gs", "az", "https", "http")
 _URL: Final = re.compile(rf"({'|'.join(SCHEMES)}):/{{1,2}}(?=[^/])")
-_OF_URL: Final = re.compile(r"(?<=://)[^/\s@]*@|[?#][^\s,)\"']*")
+_OF_URL: Final = re.compile(r"(?<=://)[^/\s@]*@|(?<=[\w/])[?#][^\s,)\"']*")
 
 
 def is_url(path: StrPath) -> bool:
