@@ -29,12 +29,19 @@ myst_heading_anchors = 3
 
 # Single backticks in docstrings: a link where there is something to link to.
 default_role = "autolink"
-nitpick_ignore = [("py:obj", "PIL.Image.Resampling")]  # documented elsewhere
+nitpick_ignore = [  # documented elsewhere
+    ("py:obj", "PIL.Image.Resampling"),
+    ("py:obj", "ray.data.Dataset"),
+    ("py:class", "ray.data.dataset.Dataset"),
+    ("py:class", "ray.data.Dataset"),
+]
 autosummary_generate = False
 # Types stand in the text of the docstrings, with shapes and units.
 autodoc_typehints = "none"
-if find_spec("torch") is None:
-    autodoc_mock_imports = ["torch"]  # classes that need it are described all the same
+# What needs these is described all the same.
+autodoc_mock_imports = [
+    name for name in ("torch", "ray", "pyarrow") if find_spec(name) is None
+]
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
