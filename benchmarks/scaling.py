@@ -11,12 +11,13 @@ import argparse
 import heapq
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,25 +151,35 @@ def slide_costs(files: list[Path]) -> dict[str, float]:
     }
 
 
-def seconds_of(files: list[Path], workers: int) -> float:
-    """Return the time that a second run takes with so many workers, started already."""
+RUNS: Final = (1, 4)
+
+
+def seconds_of(files: list[Path], workers: int) -> tuple[float, float]:
+    """Return processor time and time of a run with so many workers, start taken off."""
     code = (
-        "import sys, tempfile, time\n"
+        "import sys, tempfile\n"
         "from benchmarks.scaling import KINDS, locations\n"
         "from pathlib import Path\n"
         "from dplabtools.slides.patches import DiskPatchExtractorPool\n"
-        "pool = locations([Path(each) for each in sys.argv[2:]], resampled=False)\n"
-        "for _ in range(2):\n"
-        "    begun = time.perf_counter()\n"
+        "workers, runs, *files = sys.argv[1:]\n"
+        "pool = locations([Path(each) for each in files], resampled=False)\n"
+        "for _ in range(int(runs)):\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"
         "        DiskPatchExtractorPool(output_dir=folder, patches_pool=pool,\n"
-        "            proc_num_workers=int(sys.argv[1]), thread_num_workers=1,\n"
+        "            proc_num_workers=int(workers), thread_num_workers=1,\n"
         "            **KINDS['webdataset'])\n"
-        "print(time.perf_counter() - begun)\n"
     )
-    words = [sys.executable, "-c", code, str(workers), *map(str, files)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    took = []
+    for runs in RUNS:
+        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        words = [sys.executable, "-c", code, str(workers), str(runs), *map(str, files)]
+        subprocess.run(words, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        took.append((cpu, time.perf_counter() - begun))
+    (cpu, wall), (more_cpu, more_wall) = took
+    count = RUNS[1] - RUNS[0]
+    return (more_cpu - cpu) / count, (more_wall - wall) / count
 
 
 # ------------------------------------------------------------------ simulating
@@ -274,19 +285,22 @@ def main() -> None:
     count = sum(len(each.patch_data) for each in locations(slides, resampled=False))
     checks = []
     for workers in (1, 2, 1, 2):
-        took = seconds_of(slides, workers)
+        cpu, wall = seconds_of(slides, workers)
         told = simulate(
-            costs["webdataset, from 20x"],
+            replace(costs["webdataset, from 20x"], mask_s=0.0),
             HERE,
             cores=workers,
             chunks=count * REPEATED // CHUNK,
             slides=len(slides) * REPEATED,
         )
+        seconds = told["seconds"] / REPEATED
         checks.append(
             {
                 "workers": workers,
-                "measured": took,
-                "simulated": told["seconds"] / REPEATED,
+                "processor seconds": cpu,
+                "simulated processor seconds": seconds * workers * told["cores"],
+                "seconds": wall,
+                "simulated seconds": seconds,
                 "load": os.getloadavg()[0],
             }
         )

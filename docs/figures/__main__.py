@@ -9,6 +9,7 @@ import features
 import growth
 import report
 import ring
+import scaling
 import tissue
 import trained
 
@@ -22,6 +23,7 @@ def main() -> None:
         growth,
         report,
         ring,
+        scaling,
         tissue,
         trained,
     ):

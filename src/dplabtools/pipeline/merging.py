@@ -18,7 +18,6 @@ from dplabtools.output.run_folder.shards import ShardRecord
 from dplabtools.pipeline.masking import files_named_after
 from dplabtools.records.run_record import (
     CONFIG_FILE,
-    RUN_FILE,
     ErrorRecord,
     RunRecord,
     SlideResult,
@@ -273,9 +272,15 @@ def _merge_patches(shards: Sequence[_Shard], out: Path) -> dict[str, str]:
         for slide in slides.values()
         if slide in results
     )
-    record = _record([run for each in histories for run in each.runs], told)
-    write_journal(out, record, checkpoints)
-    if (shards[0].folder / RUN_FILE).exists():
+    runs = [run for each in histories for run in each.runs]
+    pools, commands = (
+        [run for run in runs if bool(run.command) is kind] for kind in (False, True)
+    )
+    if pools:
+        write_journal(out, _record(pools, told), checkpoints)
+    if commands:  # which have the last word, as where there is one job
+        record = _record(commands, told)
+        write_journal(out, record, {})
         record.save(out)
     partly = {
         each.wsi_file: each.errors[0].error for each in told if each.status == "partial"
@@ -361,13 +366,11 @@ def _with_mask(result: SlideResult, mask: Path) -> SlideResult:
 
 def _record(runs: Sequence[RunRecord], slides: tuple[SlideResult, ...]) -> RunRecord:
     """Return the record of all jobs together: as that of the first, with all slides."""
-    first = next((run for run in runs if run.command), runs[0])
+    first = runs[0]
     return replace(
         first,
         started=min(run.started for run in runs),
-        seconds=round(
-            sum(run.seconds for run in runs if run.command or not first.command), 3
-        ),
+        seconds=round(sum(run.seconds for run in runs), 3),
         interrupted=False,
         parameters={
             name: value

@@ -292,7 +292,7 @@ def _link(source: Path, target: Path) -> None:
 def write_journal(
     out: Path, record: RunRecord, checkpoints: Mapping[int, Checkpoint]
 ) -> None:
-    """Write down a run that has written all of these slides.
+    """Write down a run in a journal of its own.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ def write_journal(
     record : RunRecord
         What became of it.
     checkpoints : mapping of int to Checkpoint
-        By place of the slide.
+        What it has written of each slide, by place; a command has had a pool write it.
 
     Raises
     ------
