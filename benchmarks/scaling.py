@@ -32,7 +32,7 @@ from dplabtools.slides.processing import WSITissueMask
 DATA = Path(__file__).parents[1] / "docs" / "figures" / "scaling.json"
 CHUNK: Final = 1024  # patches that the simulation moves at once
 SLIDES, PATCHES = 30_000, 240_000_000  # TCGA, at 0.5 microns per pixel
-CORES_OF_A_JOB: Final = 8
+CORES_OF_A_JOB: Final = 10
 SPREAD: Final = 0.7  # of the logarithm of how much tissue a slide of the same size shows
 KINDS: Final[dict[str, dict[str, Any]]] = {
     "webdataset": {"container": "webdataset", "image_type": "jpg"},
