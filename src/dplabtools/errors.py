@@ -140,7 +140,7 @@ class DplabError(Exception):
     Parameters
     ----------
     reason : str
-        What is wrong.
+        What is wrong: the same for all that fails in the same way.
     slide : str, optional
         Name of the slide, put in front of it.
     details : str, optional
@@ -150,10 +150,8 @@ class DplabError(Exception):
 
     Attributes
     ----------
-    slide, details : str or None, str
+    reason, slide, details : str or None
         As given.
-    reason : str
-        As given: the same for all that fails in the same way.
     message : str
         All that it says, but for the name of the slide.
     remedy : str
@@ -238,19 +236,13 @@ class UnsupportedSlideError(SlideError, ValueError):
 
 
 class AmbiguousSlideError(UnsupportedSlideError):
-    """It takes a decision to show the file as 8-bit RGB, and nobody has taken it.
-
-    No other library is asked: it would choose among pictures, or values, and not say so.
-    """
+    """It takes a decision to show it as 8-bit RGB, which other libraries take unasked."""
 
     advice = "save what is wanted of it as a file of 8-bit RGB or grey"
 
 
 class DamagedSlideError(UnsupportedSlideError):
-    """A file contradicts itself, or ends too early.
-
-    No other library is asked: it might show other pixels than those that were scanned.
-    """
+    """A file contradicts itself, or ends too early; other libraries might not notice."""
 
     advice = (
         'get a whole copy of the file; config.slide_library = "openslide" reads it as it is'
