@@ -31,8 +31,8 @@ class Sampler(Protocol):
 
     @property
     def quota(self) -> int | None:
-        """Number of patches wanted, or None for all that are proposed."""
-        ...
+        """Number of patches wanted; None, unless it says otherwise, for all proposed."""
+        return None
 
     def propose(
         self, bounds: Bounds, frame: Frame, rng: np.random.Generator
@@ -57,7 +57,7 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Sampler):
     """Every corner of a regular grid, row by row.
 
     Attributes
@@ -75,11 +75,6 @@ class Grid:
                 f"{_LARGEST_STRIDE}, not {self.stride}"
             )
             raise ParameterError(msg)
-
-    @property
-    def quota(self) -> int | None:
-        """None: a grid gives what it has."""
-        return None
 
     def propose(
         self, bounds: Bounds, frame: Frame, rng: np.random.Generator
@@ -116,7 +111,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Random:
+class Random(Sampler):
     """Corners drawn evenly from the bounds of the region.
 
     Attributes
@@ -150,7 +145,7 @@ class Random:
 
 
 @dataclass(frozen=True, slots=True)
-class PoissonDisk:
+class PoissonDisk(Sampler):
     """Corners evenly scattered, no two close to each other.
 
     Attributes
@@ -166,11 +161,6 @@ class PoissonDisk:
             msg = f"poisson_spacing must be > 0 and finite, not {self.spacing}"
             raise ParameterError(msg)
 
-    @property
-    def quota(self) -> int | None:
-        """None: as many as have room."""
-        return None
-
     def propose(
         self, bounds: Bounds, frame: Frame, rng: np.random.Generator
     ) -> Iterator[FloatArray]:
@@ -178,7 +168,7 @@ class PoissonDisk:
         yield poisson_disk(bounds, self.spacing, rng)
 
 
-class CustomPoints:
+class CustomPoints(Sampler):
     """Corners given by the caller.
 
     Parameters
@@ -209,11 +199,6 @@ class CustomPoints:
             msg = "points must be finite"
             raise ParameterError(msg)
         self.points: FloatArray = given
-
-    @property
-    def quota(self) -> int | None:
-        """None: whatever of the points is acceptable."""
-        return None
 
     def propose(
         self, bounds: Bounds, frame: Frame, rng: np.random.Generator
