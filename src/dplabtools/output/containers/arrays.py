@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dplabtools._typing import IntArray, Pixels
+from dplabtools.atomic import writing
 from dplabtools.errors import ParameterError
-from dplabtools.output.containers.base import Contained, Items
+from dplabtools.output.containers.base import Contained, Items, SlideFiles
 from dplabtools.output.stored_slide import (
     ImageAddresses,
     Images,
@@ -26,8 +27,8 @@ from dplabtools.records.slide_plan import SlidePlan
 
 __all__ = [
     "LABEL_MASKS",
+    "ArrayFiles",
     "ArrayMasks",
-    "array_items",
     "drawn_masks",
     "patch_shape",
     "read_at",
@@ -36,6 +37,43 @@ __all__ = [
 
 LABEL_MASKS = "label_masks"
 """Name of the array of label masks."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ArrayFiles(SlideFiles):
+    """A file, or folder, with an array of the patches of a slide.
+
+    Attributes
+    ----------
+    slide : Contained
+        What goes into it.
+    suffix : str
+        End of its name, with the dot.
+    """
+
+    slide: Contained
+    suffix: ClassVar[str]
+
+    @property
+    def reserved(self) -> Path:
+        """The file, or folder."""
+        return self.slide.folder / f"{self.slide.name}{self.suffix}"
+
+    def must_be_new(self) -> tuple[Path, ...]:
+        """Return it."""
+        return (self.reserved,)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Say of what cannot be written meanwhile that it is this."""
+        return writing(self.reserved, slide=self.slide.plan.table.slide_name)
+
+    def items(self, rows: IntArray) -> Items:
+        """Tell where patches are, if the array holds these rows."""
+        name, views = self.reserved.name, len(self.slide.plan.views)
+        return {
+            row: ((name,) * views, (str(index),) * views)
+            for index, row in enumerate(rows.tolist())
+        }
 
 
 def patch_shape(plan: SlidePlan, *, container: str) -> tuple[int, ...]:
@@ -88,14 +126,6 @@ class ArrayMasks:
             found = np.asarray(group[LABEL_MASKS][self.addresses.row(index)])
         views = self.addresses.views
         return found if views == 1 else np.asarray(found[index % views])
-
-
-def array_items(name: str, rows: IntArray, *, views: int) -> Items:
-    """Tell where patches are in an array that holds these rows."""
-    return {
-        row: ((name,) * views, (str(index),) * views)
-        for index, row in enumerate(rows.tolist())
-    }
 
 
 def read_at(path: Path, offset: int, length: int) -> bytes:

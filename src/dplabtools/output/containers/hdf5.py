@@ -20,18 +20,16 @@ from dplabtools.geometry.resolution import Level
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
     LABEL_MASKS,
+    ArrayFiles,
     ArrayMasks,
-    array_items,
     drawn_masks,
     patch_shape,
     read_at,
     stored_array,
 )
 from dplabtools.output.containers.base import (
-    Contained,
     ContainerFormat,
     Items,
-    SlideFiles,
     sizes_of,
 )
 from dplabtools.output.containers.write_back_file import WriteBackFile
@@ -56,34 +54,20 @@ _SAME: Final = 1e-3  # two downsamples that are nearer are one
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Hdf5File(SlideFiles):
+class Hdf5File(ArrayFiles):
     """A file ``<slide>.h5`` with ``imgs``, ``coords``, ``labels`` and ``coverage``.
 
     Workers write pixels where they belong, all at once, so it is whole or not there as a
     whole. Rows are in the order of the table.
-
-    Attributes
-    ----------
-    slide : Contained
-        What goes into it.
     """
 
-    slide: Contained
+    suffix = ".h5"
     _offsets: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _length: int = 0  # bytes of a patch
 
     @property
-    def reserved(self) -> Path:
-        """The file."""
-        return self.slide.folder / f"{self.slide.name}.h5"
-
-    def must_be_new(self) -> tuple[Path, ...]:
-        """Return the file."""
-        return (self.reserved,)
-
-    @property
     def _aside(self) -> Path:
-        return self.slide.staging / f"{self.slide.name}.h5"
+        return self.slide.staging / self.reserved.name
 
     def sizes(self) -> list[int]:
         """Return the bytes of the file, if it is there."""
@@ -93,12 +77,9 @@ class Hdf5File(SlideFiles):
         """Settle where in the file each patch goes; it is replaced as a whole."""
         check_texts(self.slide.plan, holds_nul=False)
         shape = patch_shape(self.slide.plan, container="hdf5")
-        with self._writing():
+        with self.writing():
             self._offsets = _lay_out(self._aside, (len(self.slide.plan), *shape))
         self._length = math.prod(shape)
-
-    def _writing(self) -> AbstractContextManager[None]:
-        return writing(self.reserved, slide=self.slide.plan.table.slide_name)
 
     def writer(self, rows: IntArray) -> Hdf5Rows:
         """Return where rows go."""
@@ -120,13 +101,12 @@ class Hdf5File(SlideFiles):
         if not len(rows):
             remove(self._aside)
             return {}
-        with self._writing():
+        with self.writing():
             _close_ranks(self._aside, self._offsets, rows, length=self._length)
             with _changed(self._aside) as file:
                 self._complete(file, rows)
             self._aside.replace(self.reserved)
-        views = len(self.slide.plan.views)
-        return array_items(self.reserved.name, rows, views=views)
+        return self.items(rows)
 
     def _complete(self, file: Any, rows: IntArray) -> None:  # noqa: ANN401 - of h5py
         columns = PatchColumns.of(self.slide.plan, rows)

@@ -11,7 +11,7 @@ import os
 import shutil
 import struct
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
-from dplabtools.atomic import writing
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
     LABEL_MASKS,
+    ArrayFiles,
     ArrayMasks,
-    array_items,
     drawn_masks,
     patch_shape,
     read_at,
@@ -35,10 +34,8 @@ from dplabtools.output.containers.arrays import (
 )
 from dplabtools.output.containers.base import (
     SHARD_SIZE,
-    Contained,
     ContainerFormat,
     Items,
-    SlideFiles,
     kept_rows,
     sizes_of,
 )
@@ -56,7 +53,7 @@ _MISSING: Final = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ZarrGroup(SlideFiles):
+class ZarrGroup(ArrayFiles):
     """A folder ``<slide>.zarr``: sharded ``imgs``, and ``coords``, ``label``, ``coverage``.
 
     Shards are written to a folder of parts; the group gets its name when all of it is
@@ -64,25 +61,14 @@ class ZarrGroup(SlideFiles):
 
     Attributes
     ----------
-    slide : Contained
-        What goes into it.
     level : int
         Of the compression by Zstandard.
     """
 
-    slide: Contained
+    suffix = ".zarr"
     level: int
     _shape: tuple[int, ...] = ()
     _chunks: list[IntArray] = field(default_factory=list)
-
-    @property
-    def reserved(self) -> Path:
-        """The folder."""
-        return self.slide.folder / f"{self.slide.name}.zarr"
-
-    def must_be_new(self) -> tuple[Path, ...]:
-        """Return the folder."""
-        return (self.reserved,)
 
     @property
     def chunk_rows(self) -> int:
@@ -105,7 +91,7 @@ class ZarrGroup(SlideFiles):
         were, unless it was written again without gaps: then its parts are there still.
         """
         self._shape = patch_shape(self.slide.plan, container="zarr")
-        with self._writing():
+        with self.writing():
             if found is None or found.missing:
                 self.discard()
             elif self.reserved.exists():
@@ -117,9 +103,6 @@ class ZarrGroup(SlideFiles):
             for other in self._parts.iterdir():
                 if other.name != "imgs":
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
-
-    def _writing(self) -> AbstractContextManager[None]:
-        return writing(self.reserved, slide=self.slide.plan.table.slide_name)
 
     def _is_without_gaps(self) -> bool:
         """Tell whether the group has all rows: each shard has those of its number."""
@@ -169,13 +152,12 @@ class ZarrGroup(SlideFiles):
         if not len(rows):
             self.discard()
             return {}
-        with self._writing():
+        with self.writing():
             gaps = any(len(part) < self.slide.chunk_rows for part in kept[:-1])
             whole = self._without_gaps(kept) if gaps else self._parts
             self._describe(rows, whole)
             whole.rename(self.reserved)
-        views = len(self.slide.plan.views)
-        return array_items(self.reserved.name, rows, views=views)
+        return self.items(rows)
 
     def _without_gaps(self, kept: list[IntArray]) -> Path:
         """Write the shards again, without the gaps that failed patches leave.
