@@ -14,6 +14,7 @@ import pytest
 from dplabtools._typing import Pixels
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.testing.make_ndpi import make_ndpi_slide
+from dplabtools.testing.make_philips import make_philips_slide
 
 WHITE = (255, 255, 255)
 SMALL: dict[str, Any] = {"size": (512, 256), "tile": 128}
@@ -34,6 +35,10 @@ MADE: dict[str, Callable[[Path], Path]] = {
     ),
     "NDPI, unequal mpps": lambda folder: make_ndpi_slide(
         folder / "a.ndpi", **SMALL, mpp=(0.45641, 0.45506)
+    ),
+    "Philips": lambda folder: make_philips_slide(folder / "a.tiff"),
+    "Philips, 6 levels": lambda folder: make_philips_slide(
+        folder / "a.tiff", size=(1536, 256), levels=6
     ),
 }
 

@@ -17,6 +17,7 @@ from dplabtools.readers.base import BatchReader, SlideReader
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
+from dplabtools.testing.make_philips import make_philips_slide
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.reader import ReaderContract
 from dplabtools.testing.tissue import paint_tissue
@@ -142,6 +143,20 @@ class TestNdpi(TestDicomJpeg):
     def file(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         tile = request.param
         return make_ndpi_slide(tmp_path / "a.ndpi", size=(512, 256), tile=tile, levels=1)
+
+
+class TestPhilips(TestDicomJpeg):
+    """Tiles that are left out are background, in OpenSlide's pixels too."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return make_philips_slide(tmp_path / "a.tiff", size=(768, 512))
+
+    @pytest.fixture
+    def level0(self, file: Path) -> Pixels:
+        with openslide.OpenSlide(file) as slide:
+            region = np.asarray(slide.read_region((0, 0), 0, slide.dimensions))
+        return np.where(region[..., 3:] == 0, self.background, region[..., :3])
 
 
 class TestRealNdpi(TestRealAperio):

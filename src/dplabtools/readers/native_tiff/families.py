@@ -15,6 +15,7 @@ from dplabtools.readers.native_tiff.directories import find_directories
 from dplabtools.readers.native_tiff.index import read_tiff_index
 from dplabtools.readers.native_tiff.levels import TiffIndex, explained
 from dplabtools.readers.native_tiff.ndpi import read_ndpi_index
+from dplabtools.readers.native_tiff.philips import read_philips_index
 from dplabtools.readers.stamps import DICOM_SIGN, series_files
 from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.joined import joined
@@ -52,7 +53,7 @@ _VENDORS: Final = (
     _Vendor("Hamamatsu", 65420, "", read_ndpi_index),
     _Vendor("Ventana", 700, "iscan"),
     _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn"),
-    _Vendor("Philips", "ImageDescription", "<dataobject"),
+    _Vendor("Philips", "ImageDescription", "<dataobject", read_philips_index),
     _Vendor("Philips TIFF", "Software", "philips"),
     _Vendor("Trestle", "Software", "medscan"),
 )

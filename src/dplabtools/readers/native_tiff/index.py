@@ -38,7 +38,7 @@ from dplabtools.readers.native_tiff.levels import (
 from dplabtools.readers.native_tiff.pictures import aperio_levels, generic_levels
 from dplabtools.sources.base import ByteSource
 
-__all__ = ["read_tiff_index"]
+__all__ = ["read_tiff_index", "tiled_levels"]
 
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _PHOTOMETRICS: Final = frozenset({*range(7), 8, 9, 10})
@@ -82,22 +82,23 @@ def read_tiff_index(
     SlideReadError
         If it is remote, and cannot be read.
     """
-    file_bytes = source.state.nbytes
     first = tiff.pages[0]
     pages = [tiff.pages[number] for number in range(len(directories))]
     aperio = str(first.description).startswith(APERIO)
     found = aperio_levels(pages) if aperio else generic_levels(pages)
-    _check_alike(found)
     associated = dict(_associated(pages)) if aperio else {}
-    levels = tuple(_level(page, file_bytes, ome=first.is_ome) for page in found)
+    levels = tiled_levels(
+        found,
+        directories,
+        others=[pages[number] for number in associated.values()],
+        source=source,
+        ome=first.is_ome,
+    )
     if not aperio:  # where a length of zero is a tile that the scanner left out
         for level in levels:
             level.counts[(level.counts == 0) & (level.offsets != 0)] = NO_LENGTH
-    others = [pages[number] for number in associated.values()]
-    _distrust(levels, directories, others, file_bytes=file_bytes)
-    if aperio and len(levels) > 1:
+    elif len(levels) > 1:
         _check_missing(levels)
-    check_tiles(levels, source)
     return TiffIndex(
         file=source.state,
         levels=levels,
@@ -110,6 +111,47 @@ def read_tiff_index(
         ),
         icc_profile=icc_profile(found[0].tags.valueof(ICC_TAG)),
     )
+
+
+def tiled_levels(
+    pages: Sequence[Any],
+    directories: Sequence[Directory],
+    *,
+    others: Sequence[Any],
+    source: ByteSource,
+    ome: bool = False,
+) -> tuple[TiledLevel, ...]:
+    """Return the levels that pictures in tiles are, once they are checked.
+
+    Parameters
+    ----------
+    pages : sequence of tifffile.TiffPage
+        The pictures, finest first.
+    directories : sequence of Directory
+        All that the file has.
+    others : sequence of tifffile.TiffPage
+        Pictures that are no levels.
+    source : ByteSource
+        The file.
+    ome : bool, default False
+        Its JPEG streams know their colours better than its tags.
+
+    Returns
+    -------
+    tuple of TiledLevel
+        Tiles whose bytes lie across those of others are marked.
+
+    Raises
+    ------
+    AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
+        As `read_tiff_index`.
+    """
+    _check_alike(pages)
+    file_bytes = source.state.nbytes
+    levels = tuple(_level(page, file_bytes, ome=ome) for page in pages)
+    _distrust(levels, directories, others, file_bytes=file_bytes)
+    check_tiles(levels, source)
+    return levels
 
 
 def _check_alike(levels: Sequence[Any]) -> None:

@@ -115,8 +115,8 @@ class TiffIndex:
         all are in one folder.
     levels : tuple of TiledLevel
         Finest first.
-    associated : mapping of str to int or StoredPicture
-        Page of each associated image, or where its tiles lie.
+    associated : mapping of str to int, StoredPicture or bytes
+        Page of each associated image, or where its tiles lie, or it itself as JPEG.
     properties : mapping of str to str
         By the names that OpenSlide gives them.
     icc_profile : bytes or None
@@ -127,16 +127,17 @@ class TiffIndex:
 
     file: SourceState
     levels: tuple[TiledLevel, ...]
-    associated: Mapping[str, int | StoredPicture]
+    associated: Mapping[str, int | StoredPicture | bytes]
     properties: Mapping[str, str]
     icc_profile: bytes | None
     names: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
-        """Size, roughly: that of its arrays and of the colour profile."""
+        """Size, roughly: that of its arrays, of the colour profile and of pictures."""
         arrays = sum(level.offsets.nbytes + level.counts.nbytes for level in self.levels)
-        return arrays + len(self.icc_profile or b"")
+        kept = [each for each in self.associated.values() if isinstance(each, bytes)]
+        return arrays + sum(map(len, [self.icc_profile or b"", *kept]))
 
 
 _REMEDIES: Final[Mapping[type[UnsupportedSlideError], str]] = {

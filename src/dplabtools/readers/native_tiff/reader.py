@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
 
 import numpy as np
+import simplejpeg
 import tifffile
 from PIL import Image
 
@@ -113,6 +114,8 @@ class NativeTiffReader:
         try:
             if isinstance(found, StoredPicture):
                 return with_profile(self._whole(found.level), found.icc_profile)
+            if isinstance(found, bytes):
+                return Image.fromarray(simplejpeg.decode_jpeg(found))
             with (
                 file.stream() as stream,
                 tifffile.TiffFile(stream, name=file.name) as tiff,
