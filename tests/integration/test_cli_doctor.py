@@ -44,7 +44,10 @@ def test_slides_that_cannot_be_read_are_named(
     assert "WRONG broken.svs: no reader can open it" in done.stdout
     assert "WRONG cut.svs: " in done.stdout
     assert "→ get a whole copy of the file" in done.stdout
-    assert "note  b.svs: 1,024 x 768, read by native; states no microns" in done.stdout
+    assert (
+        "note  b.svs: 1,024 x 768, read by native, of aperio; states no microns"
+        in done.stdout
+    )
     assert "→ supply them with --slide-mpp" in done.stdout
     assert done.stdout.splitlines()[-1] == "2 wrong"
 

@@ -49,6 +49,10 @@ def _look_at(slide: str) -> Finding:
             remedy=remedy_of(error),
         )
     found = f"{facts.size[0]:,} x {facts.size[1]:,}, read by {facts.reader}"
+    if facts.vendor:
+        found += f", of {facts.vendor}"
+    for refusal in facts.refusals:
+        found += f" (not by {refusal.library}: {refusal.reason})"
     if facts.mpp is None:
         return Finding(
             topic="Slides",

@@ -59,11 +59,12 @@ def open_reader(
         The slide file.
     settings : Settings
         ``slide_library``: with ``"auto"`` OpenSlide, if it knows the file as that of a
-        vendor other than Aperio. Else the native reader if the file is a tiled TIFF that
-        it understands, else OpenSlide, else tiffslide if it is installed and the file is
-        a TIFF, else Pillow, if the file is an ordinary picture; readers that other
-        distributions add by their priority, after OpenSlide at the earliest. A remote
-        slide that the native reader does not understand is copied first. With
+        vendor other than Aperio and DICOM. Else the native reader if the file is a tiled
+        TIFF or DICOM, and it understands that, else OpenSlide, else tiffslide if it is
+        installed and the file is a TIFF, else Pillow, if the file is an ordinary picture;
+        readers that other distributions add by their priority, after OpenSlide at the
+        earliest. A remote slide that the native reader does not understand is copied
+        first. With
         ``"tiffopenslide"`` tiffslide, else OpenSlide. ``background``.
     index : SlideIndex, optional
         What the reader that opened the file with these settings before found out.

@@ -11,7 +11,7 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -188,13 +188,20 @@ def dicom_series(path: Path) -> bytes | None:
 
 def _series(path: Path) -> bytes | None:
     """Return the series that a file says it belongs to (0020,000E); None if to none."""
-    place, sign = DICOM_SIGN
-    end = place + len(sign)
     try:
-        with path.open("rb") as file:
-            if not file.read(end).endswith(sign):
-                return None
-            found = _SERIES.search(file.read(_DICOM_HEAD))
+        status = path.stat()
+        return _series_of(path, status.st_size, status.st_mtime_ns)
     except OSError:
         return None
+
+
+@lru_cache(maxsize=1 << 16)
+def _series_of(path: Path, _nbytes: int, _mtime_ns: int) -> bytes | None:
+    """Look into a file once: all slides of a folder ask for all files in it."""
+    place, sign = DICOM_SIGN
+    end = place + len(sign)
+    with path.open("rb") as file:
+        if not file.read(end).endswith(sign):
+            return None
+        found = _SERIES.search(file.read(_DICOM_HEAD))
     return None if found is None else found[2][: int.from_bytes(found[1], "little")]

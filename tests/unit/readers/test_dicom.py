@@ -241,13 +241,18 @@ def test_sequences_may_be_written_in_any_way(
         np.testing.assert_array_equal(whole(reader), expected)
 
 
-def test_colours_are_those_that_the_tiles_state(tmp_path: Path) -> None:
-    file = make_dicom_slide(tmp_path, **SMALL)
+@pytest.mark.parametrize(
+    ("compression", "claimed"), [("jpeg", "RGB"), ("jpeg rgb", "YBR_FULL_422")]
+)
+def test_colours_are_those_that_the_tiles_state(
+    tmp_path: Path, compression: str, claimed: str
+) -> None:
+    file = make_dicom_slide(tmp_path, compression=compression, **SMALL)
     with native(file) as reader:
         expected = whole(reader)
 
     def claim(data: Any) -> None:
-        data.PhotometricInterpretation = "RGB"  # and the tiles are JFIF, so YCbCr
+        data.PhotometricInterpretation = claimed
 
     with native(edited(file, claim)) as reader:
         np.testing.assert_array_equal(whole(reader), expected)

@@ -94,7 +94,7 @@ def _read(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffIndex]:
         for kind, name in _ASSOCIATED.items()
         if (pictures := [each for each in by_kind[kind] if _understood(each.instance)])
     }
-    check_tiles([*levels, *(level for _, level in associated.values())], source)
+    check_tiles(levels, source)
     first = whole[0][0]
     return source, TiffIndex(
         file=source.state,

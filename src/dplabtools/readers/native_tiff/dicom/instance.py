@@ -176,7 +176,7 @@ class Instance:
             msg = f"its {self.photometric} pixels have {header.SamplesPerPixel} samples"
             raise DamagedSlideError(msg)
         planar = samples > 1 and int(header.get("PlanarConfiguration", 0)) == 1
-        if planar and self.compression == STORED:
+        if planar and self.compression in {STORED, JPEG_LS}:
             msg = "separate planes are not read natively"
             raise UnsupportedSlideError(msg)
 
