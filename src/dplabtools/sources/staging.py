@@ -44,14 +44,17 @@ class StagedCopy:
     ----------
     path : Path
         The copy, of the same name.
-    file : RemoteFile
-        What it is a copy of.
+    nbytes : int
+        Its size.
+    file : RemoteFile or None
+        What it is a copy of, while it is open: its state is not asked for again.
     users : int
         How often it is open in this process.
     """
 
     path: Path
-    file: RemoteFile
+    nbytes: int
+    file: RemoteFile | None = None
     users: int = 0
     _descriptor: int = field(repr=False)
 
@@ -59,6 +62,8 @@ class StagedCopy:
         """Say that one of its users has closed it; it is kept for the next, if small."""
         with _LOCK:
             self.users -= 1
+            if not self.users:
+                self.file = None
             _drop_idle(most_bytes=_IDLE_BYTES)
 
     def drop(self) -> None:
@@ -95,7 +100,9 @@ def staged_copy(url: str) -> StagedCopy:
         if copy is None:
             _sweep(folder)
             descriptor = _held_copy(path, file)
-            copy = StagedCopy(path=path, file=file, _descriptor=descriptor)
+            nbytes = file.state.nbytes
+            copy = StagedCopy(path=path, nbytes=nbytes, _descriptor=descriptor)
+        copy.file = file
         copy.users += 1
         _HELD[path] = copy
         _HELD.move_to_end(path)
@@ -208,11 +215,11 @@ def _make_room(nbytes: int, folder: Path, *, slide: str) -> None:
 def _drop_idle(*, most_bytes: int) -> None:
     """Let go of those copies that were used longest ago, until few bytes are idle."""
     idle = [copy for copy in _HELD.values() if not copy.users]
-    left = sum(copy.file.state.nbytes for copy in idle)
+    left = sum(copy.nbytes for copy in idle)
     for copy in idle:
         if left <= most_bytes:
             return
-        left -= copy.file.state.nbytes
+        left -= copy.nbytes
         copy.drop()
 
 

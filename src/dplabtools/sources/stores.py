@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from dplabtools.errors import (
     ChangedSlideError,
+    DplabError,
     MissingSlideError,
     SlideError,
     SlideReadError,
@@ -28,14 +29,14 @@ from dplabtools.sources.urls import checked_url, without_secrets
 __all__ = ["StoredObject", "check_not_forked"]
 
 _METADATA_SERVICES: Final = (
-    *("/latest/api/token", "/latest/meta-data", "metadata.google.internal"),
-    "/metadata/identity",
+    *("/latest/api/token", "/latest/meta-data", "/computeMetadata/", "/metadata/identity"),
 )
 """Asked for credentials in the machines of a cloud, if there are none elsewhere."""
 _NO_CREDENTIALS: Final = (
-    "say who you are by the variables of your cloud, such as AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (with boto3 installed); AWS_SKIP_SIGNATURE=true "
-    "reads public buckets"
+    "say who you are by the variables of your cloud: AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (which takes boto3); "
+    "GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and "
+    "AZURE_STORAGE_ACCOUNT_KEY; AWS_SKIP_SIGNATURE=true reads public buckets"
 )
 _USED_BY: Final[set[int]] = set()
 """Numbers of the processes that use the library, with those they were forked from."""
@@ -71,12 +72,22 @@ class StoredObject:
             If obstore is not installed.
         ParameterError
             If the address names credentials.
+        SlideReadError
+            If what the environment says about its store cannot be.
         """
         parts = urlsplit(checked_url(url))
         key = parts.path.lstrip("/")
         if parts.scheme.startswith("http"):
             key = unquote(key)
-        store = _store(f"{parts.scheme}://{parts.netloc}")
+        try:
+            store = _store(f"{parts.scheme}://{parts.netloc}")
+        except DplabError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of the library, or of that of profiles
+            msg, name = "its store cannot be used", url.rpartition("/")[2]
+            raise SlideReadError(
+                msg, slide=name, details=_shown(str(error)), remedy=_NO_CREDENTIALS
+            ) from None
         return cls(url=url, store=store, key=key)
 
     @property

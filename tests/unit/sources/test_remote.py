@@ -30,9 +30,13 @@ from dplabtools.errors import (
 )
 from dplabtools.readers.native_tiff.families import read_any_tiff
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.opening import open_reader
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.settings import Settings
+from dplabtools.sources import stores
 from dplabtools.sources.remote import merged, open_remote
+from dplabtools.sources.stores import StoredObject
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.web_server import ServerFaults, SlideServer
 
@@ -248,6 +252,54 @@ def test_a_server_that_goes_while_a_slide_is_opened_has_not_damaged_it(
         server.faults.status = 403
         with pytest.raises(SlideReadError, match="refuses"):
             read_any_tiff(file)
+
+
+@pytest.mark.parametrize(
+    ("url", "environment"),
+    [
+        ("s3://box/a.svs", {"AWS_PROFILE": "nobody"}),
+        ("gs://box/a.svs", {"GOOGLE_APPLICATION_CREDENTIALS": "/none.json"}),
+        ("az://box/a.svs", {}),
+        (
+            "az://box/a.svs",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": "S3CRET"},
+        ),
+    ],
+)
+def test_an_environment_that_cannot_be_is_told(
+    url: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stores._store.cache_clear()
+    with pytest.raises(SlideReadError, match=r"^a\.svs: its store cannot be") as caught:
+        StoredObject.at(url)
+    assert "say who you are" in str(caught.value)
+    assert "S3CRET" not in str(caught.value)
+
+
+def test_real_slides_are_as_in_their_files(slides_dir: Path) -> None:
+    names = [each.name for each in slides_dir.iterdir() if each.suffix in REAL]
+    assert names
+    with SlideServer(slides_dir) as server:
+        for name in sorted(names):
+            both = outcome(slides_dir / name), outcome(server.url + name)
+            assert both[0] == both[1], name
+
+
+REAL = {".svs", ".tif", ".ndpi"}
+
+
+def outcome(path: str | Path) -> object:
+    """Return what becomes of reading a slide: pixels of each level, or an error."""
+    try:
+        with open_reader(path, settings=Settings()) as reader:
+            return reader.library, [
+                reader.read((width // 3, height // 3), level, (300, 200)).tobytes()
+                for level, (width, height) in enumerate(reader.sizes)
+            ]
+    except SlideError as error:
+        return type(error), error.reason
 
 
 def test_without_the_library_the_extra_is_named(
