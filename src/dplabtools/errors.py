@@ -17,7 +17,8 @@ The tree of them, with the built-in error each one also is::
     │   │   ├── AmbiguousSlideError
     │   │   └── DamagedSlideError
     │   ├── SlideReadError             OSError
-    │   │   └── ChangedSlideError
+    │   │   ├── ChangedSlideError
+    │   │   └── UnreachableSlideError
     │   ├── ClosedSlideError           ValueError
     │   ├── MissingMppError            ValueError
     │   ├── ResolutionError            ValueError
@@ -129,6 +130,7 @@ __all__ = [
     "UnfinishedRunWarning",
     "UnknownColorError",
     "UnlockedFolderWarning",
+    "UnreachableSlideError",
     "UnsupportedSlideError",
     "WorkerError",
 ]
@@ -257,6 +259,12 @@ class SlideReadError(SlideError, OSError):
 
 class ChangedSlideError(SlideReadError):
     """A slide file is no longer what it was when the run began."""
+
+
+class UnreachableSlideError(SlideReadError):
+    """A remote slide cannot be had: no credentials, or refused; or nobody answers."""
+
+    advice = "check the address, the credentials and the network, and run again"
 
 
 class ClosedSlideError(SlideError, ValueError):

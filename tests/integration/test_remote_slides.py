@@ -22,7 +22,7 @@ from dplabtools.errors import (
     MissingSlideError,
     OutputError,
     ParameterError,
-    SlideReadError,
+    UnreachableSlideError,
 )
 from dplabtools.pipeline import upload_run
 from dplabtools.readers.finding import find_slides
@@ -312,7 +312,7 @@ def test_missing_credentials_are_told() -> None:
         text=True,
         check=False,
     )
-    assert "SlideReadError: a.svs: " in done.stderr
+    assert "UnreachableSlideError: a.svs: " in done.stderr
     assert "AWS_ACCESS_KEY_ID" in done.stderr
 
 
@@ -366,7 +366,7 @@ def test_nothing_stays_if_something_cannot_be_stored(
         names.append(file.parent.name)
         if len(names) == len(files_in(written)):
             msg = "its store refuses"
-            raise SlideReadError(msg, slide=self.name)
+            raise UnreachableSlideError(msg, slide=self.name)
         put(self, file)
 
     monkeypatch.setattr(StoredObject, "put", fails_with_the_last)

@@ -31,6 +31,7 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
         errors.UnsupportedSlideError,
         "get a whole copy of the file; 'dplabtools doctor SLIDE' looks closer",
     ),
+    (errors.UnreachableSlideError, ""),
     (
         errors.SlideReadError,
         "get a whole copy of the file, or leave these patches out",

@@ -116,7 +116,7 @@ class RemoteFile:
         EOFError
             If the file ends before.
         SlideReadError
-            If they cannot be had.
+            If they cannot be had, or it has changed.
         """
         if offset + count > self.state.nbytes:
             msg = "the file ends in the middle of a tile"
@@ -129,7 +129,7 @@ class RemoteFile:
         Raises
         ------
         SlideReadError
-            If it cannot be had.
+            If it cannot be had, or has changed.
         """
         if stop <= len(self.head):
             return self.head[start:stop]
@@ -148,7 +148,7 @@ class RemoteFile:
 
         Raises
         ------
-        SlideReadError
+        UnreachableSlideError
             In a process forked from one that has read remote slides.
         """
         check_not_forked()
@@ -169,7 +169,8 @@ class _Ahead:
     def __init__(self, file: RemoteFile, starts: list[int], stops: list[int]) -> None:
         self._file = file
         self._starts, self._stops = starts, stops
-        self._parts = list(map(file.submit, starts, stops))
+        self._parts: list[Future[memoryview]] = []
+        self._parts.extend(map(file.submit, starts, stops))
 
     def read(self, count: int, offset: int) -> bytes:
         """Return bytes, once they are there."""

@@ -19,7 +19,7 @@ from dplabtools.errors import (
     DplabError,
     MissingSlideError,
     SlideError,
-    SlideReadError,
+    UnreachableSlideError,
     UnsupportedSlideError,
 )
 from dplabtools.optional import optional
@@ -72,7 +72,7 @@ class StoredObject:
             If obstore is not installed.
         ParameterError
             If the address names credentials.
-        SlideReadError
+        UnreachableSlideError
             If what the environment says about its store cannot be.
         """
         parts = urlsplit(checked_url(url))
@@ -85,7 +85,7 @@ class StoredObject:
             raise
         except Exception as error:  # noqa: BLE001 - of the library, or of that of profiles
             msg, name = "its store cannot be used", url.rpartition("/")[2]
-            raise SlideReadError(
+            raise UnreachableSlideError(
                 msg, slide=name, details=_shown(str(error)), remedy=_NO_CREDENTIALS
             ) from None
         return cls(url=url, store=store, key=key)
@@ -122,7 +122,7 @@ class StoredObject:
             If the server hands out no parts of files, or this one is empty.
         ChangedSlideError
             If it is not what it must be.
-        SlideReadError
+        UnreachableSlideError
             If it cannot be had: no credentials, or refused; nobody answers.
         """
         options: dict[str, Any] = {"range": (start, stop)}
@@ -171,7 +171,9 @@ class StoredObject:
         else:
             msg = f"its store cannot be reached, tried {_TRIES} times"
             remedy = "check the address and the network, and run again"
-        return SlideReadError(msg, slide=self.name, details=_shown(text), remedy=remedy)
+        return UnreachableSlideError(
+            msg, slide=self.name, details=_shown(text), remedy=remedy
+        )
 
     def put(self, file: Path) -> None:
         """Store a file as the object, which is there when it is whole, and not before.
@@ -233,13 +235,13 @@ def check_not_forked() -> None:
 
     Raises
     ------
-    SlideReadError
+    UnreachableSlideError
         If it is one.
     """
     _USED_BY.add(os.getpid())
     if len(_USED_BY) > 1:
         msg = "remote slides cannot be read in a process forked from one that has read some"
-        raise SlideReadError(
+        raise UnreachableSlideError(
             msg,
             remedy='start processes by "spawn" or "forkserver", as multiprocessing_context '
             "of a DataLoader",

@@ -103,10 +103,12 @@ class SlideServer:
 
     async def _stop(self) -> None:
         self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # connections that come in just now
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # until connections are closed
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -121,7 +123,7 @@ class SlideServer:
         except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
             pass  # whoever asked has gone, or the server ends
         finally:
-            writer.close()
+            writer.transport.abort()
 
     async def _answer(self, request: bytes, writer: asyncio.StreamWriter) -> bool:
         """Answer; tell whether the connection still stands."""

@@ -25,7 +25,7 @@ from dplabtools.errors import (
     MissingLibraryError,
     MissingSlideError,
     SlideError,
-    SlideReadError,
+    UnreachableSlideError,
     UnsupportedSlideError,
 )
 from dplabtools.readers.native_tiff.families import read_any_tiff
@@ -211,9 +211,19 @@ def test_who_has_the_index_asks_for_tiles_only(server: SlideServer) -> None:
         ("none.svs", ServerFaults(), MissingSlideError, "there is no slide file 'http://"),
         ("empty.svs", ServerFaults(), UnsupportedSlideError, "it is empty"),
         ("page.svs", ServerFaults(), UnsupportedSlideError, "no TIFF file"),
-        ("slide.svs", ServerFaults(status=403), SlideReadError, "refuses.*credentials"),
-        ("slide.svs", ServerFaults(status=401), SlideReadError, "refuses.*credentials"),
-        ("slide.svs", ServerFaults(status=503), SlideReadError, "tried 10 times"),
+        (
+            "slide.svs",
+            ServerFaults(status=403),
+            UnreachableSlideError,
+            "refuses.*credentials",
+        ),
+        (
+            "slide.svs",
+            ServerFaults(status=401),
+            UnreachableSlideError,
+            "refuses.*credentials",
+        ),
+        ("slide.svs", ServerFaults(status=503), UnreachableSlideError, "tried 10 times"),
         ("slide.svs", ServerFaults(ranges=False), UnsupportedSlideError, "download it"),
     ],
 )
@@ -230,7 +240,7 @@ def test_what_cannot_be_had_is_told(
 def test_that_nobody_answers_is_told(folder: Path) -> None:
     with SlideServer(folder) as server:
         url = server.url
-    with pytest.raises(SlideReadError, match=r"tried 10 times .*check the address"):
+    with pytest.raises(UnreachableSlideError, match=r"tried 10 times .*check the address"):
         NativeTiffReader(url + "slide.svs", background=WHITE)
 
 
@@ -250,7 +260,7 @@ def test_a_server_that_goes_while_a_slide_is_opened_has_not_damaged_it(
     with SlideServer(folder) as server:
         file = open_remote(server.url + "slide.svs")
         server.faults.status = 403
-        with pytest.raises(SlideReadError, match="refuses"):
+        with pytest.raises(UnreachableSlideError, match="refuses"):
             read_any_tiff(file)
 
 
@@ -272,7 +282,9 @@ def test_an_environment_that_cannot_be_is_told(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     stores._store.cache_clear()
-    with pytest.raises(SlideReadError, match=r"^a\.svs: its store cannot be") as caught:
+    with pytest.raises(
+        UnreachableSlideError, match=r"^a\.svs: its store cannot be"
+    ) as caught:
         StoredObject.at(url)
     assert "say who you are" in str(caught.value)
     assert "S3CRET" not in str(caught.value)
@@ -331,7 +343,7 @@ def test_a_forked_process_says_that_it_cannot_read(server: SlideServer) -> None:
                 for task in (read_inherited, read_anew)
             ]
     for error in errors:
-        assert isinstance(error, SlideReadError)
+        assert isinstance(error, UnreachableSlideError)
         assert "spawn" in str(error)
     INHERITED.clear()
 

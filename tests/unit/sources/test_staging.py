@@ -15,7 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dplabtools.errors import AmbiguousSlideError, SlideReadError, UnsupportedSlideError
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    SlideReadError,
+    UnreachableSlideError,
+    UnsupportedSlideError,
+)
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 from dplabtools.sources import staging
@@ -102,7 +107,7 @@ def test_half_a_copy_is_none(
     monkeypatch.setattr(staging, "_PART_BYTES", 1 << 16)
     file = open_remote(server.url + "picture.png")
     server.faults.status = 403
-    with pytest.raises(SlideReadError, match="refuses"):
+    with pytest.raises(UnreachableSlideError, match="refuses"):
         staged_copy(server.url + "picture.png")
     assert file.state.nbytes > 1 << 16
     assert "picture.png" not in left()
