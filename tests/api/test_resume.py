@@ -506,6 +506,7 @@ def test_pixels_looks_into_containers(
         ({"filename_comment": "x"}, "filename_comment: '' -> 'x'"),
         ({"excluded_labels": ["b"]}, "excluded_labels: [] -> ['b']"),
         ({"resampling_mode": "tile"}, "resampling_mode: None -> 'tile'"),
+        ({"resampling_mode": "fast"}, "resampling_mode: None -> 'fast'"),
     ],
 )
 def test_other_parameters_are_refused_by_name(

@@ -50,7 +50,7 @@ class ReadOptions:
     ----------
     views : tuple of Level or Mpp, or None
         Resolutions to deliver; None for that of each table.
-    mode : {None, "tile", "wsi"}
+    mode : {None, "tile", "fast", "wsi"}
         How to resample.
     settings : Settings
         The documented knobs.

@@ -37,7 +37,7 @@ def parse_reading(
     ----------
     views : tuple of Level or Mpp, or None
         Resolutions of each set; None for single patches, each at its own.
-    mode : {None, "tile", "wsi"}
+    mode : {None, "tile", "fast", "wsi"}
         How to get pixels at an mpp that no level has.
     tables : iterable of PatchTable
         The patches.

@@ -17,7 +17,7 @@ from dplabtools.settings import Settings
 
 __all__ = ["Pyramid", "Source", "check_resampling", "mean_downsamples"]
 
-_MODES = (None, "tile", "wsi")
+_MODES = (None, "tile", "fast", "wsi")
 _COARSEST_LEVEL_ASKED_FOR = 99
 _ROUNDING = 10  # decimals within which the documented interface compares mpps
 
@@ -31,19 +31,22 @@ class Source:
     level : int
         Level to read.
     factor : float
-        Pixels of `level` per pixel delivered; 1.0 means that the level is delivered as
-        it is stored.
+        Pixels of `level`, once shrunk, per pixel delivered; 1.0 means that no more is done
+        to it.
     downsample : float
         Level 0 pixels per pixel delivered.
     whole : Size or None
         Size of the whole image at the resolution, where pixels have to lie on its grid;
         None where each patch is resampled for itself.
+    shrink : int
+        By what its tiles are shrunk in being decoded; 1 means that they are not.
     """
 
     level: int
     factor: float
     downsample: float
     whole: Size | None = None
+    shrink: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +263,7 @@ class Pyramid:
         ----------
         resolution : Level or Mpp
             What is wanted.
-        mode : {None, "tile", "wsi"}
+        mode : {None, "tile", "fast", "wsi"}
             Whether, and how, resampling is allowed.
         settings : Settings
             Margins and ranges.
@@ -319,10 +322,10 @@ def check_resampling(mode: str | None) -> None:
     Raises
     ------
     ParameterError
-        If `mode` is none of None, "tile" and "wsi".
+        If `mode` is none of None, "tile", "fast" and "wsi".
     """
     if mode not in _MODES:
-        msg = f'resampling_mode must be None, "tile" or "wsi", not {mode!r}'
+        msg = f'resampling_mode must be None, "tile", "fast" or "wsi", not {mode!r}'
         raise ParameterError(msg)
 
 

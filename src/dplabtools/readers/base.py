@@ -28,6 +28,7 @@ __all__ = [
     "Colour",
     "IndexedReader",
     "ScanInfo",
+    "ShrinkingReader",
     "SlideIndex",
     "SlideReader",
     "StoredReader",
@@ -229,6 +230,33 @@ class BatchReader(SlideReader, Protocol):
             If there is no such level.
         ClosedSlideError
             If the reader has been closed.
+        """
+        ...
+
+
+@runtime_checkable
+class ShrinkingReader(BatchReader, Protocol):
+    """A reader that decodes tiles at a fraction of their size, in less time."""
+
+    def shrinks(self, level: int) -> tuple[int, ...]:
+        """Return by what whole numbers the tiles of a level can be shrunk."""
+        ...
+
+    def read_into(
+        self,
+        origins: IntArray,
+        level: int,
+        buffer: PixelBuffer,
+        *,
+        threads: ThreadPoolExecutor | None = None,
+        decoded: list[IntArray] | None = None,
+        shrink: int = 1,
+    ) -> dict[int, SlideReadError]:
+        """Read many regions of a level, or of what it is with its tiles shrunk.
+
+        As `BatchReader.read_into`; `shrink` is 1, or one of `shrinks`. Then sizes are in
+        pixels of the shrunk level, and a region begins at that of them which is nearest to
+        its origin.
         """
         ...
 

@@ -39,7 +39,7 @@ def stored_regions(
         return found
     for view, resolution in enumerate(resolutions):
         source = slide.source(resolution)
-        if source.whole is None and source.factor == 1.0:
+        if source.factor == source.shrink == 1:
             streams = slide.reader.stored_jpegs(origins[:, view], source.level, sizes=sizes)
             found |= {(item, view): stream for item, stream in streams.items()}
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from dplabtools._typing import IntArray
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Resolution
+from dplabtools.readers.base import ShrinkingReader
 from dplabtools.readers.resampling import resize_all
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.workspace import workspace
@@ -129,15 +131,16 @@ class _Part:
         errors: dict[int, Exception] = {}
         reader = self._slide.batch_reader
         assert reader is not None  # noqa: S101 - what `reads_together` is for
-        views_of: defaultdict[int, list[int]] = defaultdict(list)
+        views_of: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for view, source in enumerate(self._sources):
-            views_of[source.level].append(view)
-        for level, views in views_of.items():
+            views_of[source.level, source.shrink].append(view)
+        for (level, shrink), views in views_of.items():
             corners = np.concatenate([origins[self._items, view] for view in views])
             buffer = PixelBuffer.joined([self._targets[view] for view in views])
-            failed = reader.read_into(
-                corners, level, buffer, threads=threads, decoded=decoded
-            )
+            read = reader.read_into
+            if shrink > 1 and isinstance(reader, ShrinkingReader):
+                read = partial(reader.read_into, shrink=shrink)
+            failed = read(corners, level, buffer, threads=threads, decoded=decoded)
             for place, error in sorted(failed.items()):
                 errors.setdefault(int(self._items[place % len(self._items)]), error)
         self._resample_all(threads, failed=errors)

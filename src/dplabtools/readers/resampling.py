@@ -60,7 +60,7 @@ def check_filter(name: str, *, mode: str) -> None:
     UnknownFilterError
         If there is none.
     """
-    if name != AREA or mode != "tile":
+    if name != AREA or mode == "wsi":
         resampling_filter(name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,7 @@ from dplabtools.geometry.resolution import Mpp, Resolution
 from dplabtools.readers.base import (
     BatchReader,
     IndexedReader,
+    ShrinkingReader,
     SlideIndex,
     SlideReader,
     slide_file,
@@ -33,6 +35,7 @@ from dplabtools.readers.resampling import (
     resampling_filter,
     resize,
 )
+from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.settings import Settings
 from dplabtools.timing import stage
 
@@ -51,8 +54,9 @@ class Slide:
         The slide file.
     settings : Settings
         Library, background, mpp of slides that state none, ranges, margins, filter.
-    resampling_mode : {None, "tile", "wsi"}
-        None: levels only. ``"tile"``: each region is resampled for itself. ``"wsi"``: a
+    resampling_mode : {None, "tile", "fast", "wsi"}
+        None: levels only. ``"tile"``: each region is resampled for itself. ``"fast"``: so,
+        out of tiles that are shrunk in being decoded, where that can be. ``"wsi"``: a
         region is a part of the whole level, resampled; its pixels lie on one grid.
     extra_mpps : sequence of float
         The mpps that will be asked for, with ``"wsi"``.
@@ -179,7 +183,22 @@ class Slide:
                 f'{list(self.extra_mpps)}, which resampling_mode="wsi" goes by'
             )
             raise ResolutionError(msg, slide=self.name, remedy="add it")
-        return source
+        return self._shrunk_source(source) if self.resampling_mode == "fast" else source
+
+    def _shrunk_source(self, source: Source) -> Source:
+        """Return the same, of tiles that are shrunk as much as goes, if any does."""
+        if not isinstance(self.reader, ShrinkingReader):
+            return source
+        mpp = self.pyramid.level_mpps()[source.level]
+        wanted, margin = mpp * source.factor, self.settings.mpp_level_margin
+        able = [n for n in self.reader.shrinks(source.level) if mpp * n <= wanted + margin]
+        if not able:
+            return source
+        shrink = max(able)
+        same = abs(mpp * shrink - wanted) <= margin
+        return replace(
+            source, factor=1.0 if same else source.factor / shrink, shrink=shrink
+        )
 
     def read(self, origin: Point, resolution: Resolution, size: Size) -> Pixels:
         """Return a region; the background is where the slide is not.
@@ -217,7 +236,7 @@ class Slide:
             return self._read_on_grid(source, origin, size)
         if source.factor != 1.0:
             return self._read_resampled(source, origin, size)
-        return self.reader.read(origin, source.level, size)
+        return self._read_stored(source, origin, size)
 
     def image(self, source: Source) -> Image.Image:
         """Return the whole image that "wsi" mode takes its regions from.
@@ -339,10 +358,22 @@ class Slide:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def _read_stored(self, source: Source, origin: Point, size: Size) -> Pixels:
+        """Read a region of a level, shrunk or not."""
+        if source.shrink == 1:
+            return self.reader.read(origin, source.level, size)
+        assert isinstance(self.reader, ShrinkingReader)  # noqa: S101 - see `_shrunk_source`
+        buffer = PixelBuffer.allocated(np.array([size], dtype=np.int64))
+        corners = np.array([origin], dtype=np.int64)
+        errors = self.reader.read_into(corners, source.level, buffer, shrink=source.shrink)
+        if errors:
+            raise errors[0]
+        return buffer.picture(0)
+
     def _read_resampled(self, source: Source, origin: Point, size: Size) -> Pixels:
         """Read as much as the region takes, and resize it for itself."""
         width, height = (max(1, round(value * source.factor)) for value in size)
-        pixels = self.reader.read(origin, source.level, (width, height))
+        pixels = self._read_stored(source, origin, (width, height))
         out = np.empty((size[1], size[0], 3), dtype=np.uint8)
         with stage("resample"):
             resize(pixels, out, self.settings.resampling_filter)

@@ -51,9 +51,10 @@ class GenericSlide(SlideSettings):
     ----------
     wsi_file : str or path-like
         The slide file.
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         Whether, and how, regions at mpps of no level are made. ``"tile"`` resamples each
-        region for itself; ``"wsi"`` gives the pixels of resampling the whole level.
+        region for itself; ``"fast"`` does so of tiles decoded at a half, a quarter or an
+        eighth of their size; ``"wsi"`` gives the pixels of resampling the whole level.
     extra_mpps : sequence of float, default ()
         With ``"wsi"``: the mpps that will be asked for.
 

@@ -43,10 +43,12 @@ def _known_container(name: str | None) -> str | None:
 
 
 ResamplingModeOption: TypeAlias = Annotated[
-    Literal["tile", "wsi"] | None,
+    Literal["tile", "fast", "wsi"] | None,
     typer.Option(
         metavar="NAME",
-        help="tile: resample each patch; wsi: as if the whole slide were resampled.",
+        help="tile: resample each patch; fast: so, of tiles decoded at a half, a quarter "
+        "or an eighth of their size, with slightly other pixels; wsi: as if the whole "
+        "slide were resampled.",
         show_default="tile where an mpp is asked for",
     ),
 ]

@@ -57,7 +57,7 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
     sizes : ndarray of int64, shape (n, 2)
         (width, height).
     """
-    tile, columns = np.array(level.codec.tile), level.columns
+    tile, columns = np.array(level.tile), level.columns
     low = np.clip(corners, 0, level.size)
     high = np.clip(corners + sizes, low, level.size)
     first = low // tile

@@ -131,6 +131,13 @@ class TileCodec:
         return 1 if self.grey else _SAMPLES
 
     @property
+    def shrinks(self) -> tuple[int, ...]:
+        """By what tiles can be shrunk in being decoded, by leaving out frequencies."""
+        jpeg = self.compression in {JPEG, JPEG_PIECE}
+        whole = jpeg and not any(length % 8 for length in self.tile)
+        return (2, 4, 8) if whole else ()
+
+    @property
     def nbytes(self) -> int:
         """Size of a decoded tile."""
         return self.tile[0] * self.tile[1] * _SAMPLES
@@ -143,7 +150,8 @@ class TileCodec:
         data : bytes
             As stored.
         out : ndarray of uint8, shape (height, width, 3)
-            Filled with RGB; contiguous. After an error its content is undefined.
+            Filled with RGB; contiguous. After an error its content is undefined. If it is
+            smaller than a tile by one of `shrinks`, the tile is shrunk.
 
         Raises
         ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypeVar
 
 import numpy as np
@@ -54,17 +54,31 @@ class TiledLevel:
         Where each tile begins in the file, and its length, in bytes; row by row. A
         length of zero stands for a tile of background, `NO_LENGTH` and `CONTESTED` for
         one that is damaged: it has an offset and no length, or lies across another.
+    shrink : int
+        By what tiles are shrunk in being decoded.
     """
 
     size: Size
     codec: TileCodec
     offsets: IntArray
     counts: IntArray
+    shrink: int = 1
+
+    @property
+    def tile(self) -> Size:
+        """Width and height of a decoded tile."""
+        width, height = self.codec.tile
+        return width // self.shrink, height // self.shrink
 
     @property
     def columns(self) -> int:
         """Tiles side by side."""
-        return -(-self.size[0] // self.codec.tile[0])
+        return -(-self.size[0] // self.tile[0])
+
+    def shrunk(self, shrink: int) -> TiledLevel:
+        """Return the same level, as it is with its tiles shrunk."""
+        width, height = (-(-length // shrink) for length in self.size)
+        return replace(self, size=(width, height), shrink=shrink)
 
     def tiles_at(self, corners: IntArray, sizes: IntArray) -> IntArray:
         """Return the numbers of the tiles that rectangles are, wholly within the level.

@@ -49,6 +49,7 @@ _DISTRUST: Final = {
     CONTESTED: "the bytes of a tile are in part those of something else",
 }
 _NO_LEVEL = -1
+_SHRINK_BIT = 8  # of the numbers that tell levels apart, and what is made of them
 _SHARES = 16  # into which the tiles of a call are cut, at most
 
 
@@ -151,13 +152,17 @@ class NativeTiffReader:
         *,
         threads: ThreadPoolExecutor | None = None,
         decoded: list[IntArray] | None = None,
+        shrink: int = 1,
     ) -> dict[int, SlideReadError]:
-        """Read many regions; see `BatchReader.read_into`."""
+        """Read many regions; see `ShrinkingReader.read_into`."""
         check_level(level, count=len(self.sizes), slide=self._name)
         self._opened()
-        stored = self._index.levels[level]
-        corners = level_origins(origins, self.downsamples[level])
-        job = self._job(stored, level, corners=corners, buffer=buffer)
+        stored = self._index.levels[level].shrunk(shrink)
+        downsample = self.downsamples[level]
+        nearest = int(downsample * (shrink - 1) / 2)
+        corners = level_origins(origins + nearest, downsample * shrink)
+        kind = level | shrink - 1 << _SHRINK_BIT
+        job = self._job(stored, kind, corners=corners, buffer=buffer)
         shares = _shares(len(job.plan.tiles), threads)
         if threads is None:
             results = [job.run(*share) for share in shares]
@@ -165,15 +170,19 @@ class NativeTiffReader:
             futures = [threads.submit(job.run, *share) for share in shares]
             results = [future.result() for future in futures]
         if decoded is not None:
-            decoded.append(np.array(job.decoded, dtype=np.int64) | level << _LEVEL_BIT)
+            decoded.append(np.array(job.decoded, dtype=np.int64) | kind << _LEVEL_BIT)
         return {item: error for errors in results for item, error in errors.items()}
 
+    def shrinks(self, level: int) -> tuple[int, ...]:
+        """Say by what a level can be shrunk; see `ShrinkingReader`."""
+        return self._index.levels[level].codec.shrinks
+
     def _job(
-        self, stored: TiledLevel, level: int, *, corners: IntArray, buffer: PixelBuffer
+        self, stored: TiledLevel, kind: int, *, corners: IntArray, buffer: PixelBuffer
     ) -> _Job:
         """Return what is to be done to read rectangles; the background is there already."""
         plan = plan_tiles(stored, corners, buffer.sizes)
-        key = self._owner, level
+        key = self._owner, kind
         wanted = plan.tiles[~TILES.holds(key, plan.tiles)]
         if len(plan.blanks):
             Copier(plan.blanks, buffer).fill(self._background)
@@ -304,7 +313,7 @@ class _Job:
         if not 0 < count <= longest_tile(codec):
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
         data = codec.unwrapped(self.file.read(count, tile.offset))
-        pixels = TILES.room(codec.tile)
+        pixels = TILES.room(self.stored.tile)
         try:
             codec.decode(data, pixels)
         except BaseException:

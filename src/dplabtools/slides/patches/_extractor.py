@@ -31,7 +31,7 @@ class Extractor(Declared):
         Threads.
     mp_chunksize : int
         Kept for the documented interface, and checked.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "fast", "wsi"}
         How to get pixels at an mpp that no level has.
     included_labels, excluded_labels : collection of str
         Extract only these labels, or all but these.

@@ -49,9 +49,10 @@ class ExtractorPool(Declared):
     proc_mp_chunksize, thread_mp_chunksize : int
         Kept for the documented interface, and checked; work is cut up by where patches
         lie, whatever these say.
-    resampling_mode : {None, "tile", "wsi"}
+    resampling_mode : {None, "tile", "fast", "wsi"}
         How to get pixels at an mpp that no level has: None refuses, ``"tile"`` resamples
-        each patch, ``"wsi"`` gives the pixels of resampling the whole slide.
+        each patch, ``"fast"`` does so of tiles decoded at a half, a quarter or an eighth of
+        their size, ``"wsi"`` gives the pixels of resampling the whole slide.
     included_labels, excluded_labels : collection of str
         Extract only these labels, or all but these.
     on_error : {"raise", "skip"}

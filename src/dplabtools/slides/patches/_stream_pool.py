@@ -75,7 +75,7 @@ class StreamPatchExtractorPool:
         Whether the first error ends the iteration, or is recorded in `errors`.
     progress : bool or callable, default False
         Who is told how far it has come.
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     included_labels, excluded_labels : collection of str, default ()
         Extract only these labels, or all but these.

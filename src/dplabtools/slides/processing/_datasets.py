@@ -85,7 +85,7 @@ class WSIDataset(SlideDataset):
     transform_fn : callable, default None
         Called with the PIL image of a patch; what it returns takes the place of the image.
         None for a tensor of shape (3, height, width).
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     extra_mpps : sequence of float, default ()
         The mpps to prepare for, with ``"wsi"``.
@@ -143,7 +143,7 @@ class WSIMultiResDataset(SlideDataset):
         As for `WSIDataset`.
     transform_fn : callable, default None
         Called with the list of PIL images of a patch. None for a list of tensors.
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     extra_mpps : sequence of float, default ()
         The mpps to prepare for, with ``"wsi"``.

@@ -130,7 +130,7 @@ def extract_features(
         Processes that read; for each device.
     thread_num_workers : int, default 1
         Threads in each of them.
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     included_labels, excluded_labels : collection of str, default ()
         Only patches of these labels, or all but these.

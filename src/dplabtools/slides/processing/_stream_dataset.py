@@ -139,7 +139,7 @@ class PatchStreamDataset(StreamedPatches):
         Number of each label, as ``targets``. None for the text, as ``labels``.
     levels_or_mpps : sequence of int or float, default None
         Resolutions of multi-resolution patches.
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     transform : callable or str, default None
         As for `StreamPatchExtractorPool`.
