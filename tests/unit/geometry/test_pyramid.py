@@ -49,7 +49,7 @@ def test_a_level_that_is_not_there(asked: int) -> None:
     ("mpp", "level"), [(0.25, 0), (0.252, 0), (0.2529, 0), (1.0, 1), (0.9971, 1), (4.0, 2)]
 )
 def test_an_mpp_within_the_margin_is_a_level(mpp: float, level: int) -> None:
-    for mode in (None, "tile", "wsi"):
+    for mode in (None, "tile", "fast", "wsi"):
         found = source(Mpp(mpp), mode=mode)
         assert (found.level, found.factor, found.whole) == (level, 1.0, None)
 
@@ -97,7 +97,7 @@ def test_levels_need_no_mpp() -> None:
 
 
 def test_resampling_modes() -> None:
-    for mode in (None, "tile", "wsi"):
+    for mode in (None, "tile", "fast", "wsi"):
         check_resampling(mode)
-    with pytest.raises(ParameterError, match='None, "tile" or "wsi"'):
+    with pytest.raises(ParameterError, match='None, "tile", "fast" or "wsi"'):
         check_resampling("nearest")
