@@ -14,6 +14,7 @@ import zarr
 from dplabtools.errors import (
     FolderInUseError,
     InvalidLocationError,
+    MergeError,
     MissingMppError,
     ModelOutputError,
     NotEnoughMemoryError,
@@ -27,6 +28,7 @@ from dplabtools.errors import (
 )
 from dplabtools.extraction.progress import Progress
 from dplabtools.output.run_folder.lock import FolderLock
+from dplabtools.pipeline import merge_shards
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -799,3 +801,69 @@ class Dying(torch.nn.Module):  # type: ignore[misc, name-defined]
 
     def forward(self, images: Any) -> Any:
         os._exit(3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_jobs_share_slides_and_what_they_wrote_is_joined(
+    two: list[Path], tmp_path: Path, layout: str
+) -> None:
+    patches = [placed(slide) for slide in two]
+    for name in ("one", "many"):
+        (tmp_path / name).mkdir()
+    features(tmp_path / "one", patches, layout=layout)
+    found = [
+        features(tmp_path / "many", patches, layout=layout, shard=(number, 2))
+        for number in (1, 2)
+    ]
+    assert [[Path(each.wsi_file).name for each in job] for job in found] == [
+        ["a.svs"],
+        ["b.svs"],
+    ]
+    merged = merge_shards(tmp_path / "many", tmp_path / "many")
+    assert (merged.kind, merged.failed) == ("features", {})
+    one, many = (
+        {
+            str(file.relative_to(tmp_path / name)): file
+            for file in (tmp_path / name).rglob("*")
+            if file.is_file() and "shard-" not in str(file)
+        }
+        for name in ("one", "many")
+    )
+    assert many.keys() == one.keys()
+    for name, file in one.items():
+        if file.suffix != ".h5":  # HDF5 files hold the path of their folder
+            assert many[name].read_bytes() == file.read_bytes()
+            continue
+        with h5py.File(file) as here, h5py.File(many[name]) as there:
+            assert there.keys() == here.keys()
+            assert all(np.array_equal(there[key], here[key]) for key in here)
+
+
+def test_jobs_share_stored_patches(two: list[Path], tmp_path: Path) -> None:
+    patches = [placed(slide) for slide in two]
+    DiskPatchExtractorPool(
+        output_dir=tmp_path,
+        image_type="png",
+        patches_pool=patches,
+        proc_num_workers=1,
+        thread_num_workers=1,
+    )
+    (tmp_path / "o").mkdir()
+    for number in (1, 2):
+        features(tmp_path / "o", open_patches(tmp_path), shard=(number, 2))
+    merge_shards(tmp_path / "o", tmp_path / "all")
+    assert sorted(file.name for file in (tmp_path / "all").glob("*.h5")) == ["a.h5", "b.h5"]
+
+
+def test_a_file_of_features_that_is_gone_is_named(two: list[Path], tmp_path: Path) -> None:
+    for number in (1, 2):
+        features(tmp_path, [placed(slide) for slide in two], shard=(number, 2))
+    (tmp_path / "shard-2-of-2" / "b.h5").unlink()
+    with pytest.raises(MergeError, match=r"b\.h5 is missing"):
+        merge_shards(tmp_path, tmp_path / "all")
+
+
+def test_jobs_refuse_slides_of_one_name(two: list[Path], tmp_path: Path) -> None:
+    twins = [placed(two[0]), placed(tmp_path / "a.svs")]
+    with pytest.raises(OutputError, match="would have the same file of features"):
+        features(tmp_path, twins, shard=(1, 2))
