@@ -104,6 +104,7 @@ def measured(files: list[Path], *, kind: str, resampled: bool) -> Costs:
     pool = locations(files, resampled=resampled)
     count = sum(len(each.patch_data) for each in pool)
     times, read = [], 0
+    made: list[int] = []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             before, bytes_before = time.process_time(), bytes_read()

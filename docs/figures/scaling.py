@@ -21,6 +21,7 @@ def main() -> None:
         return
     outcomes = json.loads(DATA.read_text(encoding="utf-8"))["outcomes"]
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained", sharey=True)
+    cores: list[int] = []
     for place, (kind, title) in zip(axes, KINDS.items(), strict=True):
         found = {
             name.partition(", from ")[2].partition(", ")[2]: points

@@ -57,6 +57,7 @@ def test_jobs_make_together_what_one_command_makes(run: Run, here: Path) -> None
     merged, alone = RunRecord.load(here / "o"), RunRecord.load(here / "one")
     assert merged is not None
     assert alone is not None
+    assert merged.command[1:] == tuple(command)
     same = ("wsi_file", "status", "placed", "written", "labels", "tissue", "size")
     assert [[getattr(each, name) for name in same] for each in merged.slides] == [
         [getattr(each, name) for name in same] for each in alone.slides

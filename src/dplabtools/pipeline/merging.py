@@ -367,8 +367,14 @@ def _with_mask(result: SlideResult, mask: Path) -> SlideResult:
 def _record(runs: Sequence[RunRecord], slides: tuple[SlideResult, ...]) -> RunRecord:
     """Return the record of all jobs together: as that of the first, with all slides."""
     first = runs[0]
+    words = list(first.command)
+    for name in ("--shard", "--shard-base"):
+        if name in words:
+            at = words.index(name)
+            del words[at : at + 2]
     return replace(
         first,
+        command=tuple(words),
         started=min(run.started for run in runs),
         seconds=round(sum(run.seconds for run in runs), 3),
         interrupted=False,
