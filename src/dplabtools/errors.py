@@ -45,23 +45,16 @@ The tree of them, with the built-in error each one also is::
         ├── MergeError                 ValueError
         ├── ResumeError                ValueError
         │   └── OtherFeaturesError
-        ├── TransformError             ValueError
+        ├── TransformError, ModelOutputError   ValueError
         ├── NotEnoughMemoryError       MemoryError
         ├── SystemLimitError           OSError
         ├── WorkerError                RuntimeError
         └── ClusterError               RuntimeError
 
     DplabWarning
-    ├── OverlappingPolygonsWarning
-    ├── PolygonOutsideWarning
-    ├── AnnotationsLeftOutWarning
-    ├── DuplicatePatchesWarning
-    ├── UnfinishedRunWarning
-    ├── EarlierRunWarning
-    ├── UnlockedFolderWarning
-    ├── ImplausibleMppWarning
-    ├── EnlargedPatchesWarning
-    └── PluginWarning
+    ├── OverlappingPolygonsWarning, PolygonOutsideWarning, AnnotationsLeftOutWarning
+    ├── DuplicatePatchesWarning, UnfinishedRunWarning, EarlierRunWarning
+    └── UnlockedFolderWarning, ImplausibleMppWarning, EnlargedPatchesWarning, PluginWarning
 
 An error about a slide begins with the slide's name, and keeps it as ``slide``; what to do
 about it is its ``remedy``. All of them pickle: they cross process borders.
@@ -157,8 +150,7 @@ class DplabError(Exception):
     message : str
         All that it says, but for the name of the slide.
     remedy : str
-        What to do about it: as given, else what helps with most errors of its class; empty
-        where the reason says it.
+        As given, else what helps with most errors of its class; may be empty.
     """
 
     advice: ClassVar[str] = ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 
@@ -20,6 +21,11 @@ def made(kind: type[DplabError]) -> DplabError:
     if issubclass(kind, NotEnoughPatchesError):
         return kind(wanted=3, found=2, region="t", slide="a.svs")
     return kind("it is so", slide="a.svs", details="of 3", remedy="mend it")
+
+
+def test_the_tree_that_is_drawn_has_every_class() -> None:
+    assert errors.__doc__ is not None
+    assert set(errors.__all__) <= set(re.findall(r"\w+", errors.__doc__))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -68,8 +68,7 @@ _RESTARTS: Final = frozenset(bytes((0xFF, 0xD0 + number)) for number in range(8)
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-# https://www.itu.int/rec/T-REC-T.800
-_SIZ = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 code stream
+_SIZ = b"\xff\x4f\xff\x51"  # of JPEG 2000: https://www.itu.int/rec/T-REC-T.800
 _ITEM = b"\xfe\xff\x00\xe0"  # of DICOM, PS3.5, 7.5
 _BITS = 8
 _SAMPLES = 3
