@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --fresh-env
 
-.PHONY: help demo test torture test-all check lint types bench bench-users docs figures clean
+.PHONY: help demo test torture test-ray test-all check lint types bench bench-users docs figures clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -33,6 +33,10 @@ test: $(VENV)/.dev  ## Run all tests and the examples in docstrings
 
 torture: $(VENV)/.dev  ## Try ten times as many faults as `make test` does (FACTOR=10)
 	DPLABTOOLS_TORTURE=$(or $(FACTOR),10) $(BIN)/python -m pytest tests/faults -q --timeout=3600
+
+test-ray: $(VENV)/.dev  ## Run the tests that take Ray, with clusters on this machine
+	$(BIN)/python -m pip install --quiet 'ray[data]>=2.50'
+	$(BIN)/python -m pytest -q -k ray tests/contracts tests/integration tests/docs
 
 test-all: $(VENV)/.dev  ## Run the fast tests with every supported Python that is there
 	PATH="$$PATH:$$(echo $$HOME/.pyenv/versions/3.*/bin | tr ' ' :)" $(BIN)/nox

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from dplabtools.errors import ClusterError
+from dplabtools.errors import ClusterError, SlideError
 from dplabtools.extraction.progress import Progress
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -200,6 +200,46 @@ def test_a_run_whose_caller_is_killed_goes_on(
     assert len(list(folders[1].glob("*.png"))) < 3 * len(ROWS) - 3
     assert begin(folders[1]).wait(120) == 0
     assert holdings(folders[1]) == holdings(folders[0])
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_nothing_is_left_of_a_run_that_fails(
+    three_slides: dict[str, list[str]], tmp_path: Path
+) -> None:
+    with pytest.raises(SlideError, match="south"):
+        DiskPatchExtractorPool(
+            patches_pool=located(three_slides["damaged"]),
+            output_dir=tmp_path,
+            image_type="png",
+            engine="ray",
+            **WORKERS,
+        )
+    time.sleep(0.5)  # should a worker still be at it
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_a_cluster_of_its_own_ends_with_the_engine() -> None:
+    program = """
+import psutil
+from dplabtools.engine.base import run
+from dplabtools.engine.ray import RayEngine
+from dplabtools.testing.engine import Task
+def there():
+    return [each.name() for each in psutil.Process().children(recursive=True)]
+with RayEngine(workers=1) as engine:
+    print(next(run(engine, Task(), [("square", 3)])).value(), "raylet" in there())
+print(there())
+"""
+    environment = {name: of for name, of in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["9 True", "[]"], done.stderr
 
 
 # ----------------------------------------------------------------- what cannot be
