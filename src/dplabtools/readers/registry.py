@@ -44,6 +44,8 @@ _AS_WELL_BY_TAGS: Final = frozenset({"aperio", "generic-tiff", None})
 """Kinds of files by OpenSlide that others know as well as OpenSlide does."""
 _NATIVE_AS_WELL: Final = frozenset({"hamamatsu"})
 """And of TIFF files that only the native reader does."""
+_NATIVE_IF_ASKED: Final = frozenset({"philips"})
+"""And which it was tried on made files only."""
 _SLIDES_ONLY: Final = frozenset(
     {
         *(".svs", ".svslide", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".vmu"),
@@ -157,6 +159,11 @@ def _unsuited_for_native(probe: FileProbe) -> str:
     known = probe.is_dicom or probe.suffix == ".ndpis"
     if known or (probe.is_tiff and probe.vendor in _NATIVE_AS_WELL):
         return ""
+    if probe.vendor in _NATIVE_IF_ASKED:
+        return (
+            f"as it was tried on no real files of {probe.vendor} "
+            f'(config.slide_library = "native" takes them)'
+        )
     return _unsuited_for_tags(probe)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ WHITE = (255, 255, 255)
 STARTS, LENS, PLANE = 65426, 65421, 65424
 FRAME, INTERVAL = b"\xff\xc0\x00\x11", b"\xff\xdd\x00\x04"
 TILE = (128, 8)
+HOLE = 1 << 31  # bytes
 
 
 def native(file: Path) -> NativeTiffReader:
@@ -219,3 +221,53 @@ def test_bytes_that_do_not_decode_cost_their_tile(file: Path, sound: Pixels) -> 
     content[start : stop - 2] = bytes(stop - 2 - start)
     file.write_bytes(content)
     check_rows(file, sound, damaged={10})
+
+
+# -- levels over 4 GB --------------------------------------------------------------------
+
+
+def with_holes(file: Path, *, tiles: tuple[int, int]) -> Path:
+    """Let 2 GB of nothing stand before two tiles of level 0.
+
+    All that lies behind both moves by 4 GB: no lower half of an offset changes but those
+    of the tiles between. Upper halves stand behind each directory, in the order of its
+    entries.
+    """
+    first, last = (starts_of(file)[tile] - 2 for tile in tiles)
+
+    def shift(tags: Any) -> None:
+        starts = tags[STARTS].value.copy()
+        starts[slice(*tiles)] += HOLE
+        tags[STARTS].overwrite(starts)
+
+    content = bytearray(edited(file, shift).read_bytes())
+    links = [4]
+    while start := int.from_bytes(content[links[-1] : links[-1] + 4], "little"):
+        count = int.from_bytes(content[start : start + 2], "little")
+        links.append(start + 2 + 12 * count)
+        for nth in range(count):
+            entry = start + 2 + 12 * nth
+            tag, kind, number, value = struct.unpack_from("<HHII", content, entry)
+            size = {2: 1, 3: 2, 5: 8}.get(kind, 4) * number
+            moved = (size > 4 or tag == 273) and value > last
+            if moved or (tag == 279 and len(links) == 2):
+                struct.pack_into("<I", content, links[-1] + 8 + 4 * nth, 1)
+    for link in links[:-1]:
+        struct.pack_into("<I", content, link + 4, 1)
+    with file.open("r+b") as stream:
+        stream.truncate(first)
+        for begin, end, moved in ((first, last, HOLE), (last, None, 2 * HOLE)):
+            stream.seek(begin + moved)
+            stream.write(content[begin:end])
+        stream.seek(0)
+        stream.write(content[:first])
+    return file
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files elsewhere may have no holes")
+def test_levels_may_be_larger_than_4_gb(file: Path, sound: Pixels) -> None:
+    with_holes(file, tiles=(40, 80))
+    with native(file) as reader:
+        offsets = reader.index.levels[0].offsets
+    assert offsets[80] - offsets[0] > 1 << 32
+    check_rows(file, sound, damaged={9, 19})  # the holes are in tiles 39 and 79

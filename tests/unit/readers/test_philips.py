@@ -13,7 +13,7 @@ import tifffile
 
 from dplabtools.errors import DamagedSlideError, SlideReadError
 from dplabtools.readers.native_tiff.reader import NativeTiffReader
-from dplabtools.readers.opening import open_reader
+from dplabtools.readers.opening import open_explained, open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_philips import make_philips_slide
 
@@ -45,6 +45,13 @@ def file(tmp_path: Path) -> Path:
 def test_it_is_read_natively_if_asked_for(file: Path, library: str, reader: str) -> None:
     with open_reader(file, settings=Settings(slide_library=library)) as opened:
         assert opened.library == reader
+
+
+def test_auto_says_how_to_have_it_read_natively(file: Path) -> None:
+    opened, refusals = open_explained(file, settings=Settings())
+    opened.close()
+    assert [each.library for each in refusals] == ["native"]
+    assert "takes them" in refusals[0].reason
 
 
 def test_tiles_left_out_are_background(file: Path) -> None:
