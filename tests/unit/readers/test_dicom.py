@@ -417,6 +417,17 @@ def test_odd_values_do_no_harm(file: Path) -> None:
         assert reader.properties["dicom.LossyImageCompressionRatio"] == "a/"
 
 
+def test_a_table_that_leads_to_the_end_is_damaged(tmp_path: Path) -> None:
+    file = make_dicom_slide(tmp_path, **SMALL)
+    data = bytearray(file.read_bytes())
+    table = data.index(b"\xfe\xff\x00\xe0", data.index(b"\xe0\x7f\x10\x00OB")) + 8
+    end = len(data) - 8 - (table + 80)  # where the delimiter is
+    data[table + 76 : table + 80] = end.to_bytes(4, "little")
+    file.write_bytes(data)
+    with pytest.raises(DamagedSlideError, match="20 offsets cannot be those"):
+        native(file)
+
+
 def test_other_files_of_dicom_are_no_slides(file: Path) -> None:
     def other(data: Any) -> None:
         data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"

@@ -189,12 +189,12 @@ def _by_table(
     data: _Bytes, offsets: IntArray, instance: Instance
 ) -> tuple[IntArray, IntArray]:
     """Return the extents of frames that each end where the next one begins."""
-    steps = np.diff(offsets)
-    if len(offsets) != instance.frames or (steps <= _ITEM_HEAD).any():
+    last = int(_items(data, int(offsets[-1]))[1].sum()) if len(offsets) else 0
+    counts = np.append(np.diff(offsets), last)
+    if len(offsets) != instance.frames or (counts <= _ITEM_HEAD).any():
         msg = f"{len(offsets)} offsets cannot be those of its {instance.frames} frames"
         raise DamagedSlideError(msg)
-    _, counts = _items(data, int(offsets[-1]))
-    return offsets, np.append(steps, counts.sum())
+    return offsets, counts
 
 
 def _items(data: _Bytes, at: int) -> tuple[IntArray, IntArray]:
