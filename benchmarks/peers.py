@@ -66,7 +66,7 @@ def wsistream_reader(slide: str, side: int) -> Callable[[int, int], object]:
 
     opened = OpenSlideBackend()
     opened.open(slide)
-    return lambda x, y: opened.read_region(x, y, side, side, level=0)
+    return lambda x, y: opened.read_region(x=x, y=y, width=side, height=side, level=0)
 
 
 READERS = {

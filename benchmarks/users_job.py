@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -75,14 +76,20 @@ def arguments(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def memory(job: dict[str, Any]) -> Callable[[], int]:
-    from dplabtools.slides.patches import MemPatchExtractorPool
+def pool_class(name: str, job: dict[str, Any]) -> Callable[..., Any]:
+    """Return a class of pools, or its like for several resolutions."""
+    pools = import_module("dplabtools.slides.patches")
+    made: Callable[..., Any] = getattr(pools, f"MultiRes{name}" if job["levels"] else name)
+    return made
 
-    given = arguments(job)
+
+def memory(job: dict[str, Any]) -> Callable[[], int]:
+    given, make = arguments(job), pool_class("MemPatchExtractorPool", job)
 
     def run() -> int:
-        pool = MemPatchExtractorPool(**given)
-        return sum(bool(np.asarray(images[0]).any()) for *images, _ in pool.patch_list)
+        pool = make(**given)
+        finest = (each[0] for each in pool.patch_list) if job["levels"] else pool.patch_list
+        return sum(bool(np.asarray(image).any()) for image, _ in finest)
 
     return run
 
@@ -99,12 +106,11 @@ def stream(
 
 
 def disk(job: dict[str, Any], *, container: str | None = None) -> Callable[[], int]:
-    from dplabtools.slides.patches import DiskPatchExtractorPool
-
+    make = pool_class("DiskPatchExtractorPool", job)
     given = {**arguments(job), "output_dir": job["output_dir"], "image_type": "jpg"}
     if container is not None:  # which the original does not have
         given["container"] = container
-    return lambda: int(DiskPatchExtractorPool(**given).patch_count)
+    return lambda: int(make(**given).patch_count) // max(1, len(job["levels"]))
 
 
 # ----------------------------------------------------------------------- limits
