@@ -51,7 +51,7 @@ class _Worker(BaseWorker):
 class ProcessEngine:
     """Runs jobs in processes of their own.
 
-    Workers start when there is something for them to do, and stay until `close`. One that
+    Workers start when there is something to do, and stay until `close`. One that
     dies or hangs is replaced, and the job that it was at is run once more.
 
     Parameters
@@ -197,9 +197,15 @@ class ProcessEngine:
     # ------------------------------------------------------------ giving out
 
     def _deal(self) -> None:
-        """Send jobs to workers, and start workers as long as there are jobs for them."""
+        """Send jobs to workers, which the first job starts, and the end of one of them.
+
+        The first job often is to look at a slide: meanwhile the others get ready.
+        """
         while self._backlog:
-            if len(self._workers) < self._count and all(
+            if not self._workers:
+                for _ in range(self._count):
+                    self._start()
+            elif len(self._workers) < self._count and all(
                 worker.jobs for worker in self._workers
             ):
                 self._start()
