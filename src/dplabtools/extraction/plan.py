@@ -197,7 +197,7 @@ def blocks(
 
 
 def pieces(
-    table: PatchTable, rows: IntArray, *, views: int, weights: Sequence[float]
+    table: PatchTable, rows: IntArray, *, views: int, weights: Sequence[float], parts: int
 ) -> list[tuple[int, IntArray]]:
     """Cut rows of a slide into pieces of neighbours, a share for each worker.
 
@@ -211,6 +211,8 @@ def pieces(
         Resolutions of each patch.
     weights : sequence of float
         Share of each worker, of any sum; if there are few rows, some get equal shares.
+    parts : int
+        In how many parts each piece is going to be read.
 
     Returns
     -------
@@ -219,13 +221,13 @@ def pieces(
         then the second, ... Pieces of a share follow each other. Of one strip of a slide
         and of the next, the first shares are neighbours, and so are the second, ...
     """
-    corners, held = table.origins[rows], _held(table.sizes[rows], views=views)
+    corners, most = table.origins[rows], _held(table.sizes[rows], views=views) * parts
     enough = -(-len(rows) // _LEAST_SHARE)
     weights = weights if len(weights) <= enough else [1.0] * enough
     found = [
         (nth, share, part[places])
         for share, part in enumerate(_shares(np.arange(len(rows)), corners, weights))
-        for nth, places in enumerate(_squares(corners[part], most=held, exactly=False))
+        for nth, places in enumerate(_squares(corners[part], most=most, exactly=False))
     ]
     return [(share, places) for _, share, places in sorted(found, key=itemgetter(0))]
 

@@ -31,6 +31,7 @@ class SlotPool:
     def __init__(self, shape: tuple[int, ...], slots: int) -> None:
         self.segment = Segment.create(int(np.prod(shape, dtype=np.int64)) * slots)
         self.shape = shape
+        self.patches = shape[0] * slots
         self.free = list(range(slots))  # last in, first out: the warmest is used first
 
     @property

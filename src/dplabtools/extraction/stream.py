@@ -298,7 +298,7 @@ class BatchStream:
         # A part of a piece is for a worker that had nothing to do otherwise.
         if whole or len(self._jobs) >= self._extraction.options.workers:
             return None
-        return self._window.wanted_first()
+        return self._window.part({piece.lane for piece, _ in self._jobs.values()})
 
     def _choice(self, whole: Sequence[Piece]) -> Piece | None:
         """Choose one of the pieces of which all patches have memory.
@@ -369,6 +369,7 @@ class BatchStream:
                 rows[places],
                 views=self._views(table),
                 weights=self._speeds.weights(),
+                parts=-(-len(rows) // self._slot_pool.patches),
             ):
                 yield Piece(
                     slide=slide,

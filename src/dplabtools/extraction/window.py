@@ -7,6 +7,7 @@ batches, is read together.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -94,6 +95,7 @@ class Window:
         self._least = least
         self._opened = 0  # batches
         self._most = 2  # batches that may be open
+        self._turn = 0  # of the piece to take a part of
 
     @property
     def waiting(self) -> int:
@@ -149,16 +151,21 @@ class Window:
         end = self._with_memory
         return [piece for piece in self.pieces if piece.places[-1] < end]
 
-    def wanted_first(self) -> Piece | None:
-        """Take what has memory of the piece with the first patch, unless batches wait."""
+    def part(self, busy: Collection[int]) -> Piece | None:
+        """Take what has memory of a piece; None if nothing has, or batches wait.
+
+        Pieces take turns, as they lie on the slide: what one has in common with the next
+        has just been read. Those of workers that are busy come last.
+        """
         waiting = sum(1 for _ in takewhile(_is_complete, self._batches.values()))
-        if not self.pieces or 3 * waiting > len(self._batches):
+        end = self._with_memory
+        there = [n for n, piece in enumerate(self.pieces) if piece.places[0] < end]
+        if not there or 3 * waiting > len(self._batches):
             return None
-        index = min(range(len(self.pieces)), key=lambda n: self.pieces[n].places[0])
+        index = min(there, key=lambda n: (self.pieces[n].lane in busy, n < self._turn, n))
+        self._turn = index + 1
         piece = self.pieces[index]
-        count = int(np.searchsorted(piece.places, self._with_memory))
-        if not count:
-            return None
+        count = int(np.searchsorted(piece.places, end))
         self.pieces[index] = piece.part(slice(count, None))
         return piece.part(slice(count))
 

@@ -106,7 +106,7 @@ def test_each_patch_outside_is_told_of_by_its_place() -> None:
 
 def test_a_strip_has_a_share_for_every_worker() -> None:
     plan = plan_at([(64 * x, 64 * y) for y in range(20) for x in range(15)])
-    parts = pieces(plan.table, np.arange(300), views=1, weights=[1.0] * 3)
+    parts = pieces(plan.table, np.arange(300), views=1, weights=[1.0] * 3, parts=1)
     assert [share for share, _ in parts] == [0, 1, 2]
     assert [len(places) for _, places in parts] == pytest.approx([100] * 3, abs=10)
 
@@ -114,14 +114,20 @@ def test_a_strip_has_a_share_for_every_worker() -> None:
 def test_a_worker_that_is_fast_has_a_larger_share() -> None:
     plan = plan_at([(64 * x, 64 * y) for y in range(2) for x in range(200)])
     weights = [3.0, 1.0, 2.0, 2.0]
-    parts = pieces(plan.table, np.arange(400), views=1, weights=weights)
+    parts = pieces(plan.table, np.arange(400), views=1, weights=weights, parts=1)
     counts = np.bincount([share for share, places in parts for _ in places])
     assert counts.tolist() == [150, 50, 100, 100]
 
 
+def test_pieces_that_are_read_in_parts_are_larger() -> None:
+    plan = plan_at([(64 * x, 64 * y) for y in range(60) for x in range(60)])
+    parts = pieces(plan.table, np.arange(3600), views=1, weights=[1.0] * 2, parts=3)
+    assert max(len(places) for _, places in parts) > 2 * 256
+
+
 def test_few_patches_are_not_shared() -> None:
     plan = plan_at([(64 * x, 0) for x in range(50)])
-    assert len(pieces(plan.table, np.arange(50), views=1, weights=[1.0] * 8)) == 1
+    assert len(pieces(plan.table, np.arange(50), views=1, weights=[1.0] * 8, parts=1)) == 1
 
 
 @given(st.lists(st.tuples(corner, corner), max_size=900), st.integers(1, 5), st.randoms())
@@ -129,7 +135,7 @@ def test_each_place_is_in_one_piece(
     origins: list[tuple[int, int]], workers: int, random: Random
 ) -> None:
     rows = np.array(random.sample(range(len(origins)), len(origins)), dtype=np.int64)
-    parts = pieces(plan_at(origins).table, rows, views=1, weights=[1.0] * workers)
+    parts = pieces(plan_at(origins).table, rows, views=1, weights=[1.0] * workers, parts=1)
     places = [place for _, part in parts for place in part.tolist()]
     assert sorted(places) == list(range(len(origins)))
     assert all(share < workers and 1 <= len(part) <= 256 for share, part in parts)
