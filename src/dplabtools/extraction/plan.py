@@ -39,6 +39,7 @@ CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
 _CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
 _CHUNKS_PER_WORKER = 4  # at least, so that none idles long at the end
 _LEAST_SHARE = 64  # patches: with fewer the tiles at their border are too many
+_LEAST_PIECE = 128  # patches: planning a piece takes as long as decoding five tiles
 _FAR = 3.0  # times as long as the steps of a grid
 
 
@@ -222,6 +223,8 @@ def pieces(
         and of the next, the first shares are neighbours, and so are the second, ...
     """
     corners, most = table.origins[rows], _held(table.sizes[rows], views=views) * parts
+    if len(weights) > 1:  # nobody waits long for a share of another
+        most = min(most, max(_LEAST_PIECE, len(rows) // (2 * len(weights))))
     enough = -(-len(rows) // _LEAST_SHARE)
     weights = weights if len(weights) <= enough else [1.0] * enough
     found = [
@@ -249,13 +252,13 @@ def strips(corners: IntArray, *, least: int, most: int) -> Iterator[slice]:
     ------
     slice
         As few whole lines as have `least` patches; of a line with more than `most`, equal
-        parts. Where there are no lines, `most` patches.
+        parts. Where there are no lines, twice `least`.
     """
     moves = np.diff(corners, axis=0) != 0
     across = int(moves[:, 1].sum() < moves[:, 0].sum())  # the coordinate of a line
     ends = np.append(np.flatnonzero(moves[:, across]) + 1, len(corners))
     if 2 * len(ends) > len(corners):  # there are none
-        ends = np.append(np.arange(most, len(corners), most), len(corners))
+        ends = np.append(np.arange(2 * least, len(corners), 2 * least), len(corners))
     start = 0
     while start < len(corners):
         nth = int(np.searchsorted(ends, start + least))

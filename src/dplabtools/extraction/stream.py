@@ -34,8 +34,8 @@ BatchOrder: TypeAlias = Literal["table", "near", "ready"]
 
 _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
-_STRIP = 256  # patches of a grid that are read together, at most; at least half of them
-_STRIP_OF_WORKER = 128  # the same, of each worker, at most
+_STRIP = 256  # patches of a grid that are read together, from half to three halves of it
+_STRIP_OF_WORKER = 128  # the same, of each worker, if these are more
 _HELD_STRIPS = 4  # for which there is memory, at least
 
 
@@ -181,12 +181,13 @@ class BatchStream:
         if not len(rows) or (anywhere and is_scattered(corners)):
             yield rows
             return
-        for part in strips(corners, least=-(-self._strip // 2), most=self._strip):
+        half = -(-self._strip // 2)
+        for part in strips(corners, least=half, most=3 * half):
             yield rows[part]
 
     @property
     def _strip(self) -> int:
-        """Patches of a grid that are read together, at most."""
+        """Patches of a grid that are read together, give or take a half."""
         held = self._options.max_memory // self._slot_pool.patch_bytes // _HELD_STRIPS
         wanted = max(_STRIP, self._extraction.options.workers * _STRIP_OF_WORKER)
         return max(1, min(wanted, held))

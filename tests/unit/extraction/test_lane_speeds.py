@@ -21,13 +21,13 @@ def test_a_worker_that_takes_twice_as_long_gets_half() -> None:
     assert first == pytest.approx(2 * second)
 
 
-def test_one_slow_chunk_changes_little() -> None:
+def test_one_slow_chunk_changes_nothing() -> None:
     speeds = LaneSpeeds(2)
     for lane in (0, 1):
         speeds.note(lane, patches=100, seconds=1.0)
     speeds.note(1, patches=100, seconds=2.0)
     first, second = speeds.weights()
-    assert second < first < 1.2 * second
+    assert first == second
 
 
 def test_nobody_is_left_without_work() -> None:
