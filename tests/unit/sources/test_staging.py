@@ -153,6 +153,43 @@ def test_dicom_under_any_name_is_not_taken_for_one_file(
         open_reader(server.url + "unnamed", settings=Settings())
 
 
+@pytest.mark.parametrize("kill", [False, True], ids=["ends", "is killed"])
+def test_a_run_leaves_no_copy(
+    server: SlideServer, tmp_path: Path, left: Callable[[], list[str]], *, kill: bool
+) -> None:
+    url = server.url + "picture.png"
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) == int(NOISE[:200, :300].sum())
+        if kill:
+            process.kill()
+        process.communicate("")
+    if kill:
+        drop_copies()
+    assert left() == []
+    size = (tmp_path / "far" / "picture.png").stat().st_size
+    assert server.nbytes < 3 * size  # for two workers, and looking at it before
+
+
+RUN = """
+import sys
+import numpy as np
+from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
+rows = [((x, y), (100, 100), "") for y in (0, 100) for x in (0, 100, 200)]
+mocks = [PatchesMock(patch_data=rows, wsi_file=sys.argv[1], level_or_mpp=0)]
+pool = MemPatchExtractorPool(
+    patches_pool=mocks, proc_num_workers=2, thread_num_workers=1
+)
+print(int(pool.patch_array.sum()), flush=True)
+sys.stdin.read()
+"""
+
+
 def other_process(server: SlideServer) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, server.url + "picture.png"],
