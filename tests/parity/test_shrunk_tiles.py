@@ -120,3 +120,20 @@ def test_stored_tiles_are_not_passed_on_for_shrunk_ones(slide: Path) -> None:
         assert fast.source(Mpp(2 * MPP)).factor == 1.0
         assert not stored_regions(fast, [Mpp(2 * MPP)], origins, sizes=sizes)
         assert stored_regions(fast, [Mpp(MPP)], origins, sizes=sizes)
+
+
+@pytest.mark.parametrize(
+    "name", ["CMU-1-Small-Region.svs", "OS-1-detail.ome.tif", "hamamatsu-dapi.ndpi"]
+)
+def test_real_slides_are_as_close_as_the_documentation_says(
+    slides_dir: Path, name: str
+) -> None:
+    file = slides_dir / name
+    with opened(file) as fast, opened(file, "tile") as exact:
+        assert fast.pyramid.mpp is not None
+        wanted = Mpp(3 * fast.pyramid.mpp)
+        assert fast.source(wanted).shrink == 2
+        width, height = fast.pyramid.size
+        corner = (width // 4 * 2 - 96, height // 4 * 2 - 96)
+        both = [slide.read(corner, wanted, (96, 96)) for slide in (fast, exact)]
+    assert 0 < np.abs(np.subtract(*both, dtype=int)).mean() < 2
