@@ -73,7 +73,7 @@ def test_a_job_that_was_killed_goes_on_and_all_are_whole(
         while not any(folder.glob(".dplabtools-*")) and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.2))
+        time.sleep(rng.uniform(0, 0.1))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             killed += process.wait(60) == -signal.SIGKILL
