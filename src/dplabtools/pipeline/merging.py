@@ -12,7 +12,13 @@ from dplabtools._typing import StrPath
 from dplabtools.atomic import output_error
 from dplabtools.errors import MergeError
 from dplabtools.output.run_folder.history import History, read_history
-from dplabtools.output.run_folder.joining import Piece, join_slide, link, write_journal
+from dplabtools.output.run_folder.joining import (
+    Piece,
+    check_slide,
+    join_slide,
+    link,
+    write_journal,
+)
 from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.output.run_folder.shards import ShardRecord
 from dplabtools.pipeline.masking import files_named_after
@@ -261,9 +267,14 @@ def _merge_patches(shards: Sequence[_Shard], out: Path) -> dict[str, str]:
     failed = {slide: why for each in shards for slide, why in each.record.failed.items()}
     whole = {place: each for place, each in pieces.items() if slides[place] not in failed}
     _raise_all(_wrong_with_pieces(whole, shards, failed))
+    errors = {
+        place: results[slides[place]].errors if slides[place] in results else ()
+        for place in whole  # a job may have been killed before it wrote down a result
+    }
+    _raise_all(_wrong_with_rows(whole, errors))
     (out / "manifests").mkdir(exist_ok=True)
     checkpoints = {
-        place: join_slide(each, out, errors=results[slides[place]].errors)
+        place: join_slide(each, out, errors=errors[place])
         for place, each in sorted(whole.items())
     }
     masks = _link_others(shards, out)
@@ -321,6 +332,17 @@ def _wrong_with_pieces(
         for piece in found:
             if not piece.checkpoint.complete:
                 yield f"{slide}: {piece.folder} has not all of it"
+
+
+def _wrong_with_rows(
+    pieces: Mapping[int, Sequence[Piece]], errors: Mapping[int, Sequence[ErrorRecord]]
+) -> Iterator[str]:
+    """Yield what keeps the patches of each slide from being a whole."""
+    for place, each in pieces.items():
+        try:
+            check_slide(each, errors=errors[place])
+        except MergeError as error:
+            yield str(error)
 
 
 def _results(

@@ -26,7 +26,7 @@ from dplabtools.output.run_folder.history import (
 from dplabtools.output.run_folder.journal import Journal
 from dplabtools.records.run_record import ErrorRecord, RunRecord
 
-__all__ = ["Piece", "join_slide", "link", "write_journal"]
+__all__ = ["Piece", "check_slide", "join_slide", "link", "write_journal"]
 
 _PATH = "Manifest file path:"
 _SAVED = "Saved patches:"
@@ -89,6 +89,39 @@ class Piece:
         return np.setdiff1d(np.arange(self.checkpoint.count), self.checkpoint.missing)
 
 
+def check_slide(pieces: Sequence[Piece], *, errors: Sequence[ErrorRecord]) -> None:
+    """Raise if what jobs have written of a slide does not make a whole.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        Of the same slide.
+    errors : sequence of ErrorRecord
+        What failed of the slide.
+
+    Raises
+    ------
+    MergeError
+        If patches are missing, or there twice, or a table was changed.
+    """
+    for piece in pieces:
+        piece.lines()
+    if pieces[0].is_whole:
+        return
+    rows = np.concatenate([piece.rows for piece in pieces])
+    slide = Path(pieces[0].checkpoint.wsi_file).name
+    twice = np.flatnonzero(np.bincount(rows) > 1)
+    if len(twice):
+        where = " and ".join(str(piece.folder) for piece in pieces)
+        msg = f"{len(twice):,} of its patches are in more than one of {where}"
+        raise MergeError(msg, slide=slide)
+    lacking = np.setdiff1d(np.arange(pieces[0].checkpoint.count), rows)
+    lost = len(lacking) - len(_failed(lacking, errors))
+    if lost and not pieces[0].checkpoint.measured:  # else they were not good enough
+        msg = f"{lost:,} of its patches are in no folder"
+        raise MergeError(msg, slide=slide, remedy="run the jobs that are lacking")
+
+
 def join_slide(
     pieces: Sequence[Piece], out: Path, *, errors: Sequence[ErrorRecord]
 ) -> Checkpoint:
@@ -97,7 +130,7 @@ def join_slide(
     Parameters
     ----------
     pieces : sequence of Piece
-        Of the same slide.
+        Of the same slide, which `check_slide` has found to make a whole.
     out : Path
         The folder; has to exist.
     errors : sequence of ErrorRecord
@@ -111,7 +144,7 @@ def join_slide(
     Raises
     ------
     MergeError
-        If patches are missing, or there twice.
+        If a file is missing, or something else is there under its name.
     OutputError
         If something cannot be written.
     """
@@ -127,7 +160,9 @@ def join_slide(
         complete = len(rows) == merged.count
         merged = replace(
             merged,
-            missing=tuple(_missing(first, rows, errors)),
+            missing=tuple(
+                _failed(np.setdiff1d(np.arange(merged.count), rows), errors).tolist()
+            ),
             packed_sizes=pack(_sizes_in(out, _columns(head, lines), of_rows=sizes)),
             measured=tuple(each for piece in pieces for each in piece.checkpoint.measured),
         )
@@ -157,19 +192,8 @@ def _columns(head: str, lines: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _joined(pieces: Sequence[Piece]) -> tuple[IntArray, list[str], IntArray]:
-    """Return the rows of all pieces, in order, with their texts and sizes.
-
-    Raises
-    ------
-    MergeError
-        If a row is there twice.
-    """
+    """Return the rows of all pieces, in order, with their texts and sizes."""
     rows = np.concatenate([piece.rows for piece in pieces])
-    twice = np.flatnonzero(np.bincount(rows) > 1)
-    if len(twice):
-        where = " and ".join(str(piece.folder) for piece in pieces)
-        msg = f"{len(twice):,} patches are in more than one of {where}"
-        raise MergeError(msg, slide=Path(pieces[0].checkpoint.wsi_file).name)
     texts: list[str] = []
     sizes: list[IntArray] = []
     for piece in pieces:
@@ -186,21 +210,10 @@ def _joined(pieces: Sequence[Piece]) -> tuple[IntArray, list[str], IntArray]:
     )
 
 
-def _missing(first: Piece, rows: IntArray, errors: Sequence[ErrorRecord]) -> list[int]:
-    """Return the rows that could not be written; others that lack were not good enough.
-
-    Raises
-    ------
-    MergeError
-        If there are others, and nobody has measured how good they are.
-    """
-    lacking = np.setdiff1d(np.arange(first.checkpoint.count), rows)
-    failed = np.intersect1d(lacking, [each.row for each in errors if each.row is not None])
-    if len(lacking) > len(failed) and not first.checkpoint.measured:
-        msg = f"{len(lacking) - len(failed):,} of its patches are in no folder"
-        name = Path(first.checkpoint.wsi_file).name
-        raise MergeError(msg, slide=name, remedy="run the jobs that are lacking")
-    return [int(row) for row in failed]
+def _failed(rows: IntArray, errors: Sequence[ErrorRecord]) -> IntArray:
+    """Return those of the rows that could not be read."""
+    told = [each.row for each in errors if each.row is not None]
+    return np.intersect1d(rows, np.array(told, dtype=np.int64))
 
 
 def _names(columns: Sequence[Mapping[str, str]]) -> list[str]:
@@ -280,7 +293,8 @@ def _link(source: Path, target: Path) -> None:
         msg = f"{target} is there already, and is not {source}"
         raise MergeError(msg) from None
     except FileNotFoundError:
-        raise
+        msg = f"{source} is missing"
+        raise MergeError(msg, remedy="run its job again with --resume") from None
     except OSError:  # another file system, or one without links
         aside = target.with_name(f".{target.name}.part")
         with suppress(FileNotFoundError):
