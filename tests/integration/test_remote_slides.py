@@ -107,7 +107,7 @@ def store(folder: Path) -> Iterator[Unreliable]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_REGION", "us-east-1")
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
-        import boto3  # type: ignore[import-untyped]
+        import boto3
 
         client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
         client.create_bucket(Bucket="slides")

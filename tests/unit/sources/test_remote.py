@@ -40,6 +40,8 @@ from dplabtools.sources.stores import StoredObject
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.web_server import ServerFaults, SlideServer
 
+pytest.importorskip("obstore")
+
 WHITE = (255, 255, 255)
 SIDE = 200
 CORNERS = np.array([(x, y) for y in range(100, 1700, SIDE) for x in range(100, 2500, SIDE)])

@@ -28,6 +28,8 @@ from dplabtools.sources.remote import open_remote
 from dplabtools.sources.staging import drop_copies, staged_copy
 from dplabtools.testing.web_server import SlideServer
 
+pytest.importorskip("obstore")
+
 NOISE = np.random.default_rng(1).integers(0, 255, (300, 400, 3), dtype=np.uint8)
 PROGRAM = """
 import sys
