@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dplabtools.engine.base import Engine, JobResult, run
-from dplabtools.errors import WorkerError
+from dplabtools.errors import ClusterError, WorkerError
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.engine import EngineContract, Task
 
@@ -92,6 +92,13 @@ def test_a_work_that_no_node_knows_is_an_error_of_its_jobs() -> None:
     outcomes = done(new_engine(), [("unpicklable", None), ("square", 2)])
     assert "a result cannot be sent" in str(outcomes[0].error)
     assert outcomes[1].value() == 4
+
+
+def test_what_has_an_address_need_not_lie_on_a_node(tmp_path: Path) -> None:
+    with new_engine() as engine:
+        engine.check_access(files=["s3://bucket/a.svs"], folders=[str(tmp_path)])
+        with pytest.raises(ClusterError, match=r"does not see /none\.svs"):
+            engine.check_access(files=["s3://bucket/a.svs", "/none.svs"], folders=[])
 
 
 def test_no_pixel_goes_through_a_pickle(

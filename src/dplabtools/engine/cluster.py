@@ -106,7 +106,7 @@ def check_nodes(
     needs : mapping of str to float
         What a worker takes, as Ray's options call it.
     files : sequence of str
-        Have to be readable there.
+        Have to be readable there; of URLs that shows when they are read.
     folders : sequence of str
         Have to be those of the same name here, and writable.
 
@@ -129,6 +129,7 @@ def check_nodes(
     }
     try:
         names = [str(Path(folder) / Path(mark.name).name) for folder, mark in marks.items()]
+        local = [file for file in files if "://" not in file]
         look: Any = ray.remote(_what_is_missing)
         answers = {
             look.options(
@@ -136,7 +137,7 @@ def check_nodes(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node_id=each["NodeID"], soft=False
                 ),
-            ).remote(list(files), names, __version__): each["NodeManagerHostname"]
+            ).remote(local, names, __version__): each["NodeManagerHostname"]
             for each in fit
         }
         for answer, name in answers.items():
