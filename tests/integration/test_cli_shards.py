@@ -40,6 +40,20 @@ def images(out: Path) -> list[tuple[str, tuple[int, int], bytes]]:
     ]
 
 
+def test_a_slide_whose_patches_others_write_is_said_to_be_theirs(
+    run: Run, here: Path
+) -> None:
+    """A slide of one chunk lies on the border of two jobs."""
+    command = ("extract", "slides/2.svs", "--out", "o", *QUICK)
+    told = [run(*command, "--shard", f"{n}/2", folder=here).stdout for n in (1, 2)]
+    assert sorted(
+        "the shards of other jobs" in " ".join(each.split()) for each in told
+    ) == [
+        False,
+        True,
+    ]
+
+
 def test_jobs_make_together_what_one_command_makes(run: Run, here: Path) -> None:
     command = ("extract", "slides", "--out", "o", *QUICK)
     for number in (0, 1):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -85,6 +85,7 @@ def ended_record(
             _slide_record(
                 each.wsi_file,
                 states,
+                chosen=_chosen_by(begun.parameters),
                 manifest_id=ids.get(each.wsi_file),
                 placed=counts.get(each.wsi_file),
                 seconds=taken.get(each.wsi_file),
@@ -110,6 +111,7 @@ def _slide_record(
     slide: str,
     states: SlideStates,
     *,
+    chosen: str,
     manifest_id: str | None,
     placed: int | None,
     seconds: float | None,
@@ -139,16 +141,23 @@ def _slide_record(
         reader="" if facts is None else facts.reader,
         seconds=None if seconds is None else round(seconds, 3),
         tissue=states.tissue.get(slide),
-        reason=_empty_because(slide, states) if status == "empty" else "",
+        reason=_empty_because(slide, states, chosen) if status == "empty" else "",
     )
 
 
-def _empty_because(slide: str, states: SlideStates) -> str:
+def _chosen_by(parameters: Mapping[str, Any]) -> str:
+    """Return why patches that were placed may be none of the run's."""
+    if parameters.get("shard") is None:
+        return "no patch has a label that is wanted → see --included-labels"
+    return "its patches are in the shards of other jobs, or not wanted by --included-labels"
+
+
+def _empty_because(slide: str, states: SlideStates, chosen: str) -> str:
     """Return why a slide has no patches though nothing failed, and what to do about it."""
     patches = states.patches.get(slide)
     share = states.tissue.get(slide)
     if patches is not None and len(patches.table):
-        return "no patch has a label that is wanted → see --included-labels"
+        return chosen
     if share is None:
         return "no patch was placed on it"
     look = "look at its mask in OUT/masks; --masks takes mended ones"
