@@ -35,10 +35,10 @@ from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.output.memory import SegmentRows
 from dplabtools.readers.compiled import LLVM
-from dplabtools.readers.native_tiff.assemble import plan_tiles
-from dplabtools.readers.native_tiff.cache import TILES
-from dplabtools.readers.native_tiff.decode import TileCodec
-from dplabtools.readers.native_tiff.families import open_indexed
+from dplabtools.readers.native.assemble import plan_tiles
+from dplabtools.readers.native.cache import TILES
+from dplabtools.readers.native.decode import TileCodec
+from dplabtools.readers.native.families import open_indexed
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings

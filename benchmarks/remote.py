@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from dplabtools._typing import IntArray
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import PatchesMock, StreamPatchExtractorPool
 from dplabtools.sources import remote
@@ -71,7 +71,7 @@ def one_by_one(slide: str) -> int:
     """Read patch after patch, each tile by a request of its own, many at once."""
     remote.merged = each_alone
     with (
-        NativeTiffReader(slide, background=WHITE) as reader,
+        NativeReader(slide, background=WHITE) as reader,
         ThreadPoolExecutor(UNDER_WAY // 4) as threads,  # a patch takes four tiles
     ):
         patches = threads.map(lambda at: reader.read(at, 0, (SIDE, SIDE)), corners(slide))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dplabtools import config
 from dplabtools._typing import Pixels
 from dplabtools.errors import SlideReadError, UnsupportedSlideError
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.make_slide import make_slide
@@ -121,8 +121,8 @@ def test_a_damaged_tile_costs_what_touches_it(
         pytest.skip("nothing tells plain pixels from noise")
     damage(copy)
     with (
-        NativeTiffReader(sound, background=WHITE) as whole,
-        NativeTiffReader(copy, background=WHITE) as reader,
+        NativeReader(sound, background=WHITE) as whole,
+        NativeReader(copy, background=WHITE) as reader,
     ):
         corners = np.array([(x, y) for y in range(0, 480, 40) for x in range(0, 480, 40)])
         buffer = PixelBuffer.allocated(np.full((len(corners), 2), 32))
@@ -163,7 +163,7 @@ def test_a_pool_names_the_patches_that_touch_it(copy: Path, on_error: str) -> No
 def attempt(file: Path) -> Iterator[Pixels]:
     """Open a file and read all of it, as far as that goes."""
     try:
-        reader = NativeTiffReader(file, background=WHITE)
+        reader = NativeReader(file, background=WHITE)
     except UnsupportedSlideError as error:
         assert str(error).startswith(file.name)  # noqa: PT017
         return
@@ -269,12 +269,12 @@ def test_a_header_that_lies_takes_no_memory(small: Path, lie: str, tmp_path: Pat
     code = f"""
 import resource
 from dplabtools.errors import DplabError
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 import tifffile, imagecodecs
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {MEMORY},) * 2)
 try:
-    with NativeTiffReader({str(file)!r}, background={WHITE}) as reader:
+    with NativeReader({str(file)!r}, background={WHITE}) as reader:
         reader.read((0, 0), 0, (64, 64))
 except DplabError as error:
     print("told:", error)
@@ -324,8 +324,8 @@ def tabled(small: Path) -> Path:
 
 def test_wrong_tables_fail_or_show_but_never_crash(small: Path, tabled: Path) -> None:
     with (
-        NativeTiffReader(small, background=WHITE) as whole,
-        NativeTiffReader(tabled, background=WHITE) as reader,
+        NativeReader(small, background=WHITE) as whole,
+        NativeReader(tabled, background=WHITE) as reader,
     ):
         expected = whole.read((0, 0), 0, (200, 150))
         np.testing.assert_array_equal(reader.read((0, 0), 0, (200, 150)), expected)

@@ -12,8 +12,8 @@ import pytest
 
 from dplabtools._typing import Pixels
 from dplabtools.errors import DplabError, SlideReadError
-from dplabtools.readers.native_tiff.families import open_indexed
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.families import open_indexed
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.testing.make_dicom import make_dicom_slide
 
 MUTANTS = 60  # of each slide, times the factor of torture
@@ -31,7 +31,7 @@ def read(file: Path) -> list[Pixels | DplabError]:
     """Read each tile of level 0; return why not where that fails, or all of it."""
     found: list[Pixels | DplabError] = []
     try:
-        with NativeTiffReader(file, background=(255, 255, 255)) as reader:
+        with NativeReader(file, background=(255, 255, 255)) as reader:
             for y in range(0, HEIGHT, TILE):
                 for x in range(0, WIDTH, TILE):
                     try:

@@ -26,8 +26,8 @@ from dplabtools.errors import (
 )
 from dplabtools.pipeline import upload_run
 from dplabtools.readers.finding import find_slides
-from dplabtools.readers.native_tiff.assemble import plan_tiles
-from dplabtools.readers.native_tiff.families import open_indexed
+from dplabtools.readers.native.assemble import plan_tiles
+from dplabtools.readers.native.families import open_indexed
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,

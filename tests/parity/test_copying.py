@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.readers.compiled import COMPILER, CompiledFunction
-from dplabtools.readers.native_tiff import copying
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native import copying
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.testing.make_slide import make_slide
 
@@ -23,15 +23,15 @@ NEVER = CompiledFunction("no_such", package="dplabtools.readers", takes=(), afte
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeTiffReader]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeReader]:
     file = tmp_path_factory.mktemp("copying") / "a.svs"
     make_slide(file, size=(500, 400), tile=48, levels=2, compression="deflate")
-    with NativeTiffReader(file, background=PINK) as reader:
+    with NativeReader(file, background=PINK) as reader:
         yield reader
 
 
 def read(
-    reader: NativeTiffReader, corners: IntArray, sizes: IntArray, starts: IntArray
+    reader: NativeReader, corners: IntArray, sizes: IntArray, starts: IntArray
 ) -> Pixels:
     """Read rectangles to these places in memory; return all of the memory."""
     room = int(np.max(starts + sizes.prod(axis=1) * 3, initial=0))
@@ -55,7 +55,7 @@ def read(
 @example(areas=[(0, 0, 48, 48, 0)], past_caches=True)
 @example(areas=[(-50, -50, 700, 600, 3)], past_caches=True)
 def test_it_writes_the_same_bytes_and_no_others(
-    reader: NativeTiffReader, areas: list[tuple[int, ...]], *, past_caches: bool
+    reader: NativeReader, areas: list[tuple[int, ...]], *, past_caches: bool
 ) -> None:
     table = np.array(areas)
     corners, sizes, gaps = table[:, :2], table[:, 2:4], table[:, 4]

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from dplabtools import config
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
-from dplabtools.readers.native_tiff.cache import TILES
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.cache import TILES
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.readers.regions import read_regions, reads_together
 from dplabtools.readers.slide import Slide
@@ -50,7 +50,7 @@ class Pair:
     """A slide, opened natively and by OpenSlide."""
 
     file: Path
-    native: NativeTiffReader
+    native: NativeReader
     other: OpenSlideReader
     worst: int
 
@@ -62,7 +62,7 @@ class Pair:
 
 @cache
 def pair(file: Path, worst: int) -> Pair:
-    native = NativeTiffReader(file, background=WHITE)
+    native = NativeReader(file, background=WHITE)
     return Pair(file, native, OpenSlideReader(file, background=WHITE), worst)
 
 
@@ -199,7 +199,7 @@ def test_small_parts_give_what_one_gives(
 
 
 def test_each_tile_is_decoded_once(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dplabtools.readers.native_tiff.decode import TileCodec
+    from dplabtools.readers.native.decode import TileCodec
 
     decoded: list[bytes] = []
     plain = TileCodec.decode

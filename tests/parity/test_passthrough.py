@@ -17,8 +17,8 @@ from PIL import Image
 from dplabtools import config
 from dplabtools._typing import Pixels
 from dplabtools.errors import SlideReadError
-from dplabtools.readers.native_tiff.decode import TileCodec
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.decode import TileCodec
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
     DiskPatchExtractorPool,
@@ -53,7 +53,7 @@ def extract(folder: Path, patches: PatchesMock, **options: Any) -> dict[Any, Pat
 
 
 def read(slide: Path, corner: tuple[int, int], *, level: int = 0) -> Pixels:
-    with NativeTiffReader(slide, background=(255, 255, 255)) as reader:
+    with NativeReader(slide, background=(255, 255, 255)) as reader:
         return reader.read(corner, level, (TILE, TILE))
 
 
@@ -111,7 +111,7 @@ def test_rgb_tiles_of_a_real_slide(slides_dir: Path, tmp_path: Path) -> None:
     data = slide.read_bytes()
     for (x, y, _), file in extract(tmp_path, patches).items():
         assert stored_scan(file) in data
-        with NativeTiffReader(slide, background=(255, 255, 255)) as reader:
+        with NativeReader(slide, background=(255, 255, 255)) as reader:
             expected = reader.read((x, y), 0, (240, 240))
         for pixels in decoded(file):
             np.testing.assert_array_equal(pixels, expected)

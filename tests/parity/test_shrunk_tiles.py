@@ -11,7 +11,7 @@ from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size
 from dplabtools.geometry.resolution import Mpp
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.passthrough import stored_regions
 from dplabtools.readers.regions import read_regions
 from dplabtools.readers.slide import Slide
@@ -36,7 +36,7 @@ def opened(slide: Path, mode: str = "fast", **settings: str) -> Slide:
 def shrunk_by_pillow(slide: Path, shrink: int) -> Pixels:
     """Return the whole level, each tile decoded smaller by Pillow."""
     side = TILE // shrink
-    with NativeTiffReader(slide, background=(255, 255, 255)) as reader:
+    with NativeReader(slide, background=(255, 255, 255)) as reader:
         level = reader.index.levels[0]
     rows = len(level.counts) // level.columns
     whole = np.zeros((rows * side, level.columns * side, 3), np.uint8)

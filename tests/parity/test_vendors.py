@@ -12,7 +12,7 @@ import openslide
 import pytest
 
 from dplabtools._typing import Pixels
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
 
@@ -52,7 +52,7 @@ def by_openslide(slide: openslide.OpenSlide, level: int) -> Pixels:
 def check_alike(file: Path) -> None:
     with (
         openslide.OpenSlide(file) as slide,
-        NativeTiffReader(file, background=WHITE) as reader,
+        NativeReader(file, background=WHITE) as reader,
     ):
         assert reader.sizes == slide.level_dimensions
         assert reader.downsamples == slide.level_downsamples

@@ -16,7 +16,7 @@ from dplabtools._typing import IntArray, Pixels
 from dplabtools.errors import OutputError, ParameterError
 from dplabtools.extraction.patch_reader import PatchReader
 from dplabtools.inference.shared_batches import batch_tensor, sent, whole
-from dplabtools.readers.native_tiff.cache import TILES
+from dplabtools.readers.native.cache import TILES
 
 __all__ = ["PatchDataset", "PatchSource", "ReadPatches", "ReadStored", "Sample"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dplabtools._typing import Size
 from dplabtools.readers.base import SlideReader
-from dplabtools.readers.native_tiff.directories import find_directories
+from dplabtools.readers.native.directories import find_directories
 from dplabtools.sources.opening import open_source
 
 __all__ = ["StoredLevel", "stored_levels"]
@@ -86,11 +86,13 @@ def _indexed_compressions(reader: SlideReader) -> list[str]:
     """Return the compression of each level of a slide that is read natively."""
     if reader.library != "native":
         return []
-    from dplabtools.readers.native_tiff.levels import TiffIndex
+    from dplabtools.readers.native.levels import NativeIndex
 
     index = reader.native
     return (
-        [level.codec.name for level in index.levels] if isinstance(index, TiffIndex) else []
+        [level.codec.name for level in index.levels]
+        if isinstance(index, NativeIndex)
+        else []
     )
 
 

@@ -174,11 +174,11 @@ def _unsuited_for_pillow(probe: FileProbe) -> str:
 def _open_native(
     file: str, settings: Settings, index: SlideIndex | None = None
 ) -> SlideReader:
-    from dplabtools.readers.native_tiff.levels import TiffIndex
-    from dplabtools.readers.native_tiff.reader import NativeTiffReader
+    from dplabtools.readers.native.levels import NativeIndex
+    from dplabtools.readers.native.reader import NativeReader
 
-    known = index if isinstance(index, TiffIndex) else None
-    return NativeTiffReader(file, background=settings.outside, index=known)
+    known = index if isinstance(index, NativeIndex) else None
+    return NativeReader(file, background=settings.outside, index=known)
 
 
 def _open_openslide(file: str, settings: Settings) -> SlideReader:
@@ -211,7 +211,7 @@ READERS: Final = Registry(
     ReaderEntrypoint,
     ReaderEntrypoint(
         name="native",
-        module="dplabtools.readers.native_tiff.reader",
+        module="dplabtools.readers.native.reader",
         package="tifffile",
         what="tiled TIFF, NDPI and DICOM, each tile decoded once",
         open=_open_native,

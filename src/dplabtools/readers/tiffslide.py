@@ -23,7 +23,7 @@ from dplabtools.errors import (
 )
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
-from dplabtools.readers.native_tiff.directories import find_directories
+from dplabtools.readers.native.directories import find_directories
 from dplabtools.readers.pixels import level_origin, opaque, read_clipped, rgb_pixels
 
 __all__ = ["TiffSlideReader"]

@@ -15,8 +15,8 @@ from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.memory import MemorySink
-from dplabtools.readers.native_tiff import reader
-from dplabtools.readers.native_tiff.cache import TileCache
+from dplabtools.readers.native import reader
+from dplabtools.readers.native.cache import TileCache
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 from dplabtools.testing.make_slide import make_slide

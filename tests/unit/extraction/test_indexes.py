@@ -17,9 +17,9 @@ from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.geometry.resolution import Level
 from dplabtools.output.memory import MemorySink
-from dplabtools.readers.native_tiff import families
-from dplabtools.readers.native_tiff.index import read_tiff_index
-from dplabtools.readers.native_tiff.levels import TiffIndex
+from dplabtools.readers.native import families
+from dplabtools.readers.native.levels import NativeIndex
+from dplabtools.readers.native.tiff import read_tiff_index
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.profile import Profile
 from dplabtools.settings import Settings
@@ -43,7 +43,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose index was made."""
     files: list[str] = []
 
-    def noted(tiff: Any, directories: Any, *, source: ByteSource) -> TiffIndex:
+    def noted(tiff: Any, directories: Any, *, source: ByteSource) -> NativeIndex:
         files.append(source.name)
         return read_tiff_index(tiff, directories, source=source)
 

@@ -16,8 +16,8 @@ from PIL import Image
 from dplabtools._typing import Pixels
 from dplabtools.readers import resampling
 from dplabtools.readers.compiled import COMPILER, COPYING, RESIZING, CompiledFunction
-from dplabtools.readers.native_tiff import copying
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native import copying
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.testing.make_slide import make_slide
 
 
@@ -92,7 +92,7 @@ def test_a_compiler_that_fails_in_any_way_is_no_matter(
 ) -> None:
     caplog.set_level(logging.INFO, "dplabtools")
     pixels = np.random.default_rng(0).integers(0, 256, (64, 90, 3), dtype=np.uint8)
-    with NativeTiffReader(made_slide, background=(255, 255, 255)) as reader:
+    with NativeReader(made_slide, background=(255, 255, 255)) as reader:
         expected = resized(pixels), reader.read((-10, 20), 0, (300, 200))
         monkeypatch.setitem(sys.modules, COMPILER, compiler)
         import llvmlite

@@ -20,7 +20,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.layout import stored_levels
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.settings import Settings
@@ -179,7 +179,7 @@ def test_a_file_without_the_tiles_of_its_last_level_says_so(tmp_path: Path) -> N
         length = page.dataoffsets[0] + 100
     cut = tmp_path / "cut.tif"
     cut.write_bytes(whole.read_bytes()[:length])
-    with NativeTiffReader(cut, background=WHITE) as reader:  # the directories come first
+    with NativeReader(cut, background=WHITE) as reader:  # the directories come first
         np.testing.assert_array_equal(reader.read((0, 0), 0, (256, 256)), pixels)
         with pytest.raises(SlideReadError, match="ends in the middle of a tile"):
             reader.read((0, 0), 1, (10, 10))
@@ -206,7 +206,7 @@ def test_tiles_that_lie_across_each_other_are_damaged(
     tmp_path: Path, compression: str
 ) -> None:
     file = swapped(tmp_path / "a.tif", compression)
-    with NativeTiffReader(file, background=WHITE) as reader:
+    with NativeReader(file, background=WHITE) as reader:
         for number in range(16):
             corner = (number % 4 * 64, number // 4 * 64)
             if number in {3, 9, 10}:
@@ -223,7 +223,7 @@ def test_tiles_that_are_stored_once_and_used_twice_are_sound(tmp_path: Path) -> 
     with tifffile.TiffFile(file, mode="r+") as tiff:
         page: Any = tiff.pages.first
         page.tags["TileOffsets"].overwrite([page.dataoffsets[0]] * 4)
-    with NativeTiffReader(file, background=WHITE) as reader:
+    with NativeReader(file, background=WHITE) as reader:
         for corner in ((0, 0), (64, 0), (0, 64), (64, 64)):
             np.testing.assert_array_equal(
                 reader.read(corner, 0, (64, 64)), pixels[:64, :64]
@@ -253,8 +253,8 @@ def test_bytes_left_over_before_the_end_of_a_jpeg_are_no_damage(
         **{**TILED, "photometric": "ycbcr"},
     )
     with (
-        NativeTiffReader(plain, background=WHITE) as whole,
-        NativeTiffReader(file, background=WHITE) as reader,
+        NativeReader(plain, background=WHITE) as whole,
+        NativeReader(file, background=WHITE) as reader,
         OpenSlideReader(file, background=WHITE) as other,
     ):
         expected = whole.read((0, 0), 0, (256, 256))
@@ -269,12 +269,12 @@ def test_missing_tiles_of_aperio_are_drawn_as_openslide_draws_them(slide: Path) 
     with open_reader(slide, settings=Settings()) as reader:
         assert reader.library == "openslide"
     with pytest.raises(UnsupportedSlideError, match="drawn from finer levels"):
-        NativeTiffReader(slide, background=WHITE)
+        NativeReader(slide, background=WHITE)
 
 
 @pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
 def test_real_files_contradict_themselves_nowhere(slides_dir: Path, name: str) -> None:
-    with NativeTiffReader(slides_dir / name, background=WHITE) as reader:
+    with NativeReader(slides_dir / name, background=WHITE) as reader:
         assert all((level.counts > 0).all() for level in reader.index.levels)
 
 

@@ -25,7 +25,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.layout import stored_levels
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_dicom import make_dicom_slide
@@ -49,11 +49,11 @@ EACH = [
 ]
 
 
-def native(file: Path) -> NativeTiffReader:
-    return NativeTiffReader(file, background=WHITE)
+def native(file: Path) -> NativeReader:
+    return NativeReader(file, background=WHITE)
 
 
-def whole(reader: NativeTiffReader, level: int = 0) -> Pixels:
+def whole(reader: NativeReader, level: int = 0) -> Pixels:
     return reader.read((0, 0), level, reader.sizes[level])
 
 
@@ -129,7 +129,7 @@ def test_what_openslide_refuses_is_read_too(
 
 def test_tiles_that_are_left_out_are_background(tmp_path: Path) -> None:
     file = make_dicom_slide(tmp_path, sparse=True, **SMALL)
-    with NativeTiffReader(file, background=PINK) as reader:
+    with NativeReader(file, background=PINK) as reader:
         assert (reader.read((128, 0), 0, (64, 64)) == PINK).all()
         assert not (reader.read((0, 0), 0, (64, 64)) == PINK).all(axis=-1).any()
 
@@ -160,9 +160,9 @@ def test_the_index_is_made_once(file: Path) -> None:
         index = pickle.loads(pickle.dumps(reader.index))
         expected = whole(reader, 1)
     code = (
-        "import pickle, sys; from dplabtools.readers.native_tiff.reader import *\n"
+        "import pickle, sys; from dplabtools.readers.native.reader import *\n"
         "index = pickle.load(sys.stdin.buffer)\n"
-        "reader = NativeTiffReader(sys.argv[1], background=(255,) * 3, index=index)\n"
+        "reader = NativeReader(sys.argv[1], background=(255,) * 3, index=index)\n"
         "pixels = reader.read((0, 0), 1, reader.sizes[1])\n"
         "assert 'pydicom' not in sys.modules\n"
         "sys.stdout.buffer.write(pixels.tobytes())"
@@ -182,7 +182,7 @@ def test_a_slide_is_another_when_one_of_its_files_is(file: Path) -> None:
     with file.with_name("level-1.dcm").open("ab") as stream:
         stream.write(bytes(8))
     with pytest.raises(UnsupportedSlideError, match="has changed"):
-        NativeTiffReader(file, background=WHITE, index=index)
+        NativeReader(file, background=WHITE, index=index)
 
 
 def test_information_names_the_compression(file: Path) -> None:

@@ -14,7 +14,7 @@ import tifffile
 
 from dplabtools._typing import Pixels
 from dplabtools.readers.base import BatchReader, SlideReader
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
@@ -64,7 +64,7 @@ class TestAperio(ReaderContract):
 
     @pytest.fixture
     def reader(self, file: Path) -> Iterator[SlideReader]:
-        with NativeTiffReader(file, background=self.background) as reader:
+        with NativeReader(file, background=self.background) as reader:
             yield reader
 
     @pytest.fixture

@@ -19,8 +19,8 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.native_tiff.families import open_indexed
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.families import open_indexed
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.settings import Settings
@@ -40,8 +40,8 @@ def written(file: Path, pixels: Pixels = NOISE, **options: Any) -> Path:
     return file
 
 
-def native(file: Path) -> NativeTiffReader:
-    return NativeTiffReader(file, background=WHITE)
+def native(file: Path) -> NativeReader:
+    return NativeReader(file, background=WHITE)
 
 
 def whole(file: Path, level: int = 0) -> Pixels:
@@ -150,7 +150,7 @@ def test_the_levels_of_an_ome_file_are_in_its_sub_directories(tmp_path: Path) ->
     np.testing.assert_array_equal(whole(file, 2), NOISE[::4, ::4])
 
 
-def associated(reader: NativeTiffReader | OpenSlideReader, name: str) -> Pixels:
+def associated(reader: NativeReader | OpenSlideReader, name: str) -> Pixels:
     image = reader.associated_image(name)
     assert image is not None
     return np.asarray(image)
@@ -185,7 +185,7 @@ def test_it_says_of_real_files_what_openslide_says(slides_dir: Path, name: str) 
         assert_same_statements(reader, other)
 
 
-def assert_same_statements(reader: NativeTiffReader, other: OpenSlideReader) -> None:
+def assert_same_statements(reader: NativeReader, other: OpenSlideReader) -> None:
     assert reader.sizes == other.sizes
     assert reader.downsamples == pytest.approx(other.downsamples, rel=1e-15)
     assert reader.scan == other.scan
@@ -253,7 +253,7 @@ def test_auto_falls_through_and_says_why(
 def test_an_index_travels_and_saves_looking(made_slide: Path) -> None:
     index = pickle.loads(pickle.dumps(open_indexed(made_slide)[1]))
     with (
-        NativeTiffReader(made_slide, background=WHITE, index=index) as reader,
+        NativeReader(made_slide, background=WHITE, index=index) as reader,
         native(made_slide) as other,
     ):
         np.testing.assert_array_equal(
@@ -265,9 +265,7 @@ def test_an_index_of_another_file_is_refused(
     made_slide: Path, lossless_slide: Path
 ) -> None:
     with pytest.raises(UnsupportedSlideError, match=r"^lossless\.svs: .*has changed"):
-        NativeTiffReader(
-            lossless_slide, background=WHITE, index=open_indexed(made_slide)[1]
-        )
+        NativeReader(lossless_slide, background=WHITE, index=open_indexed(made_slide)[1])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -317,5 +315,5 @@ def test_an_index_spares_asking_other_readers(made_slide: Path) -> None:
     assert index.nbytes > 0
     with open_reader(made_slide, settings=Settings(), index=index) as reader:
         assert reader.library == index.library == "native"
-        assert isinstance(reader, NativeTiffReader)
+        assert isinstance(reader, NativeReader)
         assert reader.index is index

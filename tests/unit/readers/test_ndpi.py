@@ -21,7 +21,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.layout import stored_levels
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_ndpi import make_ndpi_slide
@@ -33,8 +33,8 @@ TILE = (128, 8)
 HOLE = 1 << 31  # bytes
 
 
-def native(file: Path) -> NativeTiffReader:
-    return NativeTiffReader(file, background=WHITE)
+def native(file: Path) -> NativeReader:
+    return NativeReader(file, background=WHITE)
 
 
 def level0(file: Path) -> Pixels:
@@ -88,7 +88,7 @@ def test_auto_reads_it_natively_and_tells_how_it_is_stored(file: Path) -> None:
 def test_an_index_travels(file: Path, sound: Pixels) -> None:
     with native(file) as reader:
         index = pickle.loads(pickle.dumps(reader.index))
-    with NativeTiffReader(file, background=WHITE, index=index) as again:
+    with NativeReader(file, background=WHITE, index=index) as again:
         np.testing.assert_array_equal(again.read((0, 0), 0, (512, 256)), sound)
 
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from dplabtools.errors import DamagedSlideError, SlideReadError
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_explained, open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_philips import make_philips_slide
@@ -20,8 +20,8 @@ from dplabtools.testing.make_philips import make_philips_slide
 WHITE, PINK = (255, 255, 255), (250, 10, 120)
 
 
-def native(file: Path) -> NativeTiffReader:
-    return NativeTiffReader(file, background=WHITE)
+def native(file: Path) -> NativeReader:
+    return NativeReader(file, background=WHITE)
 
 
 def edited(file: Path, change: Callable[[str], str]) -> Path:
@@ -55,7 +55,7 @@ def test_auto_says_how_to_have_it_read_natively(file: Path) -> None:
 
 
 def test_tiles_left_out_are_background(file: Path) -> None:
-    with NativeTiffReader(file, background=PINK) as reader:
+    with NativeReader(file, background=PINK) as reader:
         assert (reader.read((256, 0), 0, (256, 256)) == PINK).all()
         assert not (reader.read((0, 0), 0, (256, 256)) == PINK).all(axis=2).any()
 
@@ -66,7 +66,7 @@ def test_an_index_travels_with_the_picture_of_the_xml(file: Path) -> None:
         index = pickle.loads(pickle.dumps(reader.index))
     assert macro is not None
     assert index.nbytes > len(index.associated["macro"]) > 0
-    with NativeTiffReader(file, background=WHITE, index=index) as again:
+    with NativeReader(file, background=WHITE, index=index) as again:
         np.testing.assert_array_equal(again.associated_image("macro"), macro)
 
 

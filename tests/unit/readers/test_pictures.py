@@ -16,7 +16,7 @@ from PIL import Image
 from dplabtools._typing import Pixels
 from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import SlideReader
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_slide import make_slide
@@ -219,7 +219,7 @@ def test_grey_needs_no_decision(tmp_path: Path, compression: Any) -> None:
 def test_grey_jpeg_is_never_handed_on_as_it_is(tmp_path: Path) -> None:
     options = {**TILED, "photometric": "minisblack", "compression": "jpeg"}
     file = written(tmp_path / "a.tif", (NOISE[..., 0], options))
-    with NativeTiffReader(file, background=WHITE) as reader:
+    with NativeReader(file, background=WHITE) as reader:
         assert not reader.stored_jpegs(np.array([(0, 0)]), 0, sizes=np.array([(64, 64)]))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from dplabtools._typing import Pixels
-from dplabtools.readers.native_tiff.cache import ALL_AROUND, TileCache
+from dplabtools.readers.native.cache import ALL_AROUND, TileCache
 
 SIZE = (10, 10)
 TILE = 300  # bytes

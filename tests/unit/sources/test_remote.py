@@ -28,8 +28,8 @@ from dplabtools.errors import (
     UnreachableSlideError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.native_tiff.families import read_any_tiff
-from dplabtools.readers.native_tiff.reader import NativeTiffReader
+from dplabtools.readers.native.families import read_any_tiff
+from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.pixel_buffer import PixelBuffer
@@ -65,19 +65,17 @@ def server(folder: Path) -> Iterator[SlideServer]:
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> tuple[list[Pixels], int]:
     """Pixels of the regions, and how many bytes their tiles have."""
-    with NativeTiffReader(folder / "slide.svs", background=WHITE) as reader:
+    with NativeReader(folder / "slide.svs", background=WHITE) as reader:
         decoded: list[IntArray] = []
         pixels = regions(reader, decoded=decoded)
         return pixels, int(reader.index.levels[0].counts[decoded[0]].sum())
 
 
-def opened(server: SlideServer, name: str = "slide.svs") -> NativeTiffReader:
-    return NativeTiffReader(server.url + name, background=WHITE)
+def opened(server: SlideServer, name: str = "slide.svs") -> NativeReader:
+    return NativeReader(server.url + name, background=WHITE)
 
 
-def regions(
-    reader: NativeTiffReader, *, decoded: list[IntArray] | None = None
-) -> list[Pixels]:
+def regions(reader: NativeReader, *, decoded: list[IntArray] | None = None) -> list[Pixels]:
     buffer = PixelBuffer.allocated(np.full((len(CORNERS), 2), SIDE, dtype=np.int64))
     errors = reader.read_into(CORNERS, 0, buffer, decoded=decoded)
     if errors:
@@ -90,7 +88,7 @@ def test_all_is_as_in_the_file(
 ) -> None:
     with (
         opened(server) as far,
-        NativeTiffReader(folder / "slide.svs", background=WHITE) as near,
+        NativeReader(folder / "slide.svs", background=WHITE) as near,
     ):
         assert far.properties == near.properties
         assert far.sizes == near.sizes
@@ -196,7 +194,7 @@ def test_a_file_that_changes_is_an_error(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ChangedSlideError, match="has changed"):
             stamp.check(slide="slide.svs")
         with (
-            NativeTiffReader(url, background=WHITE, index=index) as elsewhere,
+            NativeReader(url, background=WHITE, index=index) as elsewhere,
             pytest.raises(ChangedSlideError),
         ):
             regions(elsewhere)
@@ -211,7 +209,7 @@ def test_who_has_the_index_asks_for_tiles_only(server: SlideServer) -> None:
     gc.collect()
     requests = server.requests
     url = server.url + "slide.svs"
-    with NativeTiffReader(url, background=WHITE, index=index) as reader:
+    with NativeReader(url, background=WHITE, index=index) as reader:
         assert server.requests == requests
         reader.read((0, 0), 0, (10, 10))
         assert server.requests == requests + 1
@@ -253,7 +251,7 @@ def test_that_nobody_answers_is_told(folder: Path) -> None:
     with SlideServer(folder) as server:
         url = server.url
     with pytest.raises(UnreachableSlideError, match=r"tried 10 times .*check the address"):
-        NativeTiffReader(url + "slide.svs", background=WHITE)
+        NativeReader(url + "slide.svs", background=WHITE)
 
 
 def test_a_server_that_goes_fails_those_regions_only(server: SlideServer) -> None:
@@ -334,7 +332,7 @@ def test_without_the_library_the_extra_is_named(
         opened(server)
 
 
-INHERITED: dict[str, NativeTiffReader] = {}
+INHERITED: dict[str, NativeReader] = {}
 
 
 def read_inherited(url: str) -> None:
@@ -342,7 +340,7 @@ def read_inherited(url: str) -> None:
 
 
 def read_anew(url: str) -> None:
-    NativeTiffReader(url + "page.svs", background=WHITE)
+    NativeReader(url + "page.svs", background=WHITE)
 
 
 def test_a_forked_process_says_that_it_cannot_read(server: SlideServer) -> None:

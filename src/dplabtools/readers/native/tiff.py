@@ -14,7 +14,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.metadata import ICC_TAG, icc_profile
-from dplabtools.readers.native_tiff.decode import (
+from dplabtools.readers.native.decode import (
     COMPRESSIONS,
     JPEG,
     JPEG_2000,
@@ -23,19 +23,19 @@ from dplabtools.readers.native_tiff.decode import (
     TileCodec,
     shared_tables,
 )
-from dplabtools.readers.native_tiff.describe import APERIO, associated_name, properties_of
-from dplabtools.readers.native_tiff.directories import Directory
-from dplabtools.readers.native_tiff.extents import contested
-from dplabtools.readers.native_tiff.levels import (
+from dplabtools.readers.native.describe import APERIO, associated_name, properties_of
+from dplabtools.readers.native.directories import Directory
+from dplabtools.readers.native.extents import contested
+from dplabtools.readers.native.levels import (
     CONTESTED,
     NO_LENGTH,
-    TiffIndex,
+    NativeIndex,
     TiledLevel,
     check_extent,
     check_tiles,
     longest_tile,
 )
-from dplabtools.readers.native_tiff.pictures import aperio_levels, generic_levels
+from dplabtools.readers.native.pictures import aperio_levels, generic_levels
 from dplabtools.sources.base import ByteSource
 
 __all__ = ["read_tiff_index", "tiled_levels"]
@@ -53,7 +53,7 @@ def read_tiff_index(
     directories: Sequence[Directory],
     *,
     source: ByteSource,
-) -> TiffIndex:
+) -> NativeIndex:
     """Find the tiles of a slide of Aperio, or of no vendor; no tile is decoded.
 
     Parameters
@@ -67,7 +67,7 @@ def read_tiff_index(
 
     Returns
     -------
-    TiffIndex
+    NativeIndex
         Every tile it names is of a size that its level justifies.
 
     Raises
@@ -99,7 +99,7 @@ def read_tiff_index(
             level.counts[(level.counts == 0) & (level.offsets != 0)] = NO_LENGTH
     elif len(levels) > 1:
         _check_missing(levels)
-    return TiffIndex(
+    return NativeIndex(
         file=source.state,
         levels=levels,
         associated=associated,

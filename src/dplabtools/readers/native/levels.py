@@ -16,14 +16,14 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.native_tiff.decode import TileCodec
+from dplabtools.readers.native.decode import TileCodec
 from dplabtools.sources.base import ByteSource, SourceState
 
 __all__ = [
     "CONTESTED",
     "NO_LENGTH",
+    "NativeIndex",
     "StoredPicture",
-    "TiffIndex",
     "TiledLevel",
     "check_extent",
     "check_tiles",
@@ -117,7 +117,7 @@ class StoredPicture:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class TiffIndex:
+class NativeIndex:
     """What it takes to read a slide; small, and sent to other processes as it is.
 
     Attributes

@@ -11,11 +11,11 @@ import tifffile
 from dplabtools._typing import StrPath
 from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import slide_file
-from dplabtools.readers.native_tiff.directories import find_directories
-from dplabtools.readers.native_tiff.index import read_tiff_index
-from dplabtools.readers.native_tiff.levels import TiffIndex, explained
-from dplabtools.readers.native_tiff.ndpi import read_ndpi_index
-from dplabtools.readers.native_tiff.philips import read_philips_index
+from dplabtools.readers.native.directories import find_directories
+from dplabtools.readers.native.levels import NativeIndex, explained
+from dplabtools.readers.native.ndpi import read_ndpi_index
+from dplabtools.readers.native.philips import read_philips_index
+from dplabtools.readers.native.tiff import read_tiff_index
 from dplabtools.readers.stamps import DICOM_SIGN, series_files
 from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.joined import joined
@@ -25,7 +25,7 @@ from dplabtools.sources.urls import is_url
 __all__ = ["open_indexed", "read_any_tiff"]
 
 _SET_OF_FILES: Final = ".ndpis"
-_ReadIndex: TypeAlias = Callable[..., TiffIndex]
+_ReadIndex: TypeAlias = Callable[..., NativeIndex]
 
 
 class _Vendor(NamedTuple):
@@ -60,22 +60,22 @@ _VENDORS: Final = (
 
 
 def open_indexed(
-    path: StrPath, index: TiffIndex | None = None
-) -> tuple[ByteSource, TiffIndex]:
+    path: StrPath, index: NativeIndex | None = None
+) -> tuple[ByteSource, NativeIndex]:
     """Open a slide for reading its bytes, and find its tiles; none is decoded.
 
     Parameters
     ----------
     path : str or path-like
         The slide file.
-    index : TiffIndex, optional
+    index : NativeIndex, optional
         What was found before: nothing is looked for then.
 
     Returns
     -------
     source : ByteSource
         The bytes of the slide, in as many files as it has.
-    index : TiffIndex
+    index : NativeIndex
         Where among them its tiles lie.
 
     Raises
@@ -103,7 +103,7 @@ def open_indexed(
         _check_single(source)
         if not _is_dicom(source):
             return source, explained(lambda: read_any_tiff(source), slide=source.name)
-        from dplabtools.readers.native_tiff.dicom.index import read_dicom_index
+        from dplabtools.readers.native.dicom.index import read_dicom_index
 
         sources += _others_of_series(path, source)
         return explained(lambda: read_dicom_index(sources), slide=source.name)
@@ -145,7 +145,7 @@ def _is_dicom(source: ByteSource) -> bool:
     return source.state.nbytes >= end and source.read(end, 0)[place:] == sign
 
 
-def read_any_tiff(source: ByteSource) -> TiffIndex:
+def read_any_tiff(source: ByteSource) -> NativeIndex:
     """Find the tiles of a slide in a TIFF file, by what is known of its vendor.
 
     Parameters
@@ -155,7 +155,7 @@ def read_any_tiff(source: ByteSource) -> TiffIndex:
 
     Returns
     -------
-    TiffIndex
+    NativeIndex
         Where its tiles lie; none is decoded.
 
     Raises

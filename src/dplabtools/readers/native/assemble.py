@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dplabtools._typing import IntArray
-from dplabtools.readers.native_tiff.levels import TiledLevel
+from dplabtools.readers.native.levels import TiledLevel
 
 __all__ = ["TilePlan", "plan_tiles"]
 

@@ -23,24 +23,24 @@ from dplabtools.errors import (
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.base import Colour, ScanInfo, check_level
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
-from dplabtools.readers.native_tiff.assemble import TilePlan, plan_tiles
-from dplabtools.readers.native_tiff.cache import TILES
-from dplabtools.readers.native_tiff.copying import Copier
-from dplabtools.readers.native_tiff.families import open_indexed
-from dplabtools.readers.native_tiff.levels import (
+from dplabtools.readers.native.assemble import TilePlan, plan_tiles
+from dplabtools.readers.native.cache import TILES
+from dplabtools.readers.native.copying import Copier
+from dplabtools.readers.native.families import open_indexed
+from dplabtools.readers.native.levels import (
     CONTESTED,
     NO_LENGTH,
+    NativeIndex,
     StoredPicture,
-    TiffIndex,
     TiledLevel,
     longest_tile,
 )
-from dplabtools.readers.native_tiff.stored import stored_stream
+from dplabtools.readers.native.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.sources.base import ByteSource, RangeReader
 
-__all__ = ["NativeTiffReader"]
+__all__ = ["NativeReader"]
 
 _SHARE = 8  # tiles that a thread takes at once, at least
 _LEVEL_BIT = 48  # of the numbers that tell tiles of all levels apart
@@ -53,7 +53,7 @@ _SHRINK_BIT = 8  # of the numbers that tell levels apart, and what is made of th
 _SHARES = 16  # into which the tiles of a call are cut, at most
 
 
-class NativeTiffReader:
+class NativeReader:
     """A slide in tiles, of which any number of rectangles are read at once.
 
     It gives the stored pixels of a level, never interpolated.
@@ -64,7 +64,7 @@ class NativeTiffReader:
         The slide file.
     background : (int, int, int)
         RGB outside the slide, and of tiles that are not stored.
-    index : TiffIndex, optional
+    index : NativeIndex, optional
         Of this very file, from `open_indexed`; made if it is not given.
 
     Raises
@@ -77,7 +77,7 @@ class NativeTiffReader:
     """
 
     def __init__(
-        self, path: StrPath, *, background: Colour, index: TiffIndex | None = None
+        self, path: StrPath, *, background: Colour, index: NativeIndex | None = None
     ) -> None:
         self.library: str = "native"
         file, self._index = open_indexed(path, index)
@@ -97,12 +97,12 @@ class NativeTiffReader:
         self._file: ByteSource | None = file
 
     @property
-    def index(self) -> TiffIndex:
+    def index(self) -> NativeIndex:
         """Where the tiles lie."""
         return self._index
 
     @property
-    def native(self) -> TiffIndex | None:
+    def native(self) -> NativeIndex | None:
         """Where the tiles lie; None after `close`."""
         return None if self._file is None else self._index
 

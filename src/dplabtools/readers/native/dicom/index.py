@@ -12,18 +12,18 @@ from pydicom.config import disable_value_validation
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
-from dplabtools.readers.native_tiff.decode import JPEG, TileCodec, stated_ycbcr
-from dplabtools.readers.native_tiff.dicom.describe import properties_of
-from dplabtools.readers.native_tiff.dicom.frames import Frames, find_frames
-from dplabtools.readers.native_tiff.dicom.instance import (
+from dplabtools.readers.native.decode import JPEG, TileCodec, stated_ycbcr
+from dplabtools.readers.native.dicom.describe import properties_of
+from dplabtools.readers.native.dicom.frames import Frames, find_frames
+from dplabtools.readers.native.dicom.instance import (
     Instance,
     read_instance,
     undecided,
     whole_slide,
 )
-from dplabtools.readers.native_tiff.levels import (
+from dplabtools.readers.native.levels import (
+    NativeIndex,
     StoredPicture,
-    TiffIndex,
     TiledLevel,
     check_extent,
     check_tiles,
@@ -49,7 +49,7 @@ class _File:
     base: int
 
 
-def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffIndex]:
+def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, NativeIndex]:
     """Find the tiles of a DICOM slide; no tile is decoded.
 
     Parameters
@@ -61,7 +61,7 @@ def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffInd
     -------
     source : ByteSource
         The files that do, one behind the other.
-    index : TiffIndex
+    index : NativeIndex
         Of that.
 
     Raises
@@ -77,7 +77,7 @@ def read_dicom_index(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffInd
         return _read(sources)
 
 
-def _read(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffIndex]:
+def _read(sources: Sequence[ByteSource]) -> tuple[ByteSource, NativeIndex]:
     files = list(_files(sources))
     by_kind: defaultdict[str, list[_File]] = defaultdict(list)
     for file in files:
@@ -96,7 +96,7 @@ def _read(sources: Sequence[ByteSource]) -> tuple[ByteSource, TiffIndex]:
     }
     check_tiles(levels, source)
     first = whole[0][0]
-    return source, TiffIndex(
+    return source, NativeIndex(
         file=source.state,
         names=tuple(file.source.name for file in files) if len(files) > 1 else (),
         levels=levels,

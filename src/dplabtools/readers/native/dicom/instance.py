@@ -12,7 +12,7 @@ from pydicom.filereader import read_partial
 from dplabtools._typing import Size
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
 from dplabtools.readers.metadata import icc_profile
-from dplabtools.readers.native_tiff.decode import (
+from dplabtools.readers.native.decode import (
     HTJ2K,
     JPEG,
     JPEG_2000_RGB,

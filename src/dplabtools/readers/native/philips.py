@@ -17,15 +17,15 @@ import simplejpeg
 from dplabtools._typing import IntArray, Size
 from dplabtools.errors import DamagedSlideError
 from dplabtools.readers.metadata import ICC_TAG, icc_profile
-from dplabtools.readers.native_tiff.describe import (
+from dplabtools.readers.native.describe import (
     level_properties,
     number_text,
     picture_properties,
     tag_properties,
 )
-from dplabtools.readers.native_tiff.directories import Directory
-from dplabtools.readers.native_tiff.index import tiled_levels
-from dplabtools.readers.native_tiff.levels import TiffIndex, TiledLevel
+from dplabtools.readers.native.directories import Directory
+from dplabtools.readers.native.levels import NativeIndex, TiledLevel
+from dplabtools.readers.native.tiff import tiled_levels
 from dplabtools.sources.base import ByteSource
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_philips_index(
     directories: Sequence[Directory],
     *,
     source: ByteSource,
-) -> TiffIndex:
+) -> NativeIndex:
     """Find the tiles of a slide of Philips; none is decoded.
 
     Parameters
@@ -61,7 +61,7 @@ def read_philips_index(
 
     Returns
     -------
-    TiffIndex
+    NativeIndex
         With OpenSlide's levels. Tiles that the scanner left out are background.
 
     Raises
@@ -99,7 +99,7 @@ def read_philips_index(
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
         found[f"openslide.associated.{name}.width"] = str(width)
         found[f"openslide.associated.{name}.height"] = str(height)
-    return TiffIndex(
+    return NativeIndex(
         file=source.state,
         levels=levels,
         associated={**numbers, **embedded},

@@ -10,8 +10,8 @@ import numpy as np
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import DamagedSlideError, UnsupportedSlideError
-from dplabtools.readers.native_tiff.dicom.instance import Instance
-from dplabtools.readers.native_tiff.dicom.items import (
+from dplabtools.readers.native.dicom.instance import Instance
+from dplabtools.readers.native.dicom.items import (
     ITEM,
     SEQUENCE_END,
     UNKNOWN,

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from dplabtools.readers.native_tiff.describe import level_properties, number_text
-from dplabtools.readers.native_tiff.levels import TiledLevel
+from dplabtools.readers.native.describe import level_properties, number_text
+from dplabtools.readers.native.levels import TiledLevel
 
 __all__ = ["properties_of"]
 

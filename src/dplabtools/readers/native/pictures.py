@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dplabtools._typing import Size
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
-from dplabtools.readers.native_tiff.describe import APERIO
+from dplabtools.readers.native.describe import APERIO
 
 __all__ = ["aperio_levels", "generic_levels"]
 

@@ -18,15 +18,15 @@ import numpy as np
 
 from dplabtools._typing import IntArray, Size
 from dplabtools.errors import DamagedSlideError, UnsupportedSlideError
-from dplabtools.readers.native_tiff.decode import JPEG, JPEG_PIECE, TileCodec
-from dplabtools.readers.native_tiff.describe import (
+from dplabtools.readers.native.decode import JPEG, JPEG_PIECE, TileCodec
+from dplabtools.readers.native.describe import (
     level_properties,
     number_text,
     picture_properties,
     tag_properties,
 )
-from dplabtools.readers.native_tiff.directories import Directory
-from dplabtools.readers.native_tiff.levels import TiffIndex, TiledLevel, check_extent
+from dplabtools.readers.native.directories import Directory
+from dplabtools.readers.native.levels import NativeIndex, TiledLevel, check_extent
 from dplabtools.sources.base import ByteSource
 
 __all__ = ["read_ndpi_index"]
@@ -51,7 +51,7 @@ def read_ndpi_index(
     directories: Sequence[Directory],
     *,
     source: ByteSource,
-) -> TiffIndex:
+) -> NativeIndex:
     """Find the tiles of a slide of Hamamatsu; none is decoded.
 
     Of several focal planes the middle one is the slide.
@@ -67,7 +67,7 @@ def read_ndpi_index(
 
     Returns
     -------
-    TiffIndex
+    NativeIndex
         With the levels that OpenSlide shows.
 
     Raises
@@ -98,7 +98,7 @@ def read_ndpi_index(
     )
     for name, number in macro.items():
         found.update(picture_properties(name, pages[number]))
-    return TiffIndex(
+    return NativeIndex(
         file=source.state,
         levels=levels,
         associated=macro,

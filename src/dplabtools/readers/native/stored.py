@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from dplabtools.readers.native_tiff.decode import JPEG, TileCodec, frame_of
+from dplabtools.readers.native.decode import JPEG, TileCodec, frame_of
 
 __all__ = ["stored_stream"]
 
