@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dplabtools._typing import Pixels
-from dplabtools.engine import processes
+from dplabtools.engine import dealing
 from dplabtools.errors import WorkerError
 from dplabtools.extraction import run as extraction_run
 from dplabtools.slides.patches import (
@@ -204,7 +204,7 @@ def test_without_a_second_attempt_the_same_death_is_an_error(
     pool: list[PatchesMock], graves: Graves, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which shows that the tests above have it to thank."""
-    monkeypatch.setattr(processes, "_ATTEMPTS", 1)
+    monkeypatch.setattr(dealing, "_ATTEMPTS", 1)
     with pytest.raises(WorkerError):
         in_memory(pool)
     graves.check(1)

@@ -143,7 +143,7 @@ class Backlog:
         lost = None
         if began and worker.jobs:
             worker.jobs[0].attempts += 1
-            if worker.jobs[0].attempts >= _ATTEMPTS and worker.jobs[0].alone:
+            if worker.jobs[0].attempts >= _ATTEMPTS:
                 lost = worker.jobs.popleft()
             for job in worker.jobs:
                 job.alone = True
