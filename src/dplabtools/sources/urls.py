@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dplabtools._typing import StrPath
 from dplabtools.errors import ParameterError
+
+if TYPE_CHECKING:
+    from dplabtools._typing import StrPath
 
 __all__ = ["SCHEMES", "checked_url", "is_url", "without_secrets"]
 
