@@ -25,6 +25,7 @@ from rich.table import Table
 from benchmarks.constant import SIZE, FillConstant, make_array
 from benchmarks.slides import four_slides, grid
 from dplabtools import config
+from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
@@ -105,10 +106,8 @@ def engine_alone(count: int) -> int:
         labels=("",),
     )
     reading = ReadOptions(views=None, mode=None, settings=Settings())
-    extraction = Extraction(
-        tables=[table], reading=reading, workers=2, threads=1, skip_errors=False
-    )
-    state = RunState([table], skip_errors=False)
+    extraction = Extraction(tables=[table], reading=reading, options=RunOptions(workers=2))
+    state = RunState([table], extraction.options)
     options = StreamOptions(
         batch_size=256, order="table", shuffle_buffer=0, seed=0, max_memory=1 << 30
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -24,8 +25,6 @@ from dplabtools.extraction.inspection import InspectedSlide, InspectSlide, Slide
 from dplabtools.extraction.plan import ReadOptions, groups
 from dplabtools.extraction.returned import ReturnedPatches
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.masks.quality import measure
-from dplabtools.masks.stains import Background
 from dplabtools.output.sink import ChunkWriter, TakesQuality
 from dplabtools.readers.passthrough import stored_regions
 from dplabtools.readers.regions import read_regions, reads_together
@@ -34,13 +33,16 @@ from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sources.staging import drop_copies
 from dplabtools.timing import stage, take_totals
+
+if TYPE_CHECKING:
+    from dplabtools.masks.stains import Background
 
 __all__ = ["Chunk", "ChunkReport", "ReadChunk"]
 
 _T = TypeVar("_T")
 
+_STAGING: Final = "dplabtools.sources.staging"
 _OPEN_SLIDES = 8  # for each worker
 _LENDING = threading.Lock()  # where the workers are threads, they share what is open
 
@@ -316,6 +318,8 @@ class ReadChunk:
         limits, background = self.reading.quality, self._background(chunk)
         if not pictures or chunk.quality is None or limits is None or background is None:
             return set(pictures)
+        from dplabtools.masks.quality import measure
+
         items = list(pictures)
         mpp = None if slide.pyramid.mpp is None else slide.pyramid.mpp_of(chunk.views[0])
         with stage("quality"):
@@ -385,7 +389,9 @@ class ReadChunk:
             self._pool = None
         while self._open:
             self._open.popitem()[1].close()
-        drop_copies()
+        staging = sys.modules.get(_STAGING)
+        if staging is not None:  # without it there are no copies
+            staging.drop_copies()
 
     @contextmanager
     def _lent(self, number: int, spec: SlideSpec) -> Generator[Slide]:

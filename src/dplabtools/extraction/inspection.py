@@ -6,15 +6,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dplabtools.errors import SlideError
 from dplabtools.extraction.plan import ReadOptions
-from dplabtools.extraction.slide_tissue import SlideQuality
 from dplabtools.geometry.pyramid import Pyramid
-from dplabtools.masks.stains import Background
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.stamps import SlideStamp
+
+if TYPE_CHECKING:
+    from dplabtools.extraction.slide_tissue import SlideQuality
+    from dplabtools.masks.stains import Background
 
 __all__ = ["InspectSlide", "InspectedSlide", "SlideSpec"]
 
@@ -114,6 +117,9 @@ class InspectSlide:
 
     def __call__(self, spec: SlideSpec) -> InspectedSlide:
         """Open a slide and close it again."""
+        if self.reading.quality is not None:
+            from dplabtools.extraction.slide_tissue import SlideQuality
+
         stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
         with stamped.unchanged(), stamped.open(self.reading) as slide:
             return InspectedSlide(

@@ -28,6 +28,7 @@ __all__ = ["OnError", "PoolRun"]
 
 OnError: TypeAlias = Literal["raise", "skip"]
 _READING = "dplabtools.extraction.chunk_reader"
+_MEASURING = "dplabtools.extraction.slide_tissue"
 _COUNTS: Final = (
     *("proc_num_workers", "thread_num_workers"),
     *("proc_mp_chunksize", "thread_mp_chunksize"),
@@ -98,7 +99,7 @@ class PoolRun:
 
     def run_options(self, *, ahead: int = 2) -> RunOptions:
         """Return how to go about it, with so many jobs given to a worker at once."""
-        measuring = () if self.reading.quality is None else ("cv2",)
+        measuring = () if self.reading.quality is None else ("cv2", _MEASURING)
         return RunOptions(
             workers=self.processes,
             threads=self.threads,

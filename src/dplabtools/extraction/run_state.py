@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,6 @@ from dplabtools.errors import OutputError, SlideError, SystemLimitError, WorkerE
 from dplabtools.extraction.chunk_reader import Chunk
 from dplabtools.extraction.inspection import InspectedSlide
 from dplabtools.extraction.plan import ReadOptions, rows_outside
-from dplabtools.extraction.slide_tissue import SlideQuality
-from dplabtools.masks.stains import Background
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.failure import Failure
@@ -29,6 +28,10 @@ from dplabtools.records.quality import (
 )
 from dplabtools.records.run_record import ErrorRecord, SlideResult, slide_status
 from dplabtools.records.slide_plan import SlidePlan
+
+if TYPE_CHECKING:
+    from dplabtools.extraction.slide_tissue import SlideQuality
+    from dplabtools.masks.stains import Background
 
 __all__ = ["RunState"]
 
