@@ -117,17 +117,19 @@ class InspectSlide:
 
     def __call__(self, spec: SlideSpec) -> InspectedSlide:
         """Open a slide and close it again."""
-        if self.reading.quality is not None:
-            from dplabtools.extraction.slide_tissue import SlideQuality
-
         stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
         with stamped.unchanged(), stamped.open(self.reading) as slide:
+            quality = None
+            if self.reading.quality is not None:
+                from dplabtools.extraction.slide_tissue import SlideQuality
+
+                quality = SlideQuality.of(slide)
             return InspectedSlide(
                 pyramid=slide.pyramid,
                 icc_profile=slide.reader.icc_profile,
                 index=slide.index,
                 stamp=stamp,
-                quality=(None if self.reading.quality is None else SlideQuality.of(slide)),
+                quality=quality,
             )
 
     def close(self) -> None:
