@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sources.staging import drop_copies
 from dplabtools.timing import stage, take_totals
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ __all__ = ["Chunk", "ChunkReport", "ReadChunk"]
 
 _T = TypeVar("_T")
 
-_STAGING: Final = "dplabtools.sources.staging"
 _OPEN_SLIDES = 8  # for each worker
 _LENDING = threading.Lock()  # where the workers are threads, they share what is open
 
@@ -389,9 +388,7 @@ class ReadChunk:
             self._pool = None
         while self._open:
             self._open.popitem()[1].close()
-        staging = sys.modules.get(_STAGING)
-        if staging is not None:  # without it there are no copies
-            staging.drop_copies()
+        drop_copies()
 
     @contextmanager
     def _lent(self, number: int, spec: SlideSpec) -> Generator[Slide]:
