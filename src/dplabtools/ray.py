@@ -66,7 +66,7 @@ def read_patches(  # noqa: PLR0913 - as the documented classes
         patches must have the same size.
     levels_or_mpps : sequence of int or float, default None
         Resolutions of multi-resolution patches.
-    resampling_mode : {None, "tile", "wsi"}, default None
+    resampling_mode : {None, "tile", "fast", "wsi"}, default None
         How to get pixels at an mpp that no level has.
     included_labels, excluded_labels : collection of str, default ()
         Read only these labels, or all but these.

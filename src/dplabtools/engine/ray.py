@@ -24,9 +24,8 @@ from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.cluster import check_nodes, join
 from dplabtools.engine.dealing import Backlog, BaseWorker, Job
 from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
-from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
-from dplabtools.engine.worker import THREAD_COUNTS, portable, unfit
+from dplabtools.engine.worker import THREAD_COUNTS, perform_packed, portable, unfit
 from dplabtools.errors import WorkerError
 
 __all__ = ["RayEngine"]
@@ -65,20 +64,11 @@ class _Actor:
         """Do a job; return its result, pickled without what is large, and that beside."""
         waited_s = time.perf_counter() - self._idle_since
         with kept(level) as notices:
-            outcome = replace(self._do(data), waited_s=waited_s)
+            done = perform_packed(self._work, data, unusable=self._unfit)
+            outcome = replace(done, waited_s=waited_s)
         packed = _packed(outcome, notices)
         self._idle_since = time.perf_counter()
         return packed
-
-    def _do(self, data: bytes) -> JobResult:
-        if self._unfit is not None:
-            return JobResult(index=-1, error=self._unfit, worker=WorkerId.here())
-        try:
-            job = pickle.loads(data)  # noqa: S301 - from the caller
-        except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
-            failed = unfit("a job", error)
-            return JobResult(index=-1, error=failed, worker=WorkerId.here())
-        return perform(self._work, -1, job)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

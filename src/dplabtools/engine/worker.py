@@ -38,6 +38,7 @@ __all__ = [
     "WORK",
     "ignore_signals",
     "main",
+    "perform_packed",
     "portable",
     "serve",
     "unfit",
@@ -180,7 +181,8 @@ class _Desk:
         if message.data[:1] == WORK:
             self._begin(data[1:], message.files)
         else:
-            outcome = replace(self._do(data[1:]), waited_s=waited_s)
+            done = perform_packed(self._work, data[1:], unusable=self._unfit)
+            outcome = replace(done, waited_s=waited_s)
             self._line.send(OUTCOME, _packed(outcome))
 
     def _begin(self, data: memoryview, files: tuple[int, ...]) -> None:
@@ -202,15 +204,20 @@ class _Desk:
     def _notify(self, notice: Notice) -> None:
         self._line.send(NOTICE, pickle.dumps(notice))
 
-    def _do(self, data: memoryview) -> JobResult:
-        if self._unfit is not None:
-            return JobResult(index=-1, error=self._unfit, worker=WorkerId.here())
+
+def perform_packed(
+    work: Work | None, data: memoryview | bytes, *, unusable: Exception | None
+) -> JobResult:
+    """Unpack a job and do it, unless the work is unusable; what fails is its outcome."""
+    error = unusable
+    if error is None:
         try:
             job = pickle.loads(data)  # noqa: S301 - from the caller
-        except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
-            failed = unfit("a job", error)
-            return JobResult(index=-1, error=failed, worker=WorkerId.here())
-        return perform(self._work, -1, job)
+        except Exception as problem:  # noqa: BLE001 - unpickling runs anybody's code
+            error = unfit("a job", problem)
+        else:
+            return perform(work, -1, job)
+    return JobResult(index=-1, error=error, worker=WorkerId.here())
 
 
 def unfit(what: str, error: Exception) -> WorkerError:

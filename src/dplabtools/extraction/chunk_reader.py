@@ -32,7 +32,6 @@ from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
-from dplabtools.sources.staging import drop_copies
 from dplabtools.timing import stage, take_totals
 
 if TYPE_CHECKING:
@@ -388,7 +387,6 @@ class ReadChunk:
             self._pool = None
         while self._open:
             self._open.popitem()[1].close()
-        drop_copies()
 
     @contextmanager
     def _lent(self, number: int, spec: SlideSpec) -> Generator[Slide]:

@@ -23,6 +23,7 @@ from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.share import Share
 from dplabtools.settings import Settings
+from dplabtools.sources.urls import is_url
 
 __all__ = ["OnError", "PoolRun"]
 
@@ -133,10 +134,16 @@ class PoolRun:
         Without slides there is nothing for workers to do.
         """
         chosen = "serial" if here or not self.tables else self.chosen_engine
-        with open_engine(chosen, self.run_options(ahead=ahead)) as engine:
-            slides = dict.fromkeys(table.slide for table in self.tables)
-            engine.check_access(files=tuple(slides), folders=folders)
-            yield engine
+        slides = dict.fromkeys(table.slide for table in self.tables)
+        try:
+            with open_engine(chosen, self.run_options(ahead=ahead)) as engine:
+                engine.check_access(files=tuple(slides), folders=folders)
+                yield engine
+        finally:
+            if any(map(is_url, slides)):  # workers have ended, and may have left copies
+                from dplabtools.sources.staging import drop_copies
+
+                drop_copies()
 
     def _compilers(self) -> list[str]:
         """Return what compiles functions, if one of them pays in a run of this size."""

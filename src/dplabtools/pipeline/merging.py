@@ -207,7 +207,7 @@ def _merge_files(shards: Sequence[_Shard], out: Path) -> dict[str, str]:
         f"{part.slide}: {shard.folder} tells nothing of it"
         for shard in shards
         for part in shard.record.share.parts
-        if part.slide not in {**shard.record.files, **shard.record.failed}
+        if part.slide not in shard.record.files and part.slide not in shard.record.failed
     )
     _raise_all(
         f"{file} is there more than once"

@@ -149,14 +149,15 @@ def join_slide(
         If something cannot be written.
     """
     first = pieces[0]
-    for piece in pieces:
-        for name in _names(_columns(*piece.lines())):
+    tables = [piece.lines() for piece in pieces]
+    for piece, table in zip(pieces, tables, strict=True):
+        for name in _names(_columns(*table)):
             link(piece.folder / name, out / name)
-    head, lines = first.lines()
+    head, lines = tables[0]
     text = first.table.with_suffix(".txt").read_text(encoding="utf-8")
     merged, complete = first.checkpoint, _COUNT in text
     if not first.is_whole:
-        rows, lines, sizes = _joined(pieces)
+        rows, lines, sizes = _joined(pieces, [texts for _, texts in tables])
         complete = len(rows) == merged.count
         merged = replace(
             merged,
@@ -166,14 +167,14 @@ def join_slide(
             packed_sizes=pack(_sizes_in(out, _columns(head, lines), of_rows=sizes)),
             measured=tuple(each for piece in pieces for each in piece.checkpoint.measured),
         )
-    table = "".join([head, *lines]).encode()
+    data = "".join([head, *lines]).encode()
     path = out / "manifests" / f"{merged.file_stem}.csv"
-    write_whole(path, table)
+    write_whole(path, data)
     text = _manifest_text(
         text, path.with_suffix(".txt"), _columns(head, lines), complete=complete
     )
     write_whole(path.with_suffix(".txt"), text.encode())
-    return replace(merged, table_crc32=crc32(table))
+    return replace(merged, table_crc32=crc32(data))
 
 
 def _sizes_in(
@@ -191,13 +192,15 @@ def _columns(head: str, lines: Sequence[str]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO("".join([head, *lines]), newline="")))
 
 
-def _joined(pieces: Sequence[Piece]) -> tuple[IntArray, list[str], IntArray]:
+def _joined(
+    pieces: Sequence[Piece], tables: Sequence[Sequence[str]]
+) -> tuple[IntArray, list[str], IntArray]:
     """Return the rows of all pieces, in order, with their texts and sizes."""
     rows = np.concatenate([piece.rows for piece in pieces])
     texts: list[str] = []
     sizes: list[IntArray] = []
-    for piece in pieces:
-        lines, count = piece.lines()[1], len(piece.rows)
+    for piece, lines in zip(pieces, tables, strict=True):
+        count = len(piece.rows)
         views = len(lines) // max(1, count)
         texts += ["".join(lines[at * views : (at + 1) * views]) for at in range(count)]
         if len(piece.checkpoint.sizes) == len(lines):  # each image is a file
