@@ -212,6 +212,17 @@ def test_frames_may_be_in_several_pieces(tmp_path: Path, table: str) -> None:
         assert reader.stored_jpegs(np.zeros((1, 2), int), 0, sizes=np.full((1, 2), 64))
 
 
+def test_frames_that_are_missing_without_a_table_are_damage(tmp_path: Path) -> None:
+    file = make_dicom_slide(tmp_path, table="none", **SMALL)
+
+    def drop(data: Any) -> None:
+        frames = list(generate_frames(data.PixelData, number_of_frames=data.NumberOfFrames))
+        data.PixelData = encapsulate(frames[:-1], has_bot=False)
+
+    with pytest.raises(DamagedSlideError, match=r"holds \d+ of its \d+ frames"):
+        native(edited(file, drop))
+
+
 @pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian"])
 @pytest.mark.parametrize("known", [True, False])
 def test_sequences_may_be_written_in_any_way(

@@ -21,6 +21,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.layout import stored_levels
+from dplabtools.readers.native import ndpi
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
@@ -181,6 +182,23 @@ def test_markers_that_are_missing_are_damage(tmp_path: Path) -> None:
     patched(file, b"\xff\xd3", b"\xff\0")
     with pytest.raises(DamagedSlideError, match="of 128 tiles has restart markers for 127"):
         native(file)
+
+
+def test_markers_are_found_wherever_blocks_of_the_file_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = make_ndpi_slide(tmp_path / "b.ndpi", size=(512, 256), tile=128, table=False)
+    expected = level0(without)
+    monkeypatch.setattr(ndpi, "_BLOCK", 7)
+    np.testing.assert_array_equal(level0(without), expected)
+
+
+def test_a_table_of_a_level_over_4_gb_is_understood() -> None:
+    """It has the lower halves only; to search for markers would take minutes."""
+    starts = np.array([623, (3 << 30) + 5, (6 << 30) + 7, (9 << 30) + 9])
+    unread: Any = None
+    found = ndpi._starts(starts % (1 << 32), unread, span=(623, 10 << 30), count=4)
+    assert found.tolist() == starts.tolist()
 
 
 def check_rows(file: Path, sound: Pixels, *, damaged: set[int]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 from dplabtools.errors import DamagedSlideError, SlideReadError
+from dplabtools.readers.native import philips
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_explained, open_reader
 from dplabtools.settings import Settings
@@ -102,6 +103,16 @@ def test_levels_without_a_resolution_are_damage(tmp_path: Path) -> None:
         pages[2].tags["NewSubfileType"].overwrite(0)
     with pytest.raises(DamagedSlideError, match="another one of full size"):
         native(file)
+
+
+def test_tiles_that_only_fill_a_level_up_are_no_part_of_it(file: Path) -> None:
+    with native(file) as reader:
+        level = reader.index.levels[0]
+    (width, height), columns = level.tile, level.columns
+    part = philips._part(level, (width + 1, height + 1))
+    numbers = [0, 1, columns, columns + 1]
+    assert part.offsets.tolist() == level.offsets[numbers].tolist()
+    assert part.counts.tolist() == level.counts[numbers].tolist()
 
 
 def test_a_damaged_tile_is_an_error(file: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Pixels
@@ -391,12 +391,13 @@ ranges = st.lists(
 
 
 @given(ranges=ranges, end=st.integers(1, 2_100_000))
+@example(ranges=[(0, 9), (700, 9), (700, 9), (700, 9)], end=1000)
 def test_each_range_is_in_one_request_and_little_is_in_vain(
     ranges: list[tuple[int, int]], end: int
 ) -> None:
     offsets, counts = np.array(ranges, dtype=np.int64).reshape(-1, 2).T
     starts, stops = merged(offsets, counts, end=end)
-    assert starts == sorted(starts)
+    assert starts == sorted(set(starts))  # writers store equal tiles once
     wanted = np.zeros(2_100_000, dtype=bool)
     total = 0
     for offset, count in ranges:
