@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dplabtools._typing import IntArray
+from dplabtools.readers.native.areas import Area
 from dplabtools.readers.native.levels import TiledLevel
 
 __all__ = ["TilePlan", "plan_tiles"]
@@ -34,8 +36,8 @@ class TilePlan:
         Which of the tiles at a distance of two from each, in eight directions, are in the
         plan too, or beyond the border of the level: a bit for each.
     blanks : ndarray of int64, shape (b, 7)
-        Where rectangles show background: they stick out, or tiles are not stored. As
-        `copies`, from a tile whose rows are all the same.
+        Where rectangles show background, or copies do later: they stick out of an area,
+        or tiles are not stored. As `copies`, from a tile whose rows are all the same.
     """
 
     tiles: IntArray
@@ -57,28 +59,15 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
     sizes : ndarray of int64, shape (n, 2)
         (width, height).
     """
-    tile, columns = np.array(level.tile), level.columns
-    low = np.clip(corners, 0, level.size)
-    high = np.clip(corners + sizes, low, level.size)
-    first = low // tile
-    spans = np.where((high > low).all(axis=1, keepdims=True), -(-high // tile) - first, 0)
-    counts = spans.prod(axis=1)
-    owner = np.repeat(np.arange(len(corners)), counts)
-    nth = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    wide = spans[owner, 0]
-    place = first[owner] + np.stack((nth % wide, nth // wide), axis=1)
-    number = place[:, 1] * columns + place[:, 0]
-
-    begin = np.maximum(low[owner], place * tile)
-    extent = np.minimum(high[owner], (place + 1) * tile) - begin
-    copies = _table(owner, begin - place * tile, begin - corners[owner], extent=extent)
+    parts = [_in_area(area, corners, sizes, columns=level.columns) for area in level.areas]
+    number, copies, shown = parts[0] if len(parts) == 1 else _merged(parts, len(corners))
     stored = level.counts[number] != 0
     order = np.flatnonzero(stored)
     order = order[np.lexsort((number[order], level.offsets[number[order]]))]
     number = number[order]
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     tiles = number[starts]
-    blanks = [_margins(low - corners, high - corners, sizes)]
+    blanks = [_margins(*shown, sizes)]
     if not stored.all():
         blanks.append(copies[~stored] * _FROM_FIRST_PIXEL)
     return TilePlan(
@@ -88,6 +77,62 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
         around=_around(tiles, level),
         blanks=np.concatenate(blanks),
     )
+
+
+def _in_area(
+    area: Area, corners: IntArray, sizes: IntArray, *, columns: int
+) -> tuple[IntArray, IntArray, tuple[IntArray, IntArray]]:
+    """Find the tiles of an area that rectangles take.
+
+    Returns
+    -------
+    number : ndarray of int64, shape (c,)
+        A tile for each copy.
+    copies : ndarray of int64, shape (c, 7)
+        As those of `TilePlan`.
+    shown : tuple of two ndarray of int64, shape (n, 2)
+        (x, y) in each rectangle of the first pixel in the area, and after the last; the
+        same where there is none.
+    """
+    low = np.clip(corners, area.low, area.high)
+    high = np.clip(corners + sizes, low, area.high)
+    first, spans = np.empty_like(low), np.zeros_like(low)
+    for n, axis in enumerate(area.axes):
+        first[:, n], stop = axis.span(low[:, n], high[:, n])
+        np.subtract(stop, first[:, n], out=spans[:, n])
+    spans[(high <= low).any(axis=1)] = 0
+    counts = spans.prod(axis=1)
+    owner = np.repeat(np.arange(len(corners)), counts)
+    nth = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    wide = spans[owner, 0]
+    place = first[owner] + np.stack((nth % wide, nth // wide), axis=1)
+    begin, end = low[owner], high[owner]
+    source, number = np.empty_like(begin), np.zeros_like(owner)
+    for n, axis in enumerate(area.axes):
+        at = place[:, n]
+        edge = axis.edges[at]
+        np.maximum(begin[:, n], edge, out=begin[:, n])
+        np.minimum(end[:, n], axis.edges[at + 1], out=end[:, n])
+        source[:, n] = begin[:, n] - edge + axis.skips[at]
+        number += axis.tiles[at] * (1, columns)[n]
+    copies = _table(owner, source, begin - corners[owner], extent=end - begin)
+    return number, copies, (low - corners, high - corners)
+
+
+def _merged(
+    parts: Sequence[tuple[IntArray, IntArray, tuple[IntArray, IntArray]]], count: int
+) -> tuple[IntArray, IntArray, tuple[IntArray, IntArray]]:
+    """Return what was found in several areas; rectangles in two show nothing for sure."""
+    number = np.concatenate([number for number, _, _ in parts])
+    copies = np.concatenate([copies for _, copies, _ in parts])
+    low, high = np.zeros((2, count, 2), dtype=np.int64)
+    areas = np.zeros(count, dtype=np.int64)
+    for _, _, (first, end) in parts:
+        inside = (end > first).all(axis=1)
+        areas += inside
+        low[inside], high[inside] = first[inside], end[inside]
+    high[areas > 1] = 0
+    return number, copies, (low, high)
 
 
 def _table(

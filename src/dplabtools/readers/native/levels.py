@@ -16,6 +16,7 @@ from dplabtools.errors import (
     SlideReadError,
     UnsupportedSlideError,
 )
+from dplabtools.readers.native.areas import Area, Mosaic, TileAxis
 from dplabtools.readers.native.decode import TileCodec
 from dplabtools.sources.base import ByteSource, SourceState
 
@@ -51,11 +52,14 @@ class TiledLevel:
     codec : TileCodec
         How its tiles are stored.
     offsets, counts : ndarray of int64, shape (rows * columns,)
-        Where each tile begins in the file, and its length, in bytes; row by row. A
+        Where each tile begins in the file, and its length, in bytes; row by row of the
+        grid by which tiles are numbered: that of the level, if it is no mosaic. A
         length of zero stands for a tile of background, `NO_LENGTH` and `CONTESTED` for
         one that is damaged: it has an offset and no length, or lies across another.
     shrink : int
         By what tiles are shrunk in being decoded.
+    mosaic : Mosaic or None
+        Where its tiles lie, unless they fill it side by side.
     """
 
     size: Size
@@ -63,6 +67,7 @@ class TiledLevel:
     offsets: IntArray
     counts: IntArray
     shrink: int = 1
+    mosaic: Mosaic | None = None
 
     @property
     def tile(self) -> Size:
@@ -72,8 +77,23 @@ class TiledLevel:
 
     @property
     def columns(self) -> int:
-        """Tiles side by side."""
+        """Tiles side by side, as they are numbered."""
+        if self.mosaic is not None:
+            return self.mosaic.columns
         return -(-self.size[0] // self.tile[0])
+
+    @property
+    def areas(self) -> tuple[Area, ...]:
+        """Where its tiles lie."""
+        if self.mosaic is not None:
+            return self.mosaic.areas
+        columns, rows = map(TileAxis.side_by_side, self.size, self.tile)
+        return (Area(columns=columns, rows=rows),)
+
+    @property
+    def shrinks(self) -> tuple[int, ...]:
+        """By what its tiles can be shrunk in being decoded, and lie where they did."""
+        return self.codec.shrinks if self.mosaic is None else ()
 
     def shrunk(self, shrink: int) -> TiledLevel:
         """Return the same level, as it is with its tiles shrunk."""
@@ -93,11 +113,18 @@ class TiledLevel:
         ndarray of int64, shape (n,)
             -1 for a rectangle that is no tile.
         """
-        places, rest = np.divmod(corners, self.codec.tile)
-        fits = (rest == 0) & (sizes == self.codec.tile)
-        fits &= (corners >= 0) & (corners + sizes <= self.size)
-        numbers = places[:, 1] * self.columns + places[:, 0]
-        return np.where(fits.all(axis=1), numbers, -1)
+        numbers = np.full(len(corners), -1)
+        fits = (sizes == self.codec.tile).all(axis=1)
+        for area in self.areas:
+            (column, left), (row, top) = (
+                axis.whole_at(pixels, tile)
+                for axis, pixels, tile in zip(
+                    area.axes, corners.T, self.codec.tile, strict=True
+                )
+            )
+            whole = fits & left & top
+            numbers[whole] = (row * self.columns + column)[whole]
+        return numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

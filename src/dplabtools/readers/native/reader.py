@@ -175,7 +175,7 @@ class NativeReader:
 
     def shrinks(self, level: int) -> tuple[int, ...]:
         """Say by what a level can be shrunk; see `ShrinkingReader`."""
-        return self._index.levels[level].codec.shrinks
+        return self._index.levels[level].shrinks
 
     def _job(
         self, stored: TiledLevel, kind: int, *, corners: IntArray, buffer: PixelBuffer
