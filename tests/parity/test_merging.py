@@ -1,10 +1,11 @@
-"""Regions that OpenSlide reads in one piece are what each is alone."""
+"""Regions that are read in one piece are what each is alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from dplabtools._typing import IntArray
 from dplabtools.readers.base import BatchReader
 from dplabtools.readers.merging import merged
 from dplabtools.readers.openslide import OpenSlideReader
+from dplabtools.readers.registry import READERS
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.settings import Settings
+from dplabtools.testing.make_slide import make_slide
 
 PINK = (250, 10, 120)
 areas = st.lists(
@@ -27,13 +31,20 @@ areas = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def reader(made_slide: Path) -> Iterator[OpenSlideReader]:
-    with OpenSlideReader(made_slide, background=PINK) as reader:
+@pytest.fixture(scope="module", params=["openslide", "tiffslide"])
+def reader(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BatchReader]:
+    pytest.importorskip(request.param)
+    file = tmp_path_factory.mktemp("merged") / "a.svs"
+    make_slide(file, size=(1024, 768), levels=2, downsample=4)
+    entry = READERS.own[request.param]
+    with entry.open(str(file), Settings(background=PINK)) as reader:
+        assert isinstance(reader, BatchReader)
         yield reader
 
 
-def check(reader: OpenSlideReader, table: IntArray, level: int) -> None:
+def check(reader: BatchReader, table: IntArray, level: int) -> None:
     buffer = PixelBuffer.allocated(table[:, 2:])
     assert not reader.read_into(table[:, :2], level, buffer)
     for number, (x, y, width, height) in enumerate(table.tolist()):
@@ -42,12 +53,27 @@ def check(reader: OpenSlideReader, table: IntArray, level: int) -> None:
 
 
 @settings(max_examples=60)
-@given(asked_for=areas, level=st.integers(0, 2))
+@given(asked_for=areas, level=st.integers(0, 1), whole=st.booleans())
 def test_each_is_what_it_is_alone(
-    reader: OpenSlideReader, asked_for: list[tuple[int, ...]], level: int
+    reader: BatchReader, asked_for: list[tuple[int, ...]], level: int, *, whole: bool
 ) -> None:
-    assert isinstance(reader, BatchReader)
-    check(reader, np.array(asked_for, dtype=np.int64).reshape(-1, 4), level)
+    table = np.array(asked_for, dtype=np.int64).reshape(-1, 4)
+    if whole:  # all begin at pixels of the level
+        table[:, :2] = table[:, :2] // 4 * 4
+    check(reader, table, level)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 1), (1, 16)])
+def test_reduced_levels_are_merged_where_nothing_is_interpolated(
+    made_slide: Path, first: int, count: int
+) -> None:
+    corners = np.array([(x, y) for y in range(4) for x in range(4)]) * 64 + first
+    buffer = PixelBuffer.allocated(np.full((16, 2), 64))
+    with OpenSlideReader(made_slide, background=PINK) as reader:
+        assert reader.downsamples[1] == 2
+        with mock.patch.object(reader, "read", wraps=reader.read) as read:
+            assert not reader.read_into(corners, 1, buffer)
+    assert read.call_count == count
 
 
 @pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"])

@@ -10,16 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-import numpy as np
 import openslide
 from PIL import Image, ImageCms
 
 from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import ClosedSlideError, SlideReadError, UnsupportedSlideError
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
-from dplabtools.readers.merging import merged
+from dplabtools.readers.merging import read_merged
 from dplabtools.readers.metadata import icc_profile, scan_info
 from dplabtools.readers.pixels import opaque, rgb_pixels
+from dplabtools.readers.workspace import keep_freed_memory
 from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["OpenSlideReader"]
@@ -45,6 +45,7 @@ def _shared_cache() -> openslide.OpenSlideCache:
 
 
 def _open(path: str) -> openslide.OpenSlide:
+    keep_freed_memory()
     handle = openslide.OpenSlide(path)
     handle.set_cache(_shared_cache())
     return handle
@@ -187,39 +188,20 @@ class OpenSlideReader:
     ) -> dict[int, SlideReadError]:
         """Read many regions; see `BatchReader.read_into`.
 
-        On level 0 overlapping ones are read in one piece. On others OpenSlide would
-        interpolate differently.
+        Overlapping ones are read in one piece, but on levels where OpenSlide would
+        interpolate differently. `threads` share the one handle: they hardly ever wait for
+        each other, and of another handle OpenSlide would decode tiles once more.
         """
         check_level(level, count=len(self.sizes), slide=self._name)
-        sizes = buffer.sizes
-        every = merged(origins, sizes) if level == 0 else np.arange(len(origins))[:, None]
-
-        def read(part: IntArray) -> dict[int, SlideReadError]:
-            return self._read_part(part, origins, level, buffer=buffer)
-
-        results = list((map if threads is None else threads.map)(read, every))
-        return {item: error for errors in results for item, error in errors.items()}
-
-    def _read_part(
-        self, part: IntArray, origins: IntArray, level: int, *, buffer: PixelBuffer
-    ) -> dict[int, SlideReadError]:
-        """Read regions in one piece; one by one if that fails."""
-        low = origins[part].min(axis=0)
-        width, height = ((origins[part] + buffer.sizes[part]).max(axis=0) - low).tolist()
-        left, top = low.tolist()
-        try:
-            pixels = self.read((left, top), level, (width, height))
-        except SlideReadError as error:
-            if len(part) == 1:
-                return {int(part[0]): error}
-            errors: dict[int, SlideReadError] = {}
-            for single in part[:, np.newaxis]:
-                errors |= self._read_part(single, origins, level, buffer=buffer)
-            return errors
-        for item, (x, y) in zip(part.tolist(), (origins[part] - low).tolist(), strict=True):
-            picture = buffer.picture(item)
-            picture[:] = pixels[y : y + picture.shape[0], x : x + picture.shape[1]]
-        return {}
+        scale = self.downsamples[level]
+        whole = scale.is_integer() and not (origins % int(scale)).any()
+        return read_merged(
+            lambda origin, size: self.read(origin, level, size),
+            origins,
+            buffer,
+            scale=int(scale) if whole else None,
+            threads=threads,
+        )
 
     def close(self) -> None:
         """Release the file; reads under way are finished first."""

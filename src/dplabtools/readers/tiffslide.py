@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +14,7 @@ import numpy as np
 from PIL import Image
 from tiffslide import TiffSlide
 
-from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import (
     AmbiguousSlideError,
     ClosedSlideError,
@@ -22,9 +24,17 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.base import Colour, ScanInfo, check_level, slide_file
+from dplabtools.readers.merging import read_merged
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
 from dplabtools.readers.native.directories import find_directories
-from dplabtools.readers.pixels import level_origin, opaque, read_clipped, rgb_pixels
+from dplabtools.readers.pixels import (
+    level_origin,
+    level_origins,
+    opaque,
+    read_clipped,
+    rgb_pixels,
+)
+from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["TiffSlideReader"]
 
@@ -98,20 +108,21 @@ class TiffSlideReader:
         `origin` lies.
         """
         check_level(level, count=len(self.sizes), slide=self._name)
-        downsample = self.downsamples[level]
+        return self._read_at(level, level_origin(origin, self.downsamples[level]), size)
 
-        def fetch(corner: Point, extent: Size) -> Pixels:
-            return self._fetch(corner, level, extent)
-
-        with self._lock:
-            self._opened()
-            return read_clipped(
-                fetch,
-                level_origin(origin, downsample),
-                size,
-                level_size=self.sizes[level],
-                background=self._background,
-            )
+    def read_into(
+        self,
+        origins: IntArray,
+        level: int,
+        buffer: PixelBuffer,
+        *,
+        threads: ThreadPoolExecutor | None = None,
+        decoded: list[IntArray] | None = None,
+    ) -> dict[int, SlideReadError]:
+        """Read many regions, overlapping ones in one piece; see `BatchReader.read_into`."""
+        check_level(level, count=len(self.sizes), slide=self._name)
+        corners = level_origins(origins, self.downsamples[level])
+        return read_merged(partial(self._read_at, level), corners, buffer, threads=threads)
 
     def close(self) -> None:
         """Release the file; reads under way are finished first."""
@@ -167,7 +178,19 @@ class TiffSlideReader:
             raise ClosedSlideError(msg, slide=self._name, remedy="open it again")
         return self._handle
 
-    def _fetch(self, corner: Point, level: int, size: Size) -> Pixels:
+    def _read_at(self, level: int, corner: Point, size: Size) -> Pixels:
+        """Read a region from a pixel of a level."""
+        with self._lock:
+            self._opened()
+            return read_clipped(
+                partial(self._fetch, level),
+                corner,
+                size,
+                level_size=self.sizes[level],
+                background=self._background,
+            )
+
+    def _fetch(self, level: int, corner: Point, size: Size) -> Pixels:
         """Read a region that lies within a level, from a pixel of the level."""
         downsample = self.downsamples[level]
         x, y = (_inside(value, downsample) for value in corner)

@@ -7,14 +7,17 @@ with it.
 from __future__ import annotations
 
 import threading
+from functools import cache
+from typing import Final
 
 import numpy as np
 
 from dplabtools._typing import Pixels
 
-__all__ = ["release", "workspace"]
+__all__ = ["keep_freed_memory", "release", "workspace"]
 
 _LARGEST = 64 << 20  # bytes; more is given back
+_KEPT_BY_C: Final = (32 << 20) - (64 << 10)  # bytes, a little less than glibc's limit
 
 
 class _Kept(threading.local):
@@ -53,3 +56,14 @@ def workspace(use: str, nbytes: int) -> Pixels:
 def release() -> None:
     """Give all of this thread's memory back."""
     _kept.memories.clear()
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have memory used again that libraries take and free, up to 64 MB of it.
+
+    The C library of Linux gives freed memory back to the system, but for twice as much as
+    the largest piece that was ever freed, if that had no more than 32 MB: the parameter
+    M_MMAP_THRESHOLD of mallopt(3). So such a piece is taken, and freed untouched.
+    """
+    np.empty(_KEPT_BY_C, dtype=np.uint8)
