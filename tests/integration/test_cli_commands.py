@@ -107,6 +107,16 @@ def test_info_is_one_document_for_machines(run: Run, slides: Path, tmp_path: Pat
     assert broken["remedy"]
 
 
+def test_a_slide_that_has_to_be_converted_is_told_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.isyntax").touch()
+    done = run("info", "a.isyntax", folder=tmp_path)
+    assert done.returncode == 1
+    assert "wsidicomizer" in done.stderr
+    assert "get a whole copy" not in done.stderr
+    (slide,) = json.loads(run("info", ".", "--json", folder=tmp_path).stdout)["slides"]
+    assert "wsidicomizer" in slide["remedy"]
+
+
 @pytest.mark.slow
 def test_masks_are_made_drawn_and_taken(
     run: Run, slides: Path, drawn: Path, tmp_path: Path

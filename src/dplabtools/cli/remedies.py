@@ -12,6 +12,7 @@ from dplabtools.records.run_record import ErrorRecord
 
 __all__ = ["command_remedy", "error_record", "in_brief", "remedy_of"]
 
+_IN_PYTHON: Final = "config."
 # The first kind that fits counts.
 _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (
@@ -80,6 +81,10 @@ _REMEDIES: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 def command_remedy(error: BaseException) -> str:
     """Return what to do about an error, by options; empty where it says so itself."""
+    if isinstance(error, errors.UnsupportedSlideError):
+        said = error.remedy != error.advice and _IN_PYTHON not in error.remedy
+        if said:
+            return ""
     return next((words for kind, words in _REMEDIES if isinstance(error, kind)), "")
 
 

@@ -19,7 +19,7 @@ __all__ = ["find_slides"]
 _SLIDE_SUFFIXES: Final = frozenset(
     {
         *(".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu"),
-        *(".svslide", ".czi", ".zvi", ".isyntax", ".btf", ".avs", ".dcm"),
+        *(".svslide", ".czi", ".zvi", ".isyntax", ".vsi", ".btf", ".avs", ".dcm"),
     }
 )
 

@@ -23,6 +23,7 @@ from dplabtools.readers.registry import (
     check_library,
     readers_for,
 )
+from dplabtools.readers.unread import hint_for
 from dplabtools.settings import Settings
 from dplabtools.sources.urls import is_url
 
@@ -137,8 +138,11 @@ def open_explained(
             refusals.append(Refusal(library=entry.name, reason=error.message))
             cause = error
     reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
-    msg = "no reader can open it"
-    raise UnsupportedSlideError(msg, slide=name, details=reasons) from cause
+    hint = hint_for(file)
+    msg = "no reader can open it" + (f": {hint.reason}" if hint.reason else "")
+    raise UnsupportedSlideError(
+        msg, slide=name, details=reasons, remedy=hint.remedy
+    ) from cause
 
 
 def _opened_remotely(

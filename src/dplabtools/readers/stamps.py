@@ -18,7 +18,7 @@ from typing import Final
 from dplabtools.errors import ChangedSlideError, SlideError, SlideReadError
 from dplabtools.sources.urls import is_url
 
-__all__ = ["DICOM_SIGN", "SlideStamp", "dicom_series", "series_files"]
+__all__ = ["DICOM_SIGN", "SlideStamp", "dicom_series", "files_named_in", "series_files"]
 
 DICOM_SIGN: Final = (128, b"DICM")
 """What tells a file of DICOM, and where in it (PS3.10, 7.1)."""
@@ -139,7 +139,7 @@ def _slide_files(path: Path) -> Iterator[Path]:
         yield from _files_in(path.with_suffix(""))
     # https://openslide.org/formats/hamamatsu/
     elif suffix in {".vms", ".vmu"}:  # a list of files
-        yield from _files_named_in(path)
+        yield from filter(Path.is_file, files_named_in(path))
     else:  # those of DICOM hold a level each
         yield from series_files(path)
 
@@ -148,13 +148,13 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
-def _files_named_in(path: Path) -> list[Path]:
+def files_named_in(path: Path) -> list[Path]:
+    """Return the files that a list of Hamamatsu names (VMS, VMU), and what is none."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    named = (path.parent / name for name in dict.fromkeys(_NAMED_FILE.findall(text)))
-    return [file for file in named if file.is_file()]
+    return [path.parent / name for name in dict.fromkeys(_NAMED_FILE.findall(text))]
 
 
 def series_files(path: Path) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.readers.base import SlideReader
+from dplabtools.readers.finding import find_slides
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 from dplabtools.testing.make_slide import make_slide
@@ -70,6 +71,42 @@ def test_a_missing_file_is_named(tmp_path: Path, library: str) -> None:
 def test_a_directory_is_no_slide(tmp_path: Path, library: str) -> None:
     with pytest.raises(UnsupportedSlideError, match="is a directory"):
         opened(tmp_path, library)
+
+
+@pytest.mark.parametrize("library", ["auto", "openslide", "native"])
+@pytest.mark.parametrize(
+    ("name", "reason", "remedy"),
+    [
+        ("a.isyntax", "iSyntax of Philips", "wsidicomizer"),
+        ("a.VSI", r"\.ets files", "bioformats2raw and raw2ometiff"),
+        ("a.zvi", "ZVI of Zeiss", "bioformats2raw and raw2ometiff"),
+        ("a.mrxs", "folder of its name, .* is missing", "copy all of the slide"),
+        ("a.vms", "files .* which it names, are missing", "copy all of the slide"),
+    ],
+)
+def test_a_file_that_is_not_read_is_refused_with_what_to_do(
+    tmp_path: Path, library: str, name: str, reason: str, remedy: str
+) -> None:
+    text = "[Virtual Microscope Specimen]\nNoLayers=1\nImageFile=a.jpg\n"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UnsupportedSlideError, match=f"{name}: .*{reason}") as caught:
+        opened(tmp_path / name, library)
+    assert remedy in caught.value.remedy
+
+
+def test_files_that_are_there_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.jpg").touch()
+    for name in ("a.mrxs", "a.vms"):
+        (tmp_path / name).write_text("NoLayers=1\nImageFile=a.jpg\n")
+        with pytest.raises(UnsupportedSlideError, match=r"no reader can open it \("):
+            opened(tmp_path / name)
+
+
+def test_slides_that_are_not_read_are_found_in_folders(tmp_path: Path) -> None:
+    for name in ("a.vsi", "b.isyntax"):
+        (tmp_path / name).touch()
+    assert [Path(each).name for each in find_slides([tmp_path])] == ["a.vsi", "b.isyntax"]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
