@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,6 +102,46 @@ def test_what_has_an_address_need_not_lie_on_a_node(tmp_path: Path) -> None:
         engine.check_access(files=["s3://bucket/a.svs"], folders=[str(tmp_path)])
         with pytest.raises(ClusterError, match=r"does not see /none\.svs"):
             engine.check_access(files=["s3://bucket/a.svs", "/none.svs"], folders=[])
+
+
+def test_workers_that_are_there_look_themselves(
+    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that only looks whether files are there would take a second to start."""
+    started: list[object] = []
+    remote = engine_of_ray.ray.remote
+
+    def counted(function: object) -> Any:
+        started.append(function)
+        return remote(function)
+
+    with new_engine(workers=3) as engine:
+        assert len(list(run(engine, Task(), [("sleep", 0.5)] * 12))) == 12
+        monkeypatch.setattr(engine_of_ray.ray, "remote", counted)
+        with pytest.raises(ClusterError, match=r"does not see /none\.svs"):
+            engine.check_access(files=["/none.svs"], folders=[])
+        assert started == []
+        added = ray_cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+        engine.check_access(files=[], folders=[])
+        ray_cluster.remove_node(added)
+    assert len(started) == 1
+
+
+def test_a_worker_that_has_ended_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[int] = []
+    check = engine_of_ray.check_nodes
+
+    def counted(needs: Any, *, workers: Any = MappingProxyType({}), **there: Any) -> None:
+        checks.append(len(workers))
+        check(needs, workers=workers, **there)
+
+    monkeypatch.setattr(engine_of_ray, "check_nodes", counted)
+    with new_engine(workers=1) as engine:
+        pid = next(run(engine, Task(), [("square", 1)])).pid
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(1)
+        engine.check_access(files=[__file__], folders=[])
+    assert checks == [1, 0]
 
 
 def test_no_pixel_goes_through_a_pickle(

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import NodeDiedError, RayError, TaskUnschedulableError
+from ray.exceptions import NodeDiedError, RayActorError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dplabtools import __version__
@@ -24,7 +25,7 @@ from dplabtools._typing import StrPath
 from dplabtools.engine.limits import usable_cores
 from dplabtools.errors import ClusterError
 
-__all__ = ["check_nodes", "join"]
+__all__ = ["check_nodes", "join", "what_is_missing"]
 
 _ANSWER_S: Final = 10.0
 _STORE: Final = 256 << 20  # bytes for each core of a cluster of this machine: four chunks
@@ -97,7 +98,11 @@ def _check_answers(address: str) -> None:
 
 
 def check_nodes(
-    needs: Mapping[str, float], *, files: Sequence[str], folders: Sequence[str]
+    needs: Mapping[str, float],
+    *,
+    files: Sequence[str],
+    folders: Sequence[str],
+    workers: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Make sure that all nodes with room for a worker have what it takes.
 
@@ -109,11 +114,16 @@ def check_nodes(
         Have to be readable there; of URLs that shows when they are read.
     folders : sequence of str
         Have to be those of the same name here, and writable.
+    workers : mapping of str to actor, optional
+        Some of each node, with a method that returns what `what_is_missing` does: without
+        one a process starts there, which takes a second.
 
     Raises
     ------
     ClusterError
         If a node lacks something; naming both. Or if none has room for a worker.
+    RayActorError
+        If one of those workers has ended.
     """
     cores = needs[_CORES]
     nodes = [each for each in ray.nodes() if each["Alive"]]
@@ -130,14 +140,10 @@ def check_nodes(
     try:
         names = [str(Path(folder) / Path(mark.name).name) for folder, mark in marks.items()]
         local = [file for file in files if "://" not in file]
-        look: Any = ray.remote(_what_is_missing)
         answers = {
-            look.options(
-                num_cpus=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(
-                    node_id=each["NodeID"], soft=False
-                ),
-            ).remote(local, names, __version__): each["NodeManagerHostname"]
+            _looker(each["NodeID"], workers).remote(local, names, __version__): each[
+                "NodeManagerHostname"
+            ]
             for each in fit
         }
         for answer, name in answers.items():
@@ -147,6 +153,15 @@ def check_nodes(
             mark.close()
 
 
+def _looker(node: str, workers: Mapping[str, Any]) -> Any:  # noqa: ANN401 - has no types
+    """Return whom to ask what a node lacks."""
+    if node in workers:
+        return workers[node].what_is_missing
+    look: Any = ray.remote(what_is_missing)
+    there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    return look.options(num_cpus=0, scheduling_strategy=there)
+
+
 def _raise_for(node: str, answer: Any) -> None:  # noqa: ANN401 - has no types
     """Raise if a node lacks something, or does not even have this package.
 
@@ -154,11 +169,15 @@ def _raise_for(node: str, answer: Any) -> None:  # noqa: ANN401 - has no types
     ------
     ClusterError
         Naming the node.
+    RayActorError
+        If a worker was asked that has ended.
     """
     try:
         missing: str = ray.get(answer)
     except (NodeDiedError, TaskUnschedulableError):
         return  # it has just been lost: no worker will be there
+    except RayActorError:
+        raise
     except RayError as error:
         msg = (
             f"node {node} of the cluster cannot work for dplabtools {__version__}: {error}"
@@ -169,7 +188,7 @@ def _raise_for(node: str, answer: Any) -> None:  # noqa: ANN401 - has no types
         raise ClusterError(msg)
 
 
-def _what_is_missing(files: Sequence[str], marks: Sequence[str], version: str) -> str:
+def what_is_missing(files: Sequence[str], marks: Sequence[str], version: str) -> str:
     """Say what this node lacks; empty if nothing."""
     if version != __version__:
         return f"has dplabtools {__version__}, and the caller {version}"

@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from dplabtools.engine.base import JobResult, Work, WorkerId
-from dplabtools.engine.cluster import check_nodes, join
+from dplabtools.engine.cluster import check_nodes, join, what_is_missing
 from dplabtools.engine.dealing import Backlog, BaseWorker, Job
 from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
 from dplabtools.engine.slabs import Segment
@@ -48,8 +48,13 @@ class _Actor:
         self._unfit: Exception | None = None
         self._idle_since = time.perf_counter()
 
-    def begin(self, packed: bytes) -> WorkerId:
-        """Unpack a work; if that fails, all its jobs have."""
+    @staticmethod
+    def what_is_missing(files: Sequence[str], marks: Sequence[str], version: str) -> str:
+        """Say what its node lacks; see `cluster.what_is_missing`."""
+        return what_is_missing(files, marks, version)
+
+    def begin(self, packed: bytes) -> tuple[WorkerId, str]:
+        """Unpack a work; if that fails, all its jobs have. Return who it is, and where."""
         if self._work is not None:
             self._work.close()
         self._work, self._unfit = None, None
@@ -58,7 +63,7 @@ class _Actor:
         except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
             self._unfit = unfit("the work", error)
         self._idle_since = time.perf_counter()
-        return WorkerId.here()
+        return WorkerId.here(), ray.get_runtime_context().get_node_id()
 
     def do(self, data: bytes, level: int) -> tuple[bytes, list[pickle.PickleBuffer]]:
         """Do a job; return its result, pickled without what is large, and that beside."""
@@ -78,6 +83,7 @@ class _Worker(BaseWorker):
     actor: Any
     begun: Any  # the answer to `begin`, to come
     identity: WorkerId | None = None
+    node: str = ""
     answers: deque[Any] = field(default_factory=deque)  # to come, one a job
     since: float = field(default_factory=time.monotonic)  # when what it is at was begun
 
@@ -160,7 +166,11 @@ class RayEngine:
         ClusterError
             If one does not; naming it, and the file or folder.
         """
-        check_nodes(self._needs, files=files, folders=folders)
+        there = {each.node: each.actor for each in self._ready()}
+        try:
+            check_nodes(self._needs, files=files, folders=folders, workers=there)
+        except RayActorError:
+            check_nodes(self._needs, files=files, folders=folders)
 
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Send the work to all workers.
@@ -293,7 +303,7 @@ class RayEngine:
             self._bury(worker, f"has lost a result ({_first_line(error)})")
         else:
             if worker.identity is None:
-                worker.identity = found
+                worker.identity, worker.node = found
                 self._false_starts = 0
             else:
                 worker.answers.popleft()
