@@ -37,6 +37,7 @@ from dplabtools.slides.patches import (
     read_locations,
     save_locations,
 )
+from dplabtools.testing.distant_engine import DistantEngine
 from dplabtools.testing.make_slide import make_slide
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -736,6 +737,35 @@ def test_several_devices_write_what_one_does(
         assert [each.status for each in results] == ["written", "written"]
     assert contents(folders[0]) == contents(folders[1])
     assert len(contents(folders[0])) == 6
+
+
+@pytest.mark.slow
+def test_patches_are_read_where_the_caller_says(two: list[Path], tmp_path: Path) -> None:
+    pool = [placed(two[0]), placed(two[1], count=5)]
+    jobs: list[object] = []
+
+    class Engine(DistantEngine):
+        def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+            jobs.append(job)
+            super().submit(index, job, lane=lane)
+
+    folders = [tmp_path / name for name in ("here", "there")]
+    with Engine(workers=2) as engine:
+        for folder, place in zip(folders, ("serial", engine), strict=True):
+            folder.mkdir()
+            features(folder, pool, engine=place)
+    assert len(jobs) > len(pool)
+    assert contents(folders[0]) == contents(folders[1])
+
+
+def test_an_engine_of_this_process_is_for_one_device(
+    two: list[Path], tmp_path: Path
+) -> None:
+    pool = [placed(two[0]), placed(two[1])]
+    engine = DistantEngine(workers=2)
+    with pytest.raises(ParameterError, match=r"serves one device, not 2.*its name"):
+        features(tmp_path, pool, encoder=Colours(), device="cpu,cpu", engine=engine)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

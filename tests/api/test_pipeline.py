@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dplabtools import config
 from dplabtools.errors import (
+    ConfigError,
     MissingAnnotationError,
     MissingMaskError,
     ParameterError,
@@ -21,6 +23,7 @@ from dplabtools.slides.patches import (
     WholeImageGridPatches,
     open_patches,
 )
+from dplabtools.testing.distant_engine import DistantEngine
 from dplabtools.testing.make_slide import make_slide
 
 PATCHES: dict[str, Any] = {"patch_size": 64, "level_or_mpp": 0, "foreground_ratio": 0.5}
@@ -153,6 +156,33 @@ def test_what_the_command_has_written_is_no_slide(tmp_path: Path) -> None:
     assert find_slides([tmp_path / "b.svs", tmp_path]) == wanted[::-1]
     with pytest.raises(ParameterError, match="no file matches"):
         find_slides([tmp_path / "*.mrxs"])
+
+
+@pytest.mark.slow
+def test_patches_are_placed_and_written_where_the_caller_says(
+    two: Path, tmp_path: Path
+) -> None:
+    works: list[str] = []
+
+    class Engine(DistantEngine):
+        def begin(self, work: Any, **options: Any) -> None:
+            works.append(type(work).__name__)
+            super().begin(work, **options)
+
+    extract(two, tmp_path / "here", engine="serial")
+    with Engine(workers=2) as engine:
+        extract(two, tmp_path / "there", engine=engine)
+        assert works == ["_Locate", "InspectSlide", "ReadChunk"]
+    here, there = (open_patches(tmp_path / name) for name in ("here", "there"))
+    assert len(here) == len(there) > 0
+    for ours, theirs in zip(here, there, strict=True):
+        assert (ours.wsi_file, ours.location) == (theirs.wsi_file, theirs.location)
+        np.testing.assert_array_equal(ours.array, theirs.array)
+    config.engine = "none"
+    with pytest.raises(ConfigError, match="engine must be one of"):
+        extract(two, tmp_path / "never")
+    own = {"image_type": "png", "engine": "serial"}
+    extract(two, tmp_path / "again", engine="serial", extractor_args=own)
 
 
 def test_an_mpp_that_cannot_be_is_refused() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from dplabtools.errors import ClusterError, SlideError
 from dplabtools.extraction.progress import Progress
+from dplabtools.pipeline import extract_slides
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
@@ -75,6 +76,10 @@ def located(slides: list[str]) -> list[PatchesMock]:
 def memory(kind: Any, pool: list[PatchesMock], **options: Any) -> Any:
     with kind(patches_pool=pool, **WORKERS, **options) as extracted:
         return extracted.patch_array.copy()
+
+
+def colours(images: Any) -> Any:
+    return images.mean(dim=(2, 3))
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -144,6 +149,43 @@ def test_pools_of_locations(three_slides: dict[str, list[str]]) -> None:
         return [each.patch_data for each in pool]
 
     assert placed("ray") == placed("processes")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_slides_become_patches_and_these_features(
+    three_slides: dict[str, list[str]], tmp_path: Path, holdings: Holdings
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from dplabtools.engine.ray import RayEngine
+    from dplabtools.slides.processing import extract_features
+
+    jobs: list[object] = []
+
+    class Engine(RayEngine):
+        def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+            jobs.append(job)
+            super().submit(index, job, lane=lane)
+
+    with Engine(workers=3) as engine:
+        for name, place in (("here", "serial"), ("there", engine)):
+            made = extract_slides(
+                slides=three_slides["sound"],
+                output_dir=tmp_path / name,
+                patches_args={"patch_size": 48, "level_or_mpp": 0},
+                proc_num_workers=3,
+                engine=place,
+            )
+            patches = len(jobs)
+            (tmp_path / name / "features").mkdir()
+            extract_features(
+                patches_pool=made.locations.values(),
+                encoder=colours,
+                output_dir=tmp_path / name / "features",
+                device="cpu",
+                engine=place,
+            )
+    assert len(jobs) > patches > 0
+    assert holdings(tmp_path / "here") == holdings(tmp_path / "there")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dplabtools._typing import StrPath
+from dplabtools.engine.base import EngineLike
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.limits import usable_cores
 from dplabtools.output.run_folder.shards import begin_shard, end_shard
@@ -75,6 +76,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     on_error: Literal["raise", "skip"] = "raise",
     on_progress: OnProgress | None = None,
     shard: tuple[int, int] | None = None,
+    engine: EngineLike | None = None,
 ) -> ExtractedSlides:
     """Find the tissue of slides, place patches on it, and write them to files.
 
@@ -116,6 +118,10 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         slides, the same each time, and writes to a folder ``shard-<i>-of-<n>`` in
         `output_dir`; `merge_shards` joins them. Slides count by the pixels that their
         headers tell of, and large ones are shared where the container allows it.
+    engine : Engine or str, default None
+        Where patches are placed and written, by a name that `config.engine` takes; or an
+        engine of your own, which stays open, and serves both. None for what `config.engine`
+        says. Masks are made by threads of this process.
 
     Returns
     -------
@@ -163,6 +169,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         patches_args=patches_args,
         extractor_args=extractor_args,
         share=share,
+        engine=engine,
         on_progress=on_progress or silent,
     )
     states = SlideStates(inputs=inputs, skip_errors=pipeline.options.skip_errors)

@@ -15,6 +15,7 @@ from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.annotations.opening import read_annotations
 from dplabtools.annotations.polygon import AnnotationPolygon
+from dplabtools.engine.base import EngineLike
 from dplabtools.engine.choose import RunOptions
 from dplabtools.errors import (
     DplabError,
@@ -102,6 +103,8 @@ class Pipeline:
         the annotations of each slide.
     share : Share or None
         What of the slides is this job's, if there are others.
+    engine : Engine, str or None
+        Where pools work; None for what `config.engine` says.
     accept : callable or None
         Given what a slide says of itself, and resolutions wanted of it; raises a
         `DplabError` for a slide that is to be left out.
@@ -118,6 +121,7 @@ class Pipeline:
     locations_args: Mapping[str, Any] | None = None
     extractor_args: Mapping[str, Any] = field(default_factory=dict)
     share: Share | None = None
+    engine: EngineLike | None = None
     accept: Callable[[SlideInfo, Sequence[Number]], None] | None = None
     on_progress: OnProgress = silent
 
@@ -238,7 +242,7 @@ class Pipeline:
             MultiResDiskPatchExtractorPool if views else DiskPatchExtractorPool
         )
 
-        arguments = dict(self.extractor_args)
+        arguments = {"engine": self.engine, **self.extractor_args}
         if arguments.get("label_masks") is True:
             polygons = _columns(states, {"polygons": self._drawn})["polygons"]
             chosen = [each for each in chosen if each.wsi_file in polygons]
@@ -305,6 +309,7 @@ class Pipeline:
             on_error=self._on_error,
             progress=partial(self.on_progress, "locations"),
             chunk_timeout_s=self.options.timeout_s,
+            engine=self.engine,
         )
         states.enter(pool.errors)
         states.patches.update({each.wsi_file: each for each in pool})

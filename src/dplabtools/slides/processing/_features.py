@@ -12,6 +12,7 @@ import numpy as np
 from dplabtools import config
 from dplabtools._typing import IntArray, StrPath
 from dplabtools.arguments import check_choice, parse_count
+from dplabtools.engine.base import EngineLike
 from dplabtools.errors import ParameterError
 from dplabtools.extraction.pool_run import OnError
 from dplabtools.extraction.progress import ProgressArgument
@@ -72,6 +73,7 @@ def extract_features(
     progress: ProgressArgument = False,
     chunk_timeout_s: float = 900.0,
     shard: tuple[int, int] | None = None,
+    engine: EngineLike | None = None,
 ) -> list[SlideFeatures]:
     """Let an encoder make features of the patches of slides, and write a file for each.
 
@@ -144,12 +146,15 @@ def extract_features(
         Who is told how far it has come, and which share of the time the model waited.
     chunk_timeout_s : float, default 900.0
         A worker that takes longer over a chunk of patches is replaced.
-
     shard : (int, int), default None
         Which of how many independent jobs this is, counted from 1: it does some of the
         slides, the same each time, and writes to a folder ``shard-<i>-of-<n>`` in
         `output_dir`; `dplabtools.pipeline.merge_shards` joins them. Jobs have about as many
         patches each.
+    engine : Engine or str, default None
+        Where patches of slides are read, by a name that `config.engine` takes; or an engine
+        of your own, which stays open, for one device. None for what `config.engine` says.
+        The encoder computes here, and images on disk are read by threads of this process.
 
     Returns
     -------
@@ -168,7 +173,7 @@ def extract_features(
         If the encoder fails, or returns another number of rows, another rank, or NaN.
     ParameterError, ParameterTypeError
         If an argument makes no sense, or patches asked for at an mpp are not what the
-        encoder is made for.
+        encoder is made for; or if several devices are to share an engine of your own.
     ResolutionError, MissingMppError
         If patches at a level are not; or the slide states no mpp, and it takes one.
     MissingLibraryError
@@ -203,6 +208,7 @@ def extract_features(
         "transform": transform,
         "on_error": on_error,
         "chunk_timeout_s": chunk_timeout_s,
+        "engine": _engine_of(engine, devices := parse_devices(device)),
     }
     folder = Path(output_dir)
     if shard is not None and not isinstance(patches_pool, StoredPatches):
@@ -218,7 +224,7 @@ def extract_features(
         encoder=made,
         folder=folder,
         layout=layout,
-        devices=parse_devices(device),
+        devices=devices,
         skip_errors=on_error == "skip",
         settings=config.snapshot(),
         progress=progress,
@@ -227,6 +233,21 @@ def extract_features(
         files, failed = shard_results(found, folder, layout=layout)
         end_shard(folder, failed=failed, files=files)
     return found
+
+
+def _engine_of(given: EngineLike | None, devices: Sequence[object]) -> EngineLike:
+    """Return where patches are read, for all devices.
+
+    Raises
+    ------
+    ParameterError
+        If it is of the caller's process, and devices have processes of their own.
+    """
+    engine = config.chosen_engine(given)
+    if len(devices) > 1 and not isinstance(engine, str):
+        msg = f"an engine of your own serves one device, not {len(devices)}"
+        raise ParameterError(msg, remedy="give its name, for each process to make one")
+    return engine
 
 
 def _own_patches(
