@@ -181,6 +181,7 @@ def test_slides_become_patches_and_these_features(
                 patches_pool=made.locations.values(),
                 encoder=colours,
                 output_dir=tmp_path / name / "features",
+                layout="zarr",
                 device="cpu",
                 engine=place,
             )
