@@ -15,6 +15,7 @@ from dplabtools._typing import Pixels
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
+from dplabtools.testing.make_scn import make_scn_slide
 
 WHITE = (255, 255, 255)
 SMALL: dict[str, Any] = {"size": (512, 256), "tile": 128}
@@ -39,6 +40,13 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "Philips": lambda folder: make_philips_slide(folder / "a.tiff"),
     "Philips, 6 levels": lambda folder: make_philips_slide(
         folder / "a.tiff", size=(1536, 256), levels=6
+    ),
+    "Leica": lambda folder: make_scn_slide(folder / "a.scn"),
+    "Leica, one area": lambda folder: make_scn_slide(
+        folder / "a.scn", offsets=((33, 1),), levels=3
+    ),
+    "Leica, overlapping areas": lambda folder: make_scn_slide(
+        folder / "a.scn", offsets=((100, 50), (301, 203), (0, 407))
     ),
 }
 

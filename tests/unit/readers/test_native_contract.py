@@ -18,6 +18,7 @@ from dplabtools.readers.native.reader import NativeReader
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
+from dplabtools.testing.make_scn import make_scn_slide
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.reader import ReaderContract
 from dplabtools.testing.tissue import paint_tissue
@@ -146,7 +147,7 @@ class TestNdpi(TestDicomJpeg):
 
 
 class TestPhilips(TestDicomJpeg):
-    """Tiles that are left out are background, in OpenSlide's pixels too."""
+    """What is left out is background, in OpenSlide's pixels too."""
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -157,6 +158,13 @@ class TestPhilips(TestDicomJpeg):
         with openslide.OpenSlide(file) as slide:
             region = np.asarray(slide.read_region((0, 0), 0, slide.dimensions))
         return np.where(region[..., 3:] == 0, self.background, region[..., :3])
+
+
+class TestLeica(TestPhilips):
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        offsets = ((40, 30), (111, 150))
+        return make_scn_slide(tmp_path / "a.scn", size=(300, 200), offsets=offsets)
 
 
 class TestRealNdpi(TestRealAperio):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dplabtools._typing import IntArray
+from dplabtools._typing import IntArray, Size
 
 __all__ = ["Area", "Mosaic", "TileAxis", "without_hidden"]
 
@@ -57,8 +57,7 @@ class TileAxis:
         )
 
     def part(self, low: int, high: int) -> TileAxis:
-        """Return what lies from one pixel of the level to another, which has to be some."""
-        low, high = max(low, int(self.edges[0])), min(high, int(self.edges[-1]))
+        """Return what lies from one pixel of it to before another."""
         first, stop = self.span(np.array([low]), np.array([high]))
         some = slice(int(first[0]), int(stop[0]))
         edges = np.clip(self.edges[some.start : some.stop + 1], low, high)
@@ -119,11 +118,23 @@ class Area:
             ((left, low[0]), (low[1], high[1])),
             ((high[0], right), (low[1], high[1])),
         )
-        return [
-            Area(columns=self.columns.part(*across), rows=self.rows.part(*down))
-            for across, down in boxes
-            if across[0] < across[1] and down[0] < down[1]
-        ]
+        return [part for box in boxes for part in self._part(*box)]
+
+    def within(self, size: Size) -> list[Area]:
+        """Return the part of it, if any, that a level of (width, height) has room for."""
+        return self._part((0, size[0]), (0, size[1]))
+
+    def _part(self, across: tuple[int, int], down: tuple[int, int]) -> list[Area]:
+        """Return what lies in ranges of pixels, each up to before its last."""
+        low = np.maximum(self.low, (across[0], down[0]))
+        high = np.minimum(self.high, (across[1], down[1]))
+        if (low >= high).any():
+            return []
+        columns, rows = (
+            axis.part(*ends)
+            for axis, ends in zip(self.axes, zip(low, high, strict=True), strict=True)
+        )
+        return [Area(columns=columns, rows=rows)]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from dplabtools._typing import Size
+import numpy as np
+
+from dplabtools._typing import Point, Size
 from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.metadata import ICC_TAG
 
 __all__ = [
     "APERIO",
+    "area_properties",
     "associated_name",
     "level_properties",
     "number_text",
     "picture_properties",
     "properties_of",
+    "resolution_properties",
     "tag_properties",
 ]
 
@@ -126,29 +130,50 @@ def _aperio(description: str) -> Iterator[tuple[str, str]]:
 
 def _generic(found: Mapping[str, str], description: str) -> Iterator[tuple[str, str]]:
     """Yield the resolution by the tags, and the power by OME metadata."""
-    microns = _MICRONS.get(found["tiff.ResolutionUnit"])
-    for axis in "XY":
-        per_unit = float(found.get(f"tiff.{axis}Resolution", 0))
-        name = f"openslide.mpp-{axis.lower()}"
-        if microns is not None and per_unit > 0:
-            yield name, number_text(microns / per_unit)
+    yield from resolution_properties(found, units=_MICRONS)
     power = re.search(r'NominalMagnification="([0-9.]+)"', description)
     if power is not None:
         yield "openslide.objective-power", power[1]
 
 
-def level_properties(
-    sizes: Sequence[Size], tiles: Sequence[Size]
+def resolution_properties(
+    found: Mapping[str, str], *, units: Container[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say about levels of these sizes, and about their tiles."""
+    """Yield microns per pixel by the tags, if they state pixels per one of these units."""
+    unit = found["tiff.ResolutionUnit"]
+    for axis in "XY":
+        per_unit = float(found.get(f"tiff.{axis}Resolution", 0))
+        if unit in units and per_unit > 0:
+            mpp = number_text(_MICRONS[unit] / per_unit)
+            yield f"openslide.mpp-{axis.lower()}", mpp
+
+
+def area_properties(boxes: Sequence[tuple[Point, Size]]) -> Iterator[tuple[str, str]]:
+    """Yield where areas lie, each by (x, y) and (width, height), and all of them."""
+    corners, sizes = np.array(boxes, dtype=np.int64).swapaxes(0, 1)
+    low, high = corners.min(axis=0), (corners + sizes).max(axis=0)
+    found = [
+        (f"region[{n}].", *each) for n, each in enumerate(zip(corners, sizes, strict=True))
+    ]
+    for prefix, corner, size in (("bounds-", low, high - low), *found):
+        names = ("x", "y", "width", "height")
+        for name, value in zip(names, (*corner, *size), strict=True):
+            yield f"openslide.{prefix}{name}", str(value)
+
+
+def level_properties(
+    sizes: Sequence[Size], tiles: Sequence[Size] = ()
+) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say about levels of these sizes, and about any tiles."""
     yield "openslide.level-count", str(len(sizes))
     downsamples = mean_downsamples(tuple(sizes))
     for level, downsample in enumerate(downsamples):
         prefix = f"openslide.level[{level}]."
         yield f"{prefix}downsample", number_text(downsample)
-        for name, value in (("", sizes[level]), ("tile-", tiles[level])):
-            yield f"{prefix}{name}width", str(value[0])
-            yield f"{prefix}{name}height", str(value[1])
+        for name, values in (("", sizes), ("tile-", tiles)):
+            for width, height in values[level : level + 1]:
+                yield f"{prefix}{name}width", str(width)
+                yield f"{prefix}{name}height", str(height)
 
 
 def _icc(page: Any, prefix: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyped library

@@ -15,6 +15,7 @@ from dplabtools.readers.native.directories import find_directories
 from dplabtools.readers.native.levels import NativeIndex, explained
 from dplabtools.readers.native.ndpi import read_ndpi_index
 from dplabtools.readers.native.philips import read_philips_index
+from dplabtools.readers.native.scn import read_scn_index
 from dplabtools.readers.native.tiff import read_tiff_index
 from dplabtools.readers.stamps import DICOM_SIGN, series_files
 from dplabtools.sources.base import ByteSource, SourceState
@@ -52,7 +53,7 @@ class _Vendor(NamedTuple):
 _VENDORS: Final = (
     _Vendor("Hamamatsu", 65420, "", read_ndpi_index),
     _Vendor("Ventana", 700, "iscan"),
-    _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn"),
+    _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn", read_scn_index),
     _Vendor("Philips", "ImageDescription", "<dataobject", read_philips_index),
     _Vendor("Philips TIFF", "Software", "philips"),
     _Vendor("Trestle", "Software", "medscan"),

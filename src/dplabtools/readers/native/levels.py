@@ -9,14 +9,14 @@ from typing import ClassVar, Final, TypeVar
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Size
+from dplabtools._typing import IntArray, Point, Size
 from dplabtools.errors import (
     AmbiguousSlideError,
     DamagedSlideError,
     SlideReadError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.native.areas import Area, Mosaic, TileAxis
+from dplabtools.readers.native.areas import Area, Mosaic, TileAxis, without_hidden
 from dplabtools.readers.native.decode import TileCodec
 from dplabtools.sources.base import ByteSource, SourceState
 
@@ -30,6 +30,7 @@ __all__ = [
     "check_tiles",
     "explained",
     "longest_tile",
+    "mosaic_of",
     "some_tiles",
 ]
 
@@ -125,6 +126,48 @@ class TiledLevel:
             whole = fits & left & top
             numbers[whole] = (row * self.columns + column)[whole]
         return numbers
+
+
+def mosaic_of(parts: Sequence[tuple[Point, TiledLevel]], *, size: Size) -> TiledLevel:
+    """Return a level that consists of others.
+
+    Parameters
+    ----------
+    parts : sequence of ((int, int), TiledLevel)
+        (x, y) of its corner in the new level, anywhere, and each; a later one hides what
+        it lies across.
+    size : (int, int)
+        (width, height) of the new level.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If their tiles are not all stored alike.
+    """
+    levels = [level for _, level in parts]
+    codec = levels[0].codec
+    if any(level.codec != codec for level in levels):
+        msg = "areas whose tiles are not stored alike are not read natively"
+        raise UnsupportedSlideError(msg)
+    columns, row = max(level.columns for level in levels), 0
+    areas: list[Area] = []
+    spots: list[IntArray] = []
+    for corner, level in parts:
+        grid = np.stack((level.offsets, level.counts)).reshape(2, -1, level.columns)
+        spots.append(np.pad(grid, ((0, 0), (0, 0), (0, columns - level.columns))))
+        across, down = (
+            TileAxis.side_by_side(length, tile, begin=begin, first=first)
+            for length, tile, begin, first in zip(
+                level.size, level.tile, corner, (0, row), strict=True
+            )
+        )
+        area = Area(columns=across, rows=down)
+        areas += area.within(size)
+        row += grid.shape[1]
+    offsets, counts = np.concatenate(spots, axis=1).reshape(2, -1)
+    shown = without_hidden(areas)
+    mosaic = Mosaic(columns=columns, areas=shown)
+    return TiledLevel(size=size, codec=codec, offsets=offsets, counts=counts, mosaic=mosaic)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -23,6 +23,7 @@ from dplabtools.readers.native.describe import (
     level_properties,
     number_text,
     picture_properties,
+    resolution_properties,
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
@@ -34,7 +35,6 @@ __all__ = ["read_ndpi_index"]
 _LENS, _FOCAL_PLANE, _STARTS, _REFERENCE, _TEXT = 65421, 65424, 65426, 65427, 65449
 _OFFSETS: Final = {"XOffsetFromSlideCentre": 65422, "YOffsetFromSlideCentre": 65423}
 _MACRO: Final = -1  # instead of a power
-_MICRONS: Final = 10_000  # in a centimetre
 _SCALES: Final = (2, 4, 8)
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _SEQUENTIAL: Final = (0xC0, 0xC1)
@@ -112,12 +112,7 @@ def _properties(page: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - untyp
     found = dict(tag_properties(page))
     yield from found.items()
     yield "openslide.vendor", "hamamatsu"
-    if found["tiff.ResolutionUnit"] == "centimeter":
-        for axis in "XY":
-            per_centimetre = float(found.get(f"tiff.{axis}Resolution", 0))
-            if per_centimetre > 0:
-                mpp = number_text(_MICRONS / per_centimetre)
-                yield f"openslide.mpp-{axis.lower()}", mpp
+    yield from resolution_properties(found, units=("centimeter",))
     power = number_text(float(page.tags.valueof(_LENS)))
     yield "hamamatsu.SourceLens", power
     yield "openslide.objective-power", power

@@ -38,7 +38,7 @@ from dplabtools.readers.native.levels import (
 from dplabtools.readers.native.pictures import aperio_levels, generic_levels
 from dplabtools.sources.base import ByteSource
 
-__all__ = ["read_tiff_index", "tiled_levels"]
+__all__ = ["mark_lengthless", "read_tiff_index", "tiled_levels"]
 
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _PHOTOMETRICS: Final = frozenset({*range(7), 8, 9, 10})
@@ -95,8 +95,7 @@ def read_tiff_index(
         ome=first.is_ome,
     )
     if not aperio:  # where a length of zero is a tile that the scanner left out
-        for level in levels:
-            level.counts[(level.counts == 0) & (level.offsets != 0)] = NO_LENGTH
+        mark_lengthless(levels)
     elif len(levels) > 1:
         _check_missing(levels)
     return NativeIndex(
@@ -152,6 +151,12 @@ def tiled_levels(
     _distrust(levels, directories, others, file_bytes=file_bytes)
     check_tiles(levels, source)
     return levels
+
+
+def mark_lengthless(levels: Iterable[TiledLevel]) -> None:
+    """Mark the tiles that have a place in the file and no length."""
+    for level in levels:
+        level.counts[(level.counts == 0) & (level.offsets != 0)] = NO_LENGTH
 
 
 def _check_alike(levels: Sequence[Any]) -> None:
