@@ -13,12 +13,11 @@ import tifffile
 
 from dplabtools._typing import Pixels, Size, StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.testing.make_slide import label_picture, pyramid_of
+from dplabtools.testing.make_slide import label_picture, pyramid_of, tiles_of
 from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_philips_slide"]
 
-_LEFT_OUT: Final = 3  # of so many tiles of a level one
 _MILLIMETRE: Final = 1000  # microns
 _OPTIONS: Final[dict[str, Any]] = {
     "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
@@ -80,7 +79,7 @@ def make_philips_slide(
         for level, pixels in enumerate(pyramid):
             high, wide = (-(-side // tile) * tile for side in pixels.shape[:2])
             tiff.write(
-                _tiles(pixels, tile),
+                tiles_of(pixels, tile, sparse=True),
                 shape=(high, wide, 3),
                 dtype=np.uint8,
                 tile=(tile, tile),
@@ -91,18 +90,6 @@ def make_philips_slide(
             )
         tiff.write(label, description="Label", subfiletype=1, software=False, **_OPTIONS)
     return file
-
-
-def _tiles(pixels: Pixels, tile: int) -> Iterator[Pixels | None]:
-    """Yield whole tiles, row by row; None for those that are left out."""
-    high, wide = pixels.shape[:2]
-    padded = np.pad(pixels, ((0, -high % tile), (0, -wide % tile), (0, 0)), mode="edge")
-    number = 0
-    for y in range(0, high, tile):
-        for x in range(0, wide, tile):
-            left_out = number % _LEFT_OUT == 1
-            yield None if left_out else padded[y : y + tile, x : x + tile]
-            number += 1
 
 
 def _description(levels: int, *, mpp: float, macro: Pixels) -> str:

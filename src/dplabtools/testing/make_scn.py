@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import tifffile
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.testing.make_slide import pyramid_of
+from dplabtools.testing.make_slide import pyramid_of, tiles_of
 from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_scn_slide"]
@@ -22,7 +22,6 @@ _NANOMETRES: Final = 1000  # in a micron
 _PER_CENTIMETRE: Final = 10_000  # microns
 _MARGIN: Final = 90  # pixels of glass beyond the last area
 _MACRO_TILE: Final = 64
-_LEFT_OUT: Final = 3  # of so many tiles of a level one
 _OPTIONS: Final[dict[str, Any]] = {
     "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
     "compression": "jpeg",
@@ -97,7 +96,7 @@ def make_scn_slide(  # noqa: PLR0913 - each is a property of the file
             for level, pixels in enumerate(area):
                 per_centimetre = _PER_CENTIMETRE / (mpp * _DOWNSAMPLE**level)
                 tiff.write(
-                    _tiles(pixels, tile, sparse=sparse),
+                    tiles_of(pixels, tile, sparse=sparse),
                     shape=pixels.shape,
                     dtype=np.uint8,
                     tile=(tile, tile),
@@ -111,18 +110,6 @@ def _extent(offsets: Sequence[Point], size: Size) -> Size:
     """Return (width, height) of the glass that areas take."""
     width, height = (max(each) for each in zip(*offsets, strict=True))
     return width + size[0] + _MARGIN, height + size[1] + _MARGIN
-
-
-def _tiles(pixels: Pixels, tile: int, *, sparse: bool) -> Iterator[Pixels | None]:
-    """Yield whole tiles, row by row; None for those that are left out."""
-    high, wide = pixels.shape[:2]
-    padded = np.pad(pixels, ((0, -high % tile), (0, -wide % tile), (0, 0)), mode="edge")
-    number = 0
-    for y in range(0, high, tile):
-        for x in range(0, wide, tile):
-            left_out = sparse and number % _LEFT_OUT == 1
-            yield None if left_out else padded[y : y + tile, x : x + tile]
-            number += 1
 
 
 def _description(

@@ -25,6 +25,7 @@ _CODECS: Final[dict[str, str | int]] = {
 """How tifffile calls each compression."""
 _SOFTWARE = "Aperio Image Library v11.2.1"
 _MICRONS_PER_CENTIMETRE = 10_000
+_LEFT_OUT = 3  # of so many tiles one, where some are
 _THUMBNAIL = 512  # pixels, the longer side at most
 
 
@@ -192,6 +193,18 @@ def _box_mean(image: Pixels, side: int) -> Pixels:
         for x in range(side):
             total += image[y : height * side : side, x : width * side : side]
     return ((total + side * side // 2) // (side * side)).astype(np.uint8)
+
+
+def tiles_of(pixels: Pixels, tile: int, *, sparse: bool) -> Iterator[Pixels | None]:
+    """Yield whole tiles, row by row; None for every third if some are to be left out."""
+    high, wide = pixels.shape[:2]
+    padded = np.pad(pixels, ((0, -high % tile), (0, -wide % tile), (0, 0)), mode="edge")
+    number = 0
+    for y in range(0, high, tile):
+        for x in range(0, wide, tile):
+            left_out = sparse and number % _LEFT_OUT == 1
+            yield None if left_out else padded[y : y + tile, x : x + tile]
+            number += 1
 
 
 def thumbnail_of(pyramid: list[Pixels]) -> Pixels:
