@@ -86,7 +86,8 @@ def our_loop(
     mode: str | None = None,
 ) -> Callable[[], None]:
     """Return what one worker with one thread does, into memory that was used before."""
-    reading = ReadOptions(views=views, mode=mode, settings=Settings())
+    native = Settings(slide_library="native")
+    reading = ReadOptions(views=views, mode=mode, settings=native)
     count = len(corners)
     table = PatchTable(
         slide=slide,
@@ -96,8 +97,7 @@ def our_loop(
         codes=np.zeros(count, dtype=np.int64),
         labels=("",),
     )
-    with Slide(slide, settings=Settings(), resampling_mode=mode) as opened:
-        assert opened.reader.library == "native"
+    with Slide(slide, settings=native, resampling_mode=mode) as opened:
         plan = plan_slide(0, table, pyramid=opened.pyramid, reading=reading)
     each = SIDE * SIDE * 3 * len(views)
     segment = Segment.create(256 * each)
