@@ -310,13 +310,12 @@ class DiskSink:
         if not slide.begun:
             self._begin([plan.slide_index])
         found = dict(sorted(slide.files.finish(delivered).items()))
-        folder = self._run.path
         text = manifest_text(
             self._heads[plan.slide_index],
             manifest_id=self.manifest_ids[plan.slide_index],
             path=self._run.manifest_path(plan.slide_index),
             files=[
-                f"{folder / file}#{item}" if item else folder / file
+                f"{self._run.path}/{file}#{item}" if item else f"{self._run.path}/{file}"
                 for files, items in found.values()
                 for file, item in zip(files, items or [""] * len(files), strict=True)
             ],

@@ -32,6 +32,8 @@ _FAST: Final[Mapping[str, type[Png | Jpeg | Tiff | Bmp | Qoi | JpegXl]]] = {
 }
 """What is faster than Pillow, or unknown to it, by the name of the format."""
 _NOT_PILLOWS: Final = {"jxl": "JXL", "qoi": "QOI"}
+_USUAL: Final = {"jpg": "JPEG", "png": "PNG", **_NOT_PILLOWS}
+"""What is known without Pillow, which imports all its formats to tell of any."""
 _SMALL_PROFILE = 4096  # bytes; those of scanners often exceed the patch several times
 
 
@@ -149,11 +151,14 @@ def _known_types() -> dict[str, str]:
 
 
 def _format_of(image_type: str) -> str:
+    extension = image_type.lower()
+    if extension in _USUAL:
+        return _USUAL[extension]
     known = _known_types()
-    if image_type.lower() not in known:
+    if extension not in known:
         msg = f"unknown file extension: image_type {image_type!r}"
         raise OutputFormatError(msg, remedy=f"use one of {', '.join(sorted(known))}")
-    return known[image_type.lower()]
+    return known[extension]
 
 
 def _check_names(form: str, options: Mapping[str, Any], *, image_type: str) -> None:

@@ -34,7 +34,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 LABEL_MASKS = "label_masks"
 """Folder of label masks, in that of the run; in it they are called as their images are."""
 _UNCERTAIN_S = 120  # until what is written is on the disk, if nobody waits for it
-_MOST_OF_CORNER = 64  # characters of a resolution and a location
+_MOST_OF_CORNER = 64  # bytes of a resolution and a location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,9 @@ class _ImageFiles(SlideFiles):
 
     def sizes(self) -> list[int]:
         """Return the bytes of each file that was written, row by row."""
-        return [_size_of(file) for file in self._files(self._delivered.tolist())]
+        root = self.slide.folder  # paths of `pathlib` take as long as the call itself
+        rows = self._delivered.tolist()
+        return [_size_of(f"{root}/{name}") for row in rows for name in self.names[row]]
 
     def prepare(self, found: Checkpoint | None) -> None:
         """Remove what is not whole; a file that has its name is, from now on."""
@@ -228,9 +230,9 @@ def mask_file(file: str) -> str:
 def _check_lengths(slide: Contained, names: PatchNames) -> None:
     """Raise if a name is longer than the file system allows."""
     most = longest_name(slide.folder)
-    parts = (*names.labels, *names.folders)
-    longest = len(names.begin) + len(names.end) + max(map(len, parts), default=0)
-    if (longest + 4 * len(names.separator) + _MOST_OF_CORNER) * 4 <= most:
+    parts = [len(os.fsencode(part)) for part in (*names.labels, *names.folders)]
+    ends = len(os.fsencode(names.begin + 4 * names.separator + names.end))
+    if ends + max(parts, default=0) + _MOST_OF_CORNER <= most:
         return
     for path in (path for row in range(len(names)) for path in names[row]):
         if any(len(os.fsencode(name)) > most for name in path.split("/")):
@@ -254,10 +256,10 @@ def _status(file: Path) -> tuple[int, int]:
     return status.st_size, int(status.st_mtime)
 
 
-def _size_of(file: Path) -> int:
+def _size_of(file: str) -> int:
     """Return the bytes of a file that was written."""
     try:
-        return file.stat().st_size
+        return os.stat(file).st_size  # noqa: PTH116
     except OSError as error:
         msg = f"{file} has been written, and is gone: {error}"
         raise OutputError(msg) from error

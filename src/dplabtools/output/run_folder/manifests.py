@@ -177,23 +177,28 @@ def manifest_csv(
     quality = () if plan.quality is None else QUALITY_COLUMNS
     places = (*(("item",) if has_items else ()), *(("label_mask",) if label_mask else ()))
     writer.writerow((*_FOR_ALL, *places, *quality, *own))
-    mpps = [plan.mpp_of(view) for view in range(len(plan.views))]
-    for row, (files, items) in images.items():
-        label = plan.table.labels[int(plan.table.codes[row])]
-        width, height = plan.table.sizes[row].tolist()
+    views = [
+        (view, resolution.number, _text(plan.mpp_of(view)))
+        for view, resolution in enumerate(plan.views)
+    ]
+    columns = (plan.table.codes, plan.table.sizes, plan.origins)
+    of_rows = zip(*(column[list(images)].tolist() for column in columns), strict=True)
+    for (row, (files, items)), (code, size, corners) in zip(
+        images.items(), of_rows, strict=True
+    ):
+        label = plan.table.labels[code]
         number = "" if sets is None else sets[row]
-        share = plan.table.share(row)
+        share = _text(plan.table.share(row))
         good = () if plan.quality is None else plan.quality.texts(row)
-        for view, resolution in enumerate(plan.views):
-            x, y = plan.origins[row, view].tolist()
-            place = (files[view], number, label, x, y, width, height)
-            known = (resolution.number, _text(mpps[view]), _text(share))
-            item = items[view] if has_items else ""
-            mask = (label_mask(files[view], item),) if label_mask else ()
+        for view, resolution, mpp in views:
+            file, item = files[view], items[view] if has_items else ""
+            mask = (label_mask(file, item),) if label_mask else ()
             where = (*((item,) if has_items else ()), *mask)
-            values = (*place, *known, *where, *good, *own.values())
-            returns = any("\r" in value for value in values if isinstance(value, str))
-            (quoting if returns else writer).writerow(values)
+            place = (file, number, label, *corners[view], *size)
+            returns = "\r" in "".join((file, label, *where, *own.values()))
+            (quoting if returns else writer).writerow(
+                (*place, resolution, mpp, share, *where, *good, *own.values())
+            )
     return out.getvalue()
 
 
