@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -246,6 +248,19 @@ def test_tags_of_a_stored_stream(tissue: Pixels, *, rgb: bool) -> None:
         assert image.info["dpi"] == pytest.approx((101600, 101600))
     for each in decoded(data, "jpg"):
         np.testing.assert_array_equal(each, before)
+
+
+@pytest.mark.parametrize(("image_type", "all_formats"), [("jpg", False), ("webp", True)])
+def test_only_what_pillow_alone_knows_takes_all_its_formats(
+    image_type: str, *, all_formats: bool
+) -> None:
+    """To import them takes as long as reading a hundred patches, before any is read."""
+    code = (
+        "import sys; from dplabtools.output.codecs.encoder import ImageEncoder; "
+        f"ImageEncoder(image_type={image_type!r}, options={{}}); "
+        f"assert ('PIL.WebPImagePlugin' in sys.modules) is {all_formats}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_only_who_asks_for_it_gets_stored_streams() -> None:
