@@ -20,6 +20,7 @@ import tifffile
 from dplabtools._typing import Pixels
 from dplabtools.errors import DplabError, SlideReadError
 from dplabtools.readers.base import SlideReader
+from dplabtools.readers.native.families import open_indexed
 from dplabtools.readers.opening import open_reader
 from dplabtools.settings import Settings
 
@@ -31,64 +32,98 @@ EDGE = 64  # of the patches
 class Sound:
     """The slide that is mutated: where its parts lie, and what it shows."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, library: str) -> None:
+        self.settings = Settings(slide_library=library)
         self.content = file.read_bytes()
         self.tables: set[int] = set()
-        self.tiles: dict[int, tuple[int, int]] = {}
-        self.index: list[int] = list(range(16))
+        self.tiles: dict[int, int] = {}
+        self.index: list[int] = []
         self.entries: list[tuple[int, int]] = []
         self.spots: list[tuple[tuple[int, int], tuple[int, int]]] = []
-        with tifffile.TiffFile(file) as tiff:
-            for page in tiff.pages:
-                self._look_at(page)
-        with open_reader(file, settings=Settings()) as reader:
+        for level in open_indexed(file)[1].levels:
+            spots = zip(level.offsets.tolist(), level.counts.tolist(), strict=True)
+            self.tiles |= {start: count for start, count in spots if count > 0}
+        if file.suffix == ".dcm":
+            self._look_at_dicom()
+        else:
+            self.index += range(16)
+            with tifffile.TiffFile(file) as tiff:
+                for page in tiff.pages:
+                    self._look_at(page, ndpi=tiff.is_ndpi)
+        self.stored = self._stored(self.content)
+        with open_reader(file, settings=self.settings) as reader:
             self.sizes = reader.sizes
             self.patches = dict(patches(reader))
 
-    def _look_at(self, page: Any) -> None:
-        self.index += range(page.offset, page.offset + 12 * len(page.tags) + 6)
-        spots = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-        if page.is_tiled:
-            self.tiles |= {len(self.tiles) + n: spot for n, spot in enumerate(spots)}
+    def _look_at_dicom(self) -> None:
+        """Take down the table of offsets and the heads of tiles; all before is a table."""
+        pixels = self.content.rindex(b"\xe0\x7f\x10\x00OB")
+        self.tables.update(range(pixels))
+        self.index += range(pixels, min(self.tiles))
+        self.index += [start + n for start in self.tiles for n in range(8)]
+        self.entries += [(place, 4) for place in self.index[12::4]]
+
+    def _look_at(self, page: Any, *, ndpi: bool) -> None:
+        count = len(page.tags)
+        end = 10 + 16 * count if ndpi else 6 + 12 * count  # upper halves stand behind
+        self.index += range(page.offset, page.offset + end)
+        if ndpi:
+            self._look_at_header(int(page.tags["StripOffsets"].value[0]))
         for tag in page.tags:
             within = range(tag.valueoffset, tag.valueoffset + tag.valuebytecount)
             if tag.name == "JPEGTables":
                 self.tables.update(within)
-            elif tag.name.endswith(("Offsets", "ByteCounts")):
-                width = tag.valuebytecount // tag.count
-                self.entries += [(place, width) for place in within[::width]]
+            elif tag.name.endswith(("Offsets", "ByteCounts", "McuStarts")):
+                self.entries += _entries(tag)
                 self.index += within
-        if page.is_tiled:
-            entries = [
-                [(place, tag.valuebytecount // tag.count) for place in _values(tag)]
-                for tag in (page.tags["TileOffsets"], page.tags["TileByteCounts"])
-            ]
-            self.spots += zip(*entries, strict=True)
+        if "TileOffsets" in page.tags:
+            tags = (page.tags["TileOffsets"], page.tags["TileByteCounts"])
+            self.spots += zip(*map(_entries, tags), strict=True)
 
-    def taken_back(self, content: bytes) -> bool:
-        """Tell whether tiles are left out, or stored with another, as writers may do."""
+    def _look_at_header(self, start: int) -> None:
+        """Take down the tables before a JPEG picture, and what is said of its tiles."""
+        place = start + 2
+        while self.content[place] == 0xFF:
+            kind, length = self.content[place + 1], self.content[place + 2 : place + 4]
+            end = place + 2 + int.from_bytes(length, "big")
+            if kind in {0xC0, 0xDD}:
+                self.index += range(place, end)
+            else:
+                self.tables.update(range(place, end))
+            place = end
+            if kind == 0xDA:
+                return
+
+    def _stored(self, content: bytes) -> list[tuple[int, int]]:
+        """Return offset and length of each tile of a TIFF that is not left out."""
 
         def number(entry: tuple[int, int]) -> int:
             place, width = entry
             return int.from_bytes(content[place : place + width], "little")
 
         spots = [(number(offset), number(count)) for offset, count in self.spots]
-        return any(count == 0 for _, count in spots) or len(set(spots)) < len(spots)
+        return [spot for spot in spots if spot[1]]
+
+    def taken_back(self, content: bytes) -> bool:
+        """Tell whether tiles are left out, or stored with another, as writers may do."""
+        spots = self._stored(content)
+        return len(spots) < len(self.stored) or len(set(spots)) < len(spots)
 
     def undetectable(self, places: set[int]) -> bool:
         """Tell whether bytes are all such as decoders go by, and cannot check."""
         data = self.tables | {
             place
-            for start, count in self.tiles.values()
+            for start, count in self.tiles.items()
             for place in range(start, start + count)
         }
         return places <= data
 
 
-def _values(tag: Any) -> range:
-    """Return where the values of a tag begin."""
+def _entries(tag: Any) -> list[tuple[int, int]]:
+    """Return where each value of a tag begins, and how many bytes it has."""
     width = tag.valuebytecount // tag.count
-    return range(tag.valueoffset, tag.valueoffset + tag.valuebytecount, width)
+    end = tag.valueoffset + tag.valuebytecount
+    return [(place, width) for place in range(tag.valueoffset, end, width)]
 
 
 def patches(reader: SlideReader) -> Iterator[tuple[tuple[int, int, int], Any]]:
@@ -140,7 +175,7 @@ def mutate(sound: Sound, seed: str) -> tuple[bytes, set[int], str]:
         (one, width), (other, _) = chance.sample(sound.entries, 2)
         content[one : one + width] = sound.content[other : other + width]
     elif how == "tile":
-        start, count = chance.choice(list(sound.tiles.values()))
+        start, count = chance.choice(list(sound.tiles.items()))
         content[start + chance.randrange(count)] = chance.randrange(256)
     elif how == "anywhere":
         content[chance.randrange(len(content))] = chance.randrange(256)
@@ -154,7 +189,7 @@ def mutate(sound: Sound, seed: str) -> tuple[bytes, set[int], str]:
 def judge(sound: Sound, file: Path, changed: set[int]) -> str:
     """Read a mutant, and say what became of it."""
     try:
-        with open_reader(file, settings=Settings()) as reader:
+        with open_reader(file, settings=sound.settings) as reader:
             if reader.sizes != sound.sizes:
                 return f"silent: {reader.sizes} by {reader.library}"
             found = dict(patches(reader))
@@ -190,11 +225,11 @@ def main() -> None:
     file, folder, first, last = (
         Path(sys.argv[1]),
         Path(sys.argv[2]),
-        *map(int, sys.argv[3:]),
+        *map(int, sys.argv[3:5]),
     )
-    sound = Sound(file)
+    sound = Sound(file, sys.argv[5])
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     mutant = folder / f"mutant{file.suffix}"
     for number in range(first, last):
         signal.alarm(SECONDS)  # ends the program

@@ -6,29 +6,54 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dplabtools.testing.make_dicom import make_dicom_slide
+from dplabtools.testing.make_ndpi import make_ndpi_slide
+from dplabtools.testing.make_philips import make_philips_slide
 from dplabtools.testing.make_slide import make_slide
 
 PROGRAM = Path(__file__).with_name("mutants.py")
 MUTANTS = 80  # of each slide, times the factor of torture
-SLIDES: dict[str, dict[str, Any]] = {
+SIZE, TILE = (300, 230), 64
+TIFFS: dict[str, dict[str, Any]] = {
     "jpeg.svs": {"compression": "jpeg"},
     "jpeg.tif": {"compression": "jpeg", "vendor": "generic"},
     "jpeg2000.svs": {"compression": "jpeg2000"},
     "deflate.tif": {"compression": "deflate", "vendor": "generic"},
     "plain.svs": {"compression": "none"},
 }
+OTHERS: dict[str, Callable[[Path], Path]] = {
+    "hamamatsu.ndpi": lambda file: make_ndpi_slide(file, size=(512, 64), tile=128),
+    "no-table.ndpi": lambda file: make_ndpi_slide(
+        file, size=(512, 64), tile=128, table=False
+    ),
+    "philips.tiff": lambda file: make_philips_slide(file, size=(320, 256), tile=64),
+    "dicom": lambda file: make_dicom_slide(file, size=SIZE, tile=TILE, levels=1),
+    "dicom-extended": lambda file: make_dicom_slide(
+        file, size=SIZE, tile=TILE, levels=1, table="extended"
+    ),
+}
+
+
+def made(file: Path) -> Path:
+    if file.name in OTHERS:
+        return OTHERS[file.name](file)
+    return make_slide(file, size=SIZE, tile=TILE, levels=2, **TIFFS[file.name])
 
 
 def outcomes(file: Path, count: int) -> list[tuple[int, str, str]]:
     """Read mutants in a process, and in another one behind each that kills it."""
     found: list[tuple[int, str, str]] = []
+    folder = file.parent / "mutants"  # what lies beside a file of DICOM belongs to it
+    folder.mkdir()
+    library = "native" if file.suffix == ".tiff" else "auto"
     while len(found) < count:
-        arguments = [str(file), str(file.parent), str(len(found)), str(count)]
+        arguments = [str(file), str(folder), str(len(found)), str(count), library]
         run = subprocess.run(
             [sys.executable, str(PROGRAM), *arguments],
             capture_output=True,
@@ -44,12 +69,11 @@ def outcomes(file: Path, count: int) -> list[tuple[int, str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits memory as Linux does")
-@pytest.mark.parametrize("name", SLIDES)
+@pytest.mark.parametrize("name", [*TIFFS, *OTHERS])
 def test_mutants_are_exact_or_named(
     name: str, torture: int, tmp_path: Path, record_property: Any
 ) -> None:
-    file = make_slide(tmp_path / name, size=(300, 230), tile=64, levels=2, **SLIDES[name])
-    found = outcomes(file, MUTANTS * torture)
+    found = outcomes(made(tmp_path / name), MUTANTS * torture)
     classes = Counter(outcome.split(":")[0] for _, _, outcome in found)
     record_property("classes", dict(classes))
     allowed = {"exact", "named", "unnoticed", "as if left out"}

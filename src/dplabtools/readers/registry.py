@@ -167,6 +167,12 @@ def _unsuited_for_native(probe: FileProbe) -> str:
     return _unsuited_for_tags(probe)
 
 
+def _unsuited_for_tiffslide(probe: FileProbe) -> str:
+    if probe.suffix == ".ndpi":
+        return "as it shows fewer levels of .ndpi files"
+    return _unsuited_for_tags(probe)
+
+
 def _unsuited_for_pillow(probe: FileProbe) -> str:
     return _others_own(probe) or _overview(probe, of=_SLIDES_ONLY)
 
@@ -237,7 +243,7 @@ READERS: Final = Registry(
         extra="tiffslide",
         what="a second reader of TIFF slides",
         open=_open_tiffslide,
-        unsuited=_unsuited_for_tags,
+        unsuited=_unsuited_for_tiffslide,
         priority=30,
     ),
     ReaderEntrypoint(

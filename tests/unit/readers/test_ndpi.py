@@ -93,12 +93,11 @@ def test_an_index_travels(file: Path, sound: Pixels) -> None:
         np.testing.assert_array_equal(again.read((0, 0), 0, (512, 256)), sound)
 
 
-def test_other_focal_planes_are_left_out(file: Path) -> None:
-    with native(file) as reader:
-        sizes = reader.sizes
+def test_other_focal_planes_are_left_out(tmp_path: Path) -> None:
+    file = make_ndpi_slide(tmp_path / "a.ndpi", size=(512, 256), tile=128, downsample=1)
     edited(file, lambda tags: tags[PLANE].overwrite(-1000))
     with native(file) as reader:
-        assert reader.sizes == sizes[2:]  # those that the second picture makes
+        assert reader.sizes[:2] == ((512, 256), (256, 128))
 
 
 def test_a_table_that_cannot_be_is_not_believed(file: Path, sound: Pixels) -> None:
@@ -168,6 +167,22 @@ def test_a_slide_without_levels_is_damage(file: Path) -> None:
     edited(file, lambda tags: tags[LENS].overwrite(0.1))
     edited(file, lambda tags: tags[256].overwrite(128))  # as wide as the next
     with pytest.raises(DamagedSlideError, match="do not stand in the order"):
+        native(file)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "what"),
+    [
+        (LENS, 0.0, "does not say what it is"),
+        (LENS, -20.0, "does not say what it is"),
+        (PLANE, -1000, "middle one of its focal planes is missing"),
+    ],
+)
+def test_a_level_that_is_lost_is_damage(
+    file: Path, tag: int, value: float, what: str
+) -> None:
+    edited(file, lambda tags: tags[tag].overwrite(value))
+    with pytest.raises(DamagedSlideError, match=what):
         native(file)
 
 

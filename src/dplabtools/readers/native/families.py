@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import tifffile
 
@@ -58,6 +59,23 @@ _VENDORS: Final = (
     _Vendor("Philips TIFF", "Software", "philips"),
     _Vendor("Trestle", "Software", "medscan"),
 )
+
+
+class _Bounded(io.BufferedReader):
+    """A slide file, as a stream of which no more is taken than there is.
+
+    tifffile reads as many bytes as a table says, and takes memory for all of them first.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        super().__init__(cast("io.RawIOBase", source.stream()))
+        self._nbytes = source.state.nbytes
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return so many bytes, or what there is."""
+        if size is not None and size > 0:
+            size = min(size, max(self._nbytes - self.tell(), 0))
+        return super().read(size)
 
 
 def open_indexed(
@@ -166,7 +184,7 @@ def read_any_tiff(source: ByteSource) -> NativeIndex:
     UnsupportedSlideError
         If it is no TIFF file, or of a vendor whose files are not read here.
     """
-    with source.stream() as stream:
+    with _Bounded(source) as stream:
         ndpi = source.name.lower().endswith(".ndpi")
         directories = find_directories(stream, ndpi=ndpi)
         stream.seek(0)

@@ -35,6 +35,7 @@ __all__ = ["read_ndpi_index"]
 _LENS, _FOCAL_PLANE, _STARTS, _REFERENCE, _TEXT = 65421, 65424, 65426, 65427, 65449
 _OFFSETS: Final = {"XOffsetFromSlideCentre": 65422, "YOffsetFromSlideCentre": 65423}
 _MACRO: Final = -1  # instead of a power
+_NO_LEVELS: Final = range(-9, 0)  # of this kind: -2 is a map of what was scanned
 _SCALES: Final = (2, 4, 8)
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _SEQUENTIAL: Final = (0xC0, 0xC1)
@@ -79,6 +80,9 @@ def read_ndpi_index(
     """
     pages = [tiff.pages[number] for number in range(len(directories))]
     lenses = [float(page.tags.valueof(_LENS, 0)) for page in pages]
+    if not all(lens > 0 or lens in _NO_LEVELS for lens in lenses):
+        msg = "a picture of it does not say what it is"
+        raise DamagedSlideError(msg)
     stored = [
         page
         for page, lens in zip(pages, lenses, strict=True)
@@ -87,6 +91,13 @@ def read_ndpi_index(
     widths = [page.imagewidth for page in stored]
     if not widths or widths != sorted(set(widths), reverse=True):
         msg = "its levels do not stand in the order of their size"
+        raise DamagedSlideError(msg)
+    if any(
+        page.imagewidth not in widths
+        for page, lens in zip(pages, lenses, strict=True)
+        if lens > 0
+    ):
+        msg = "of a level the middle one of its focal planes is missing"
         raise DamagedSlideError(msg)
     levels = _with_reduced([_level(page, source) for page in stored])
     macro = {"macro": lenses.index(_MACRO)} if _MACRO in lenses else {}
