@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -65,49 +67,65 @@ def extract(  # noqa: PLR0913 - each is a group of options
         from dplabtools.output.run_folder.resume import earlier_options
         from dplabtools.slides.patches._sharing import may_cut
 
-        asked = parse_placing(context, placing, running, out=output.out)
-        job = None if dry_run else running.sharing.job
-        asked = asked.divided(job, cut=may_cut(files.container))
-        asked = asked.repeatable(earlier_options(asked.out) if files.resume else {})
-        request = Request(
-            placing=asked,
-            files=files,
-            parameters=asked.parameters(context, running.sharing),
-            command=("dplabtools", *sys.argv[1:]),
-        )
+        def request(out: Path) -> Request:
+            asked = parse_placing(context, placing, running, out=out)
+            job = None if dry_run else running.sharing.job
+            asked = asked.divided(job, cut=may_cut(files.container))
+            asked = asked.repeatable(earlier_options(asked.out) if files.resume else {})
+            return Request(
+                placing=asked,
+                files=files,
+                parameters=asked.parameters(context, running.sharing),
+                command=("dplabtools", *sys.argv[1:]),
+            )
+
         if dry_run:
-            _estimate(request, json_output=command.json_output)
+            _estimate(request(output.out), json_output=command.json_output)
         else:
-            _extract(request, report=report, json_output=command.json_output)
+            record = _extract(request, out=output.out, resume=files.resume, report=report)
+            _tell(record, out=output.out, report=report, json_output=command.json_output)
 
 
-def _extract(request: Request, *, report: bool, json_output: bool) -> None:
-    """Extract, print the summary, and leave with 1 or 130 if not all went well."""
+def _extract(
+    request: Callable[[Path], Request], *, out: Path, resume: bool, report: bool
+) -> RunRecord:
+    """Extract, and return the record of it."""
     from dplabtools.cli.extraction_run import carry_out
-    from dplabtools.cli.run_account import print_record
+    from dplabtools.output.run_folder.output_folder import output_folder
+    from dplabtools.sources.urls import is_url
 
-    record = carry_out(request)
+    if report and is_url(out):
+        msg = "--report makes a page about a folder of this machine"
+        raise typer.BadParameter(msg)
+    with output_folder(out, resume=resume) as folder:
+        return carry_out(request(Path(folder)))
+
+
+def _tell(record: RunRecord, *, out: Path, report: bool, json_output: bool) -> None:
+    """Print the summary, and leave with 1 or 130 if not all went well."""
+    from dplabtools.cli.run_account import print_record
+    from dplabtools.output.run_folder.output_folder import shown_path
+
     if json_output:
         typer.echo(record.to_json(), nl=False)
     elif not record.interrupted:
-        print_record(record, out=request.placing.out)
+        print_record(record, out=shown_path(out))
     if report and not record.interrupted:
-        page = make_report(request.placing.out)
+        page = make_report(out)
         typer.echo(f"The report is {page}", err=json_output)
     if record.interrupted:
-        _say_what_is_complete(request, record)
+        complete = [each for each in record.slides if each.status in ("complete", "empty")]
+        kept = (
+            "" if shown_path(out) != str(out) else "; what is whole of the others is kept"
+        )
+        typer.echo(
+            f"dplabtools: {len(complete)} of {len(record.slides)} slides are complete, "
+            f"with a manifest in {shown_path(out)}{kept}",
+            err=True,
+        )
         raise typer.Exit(exit_code())
     if record.failed:
         raise typer.Exit(FAILED)
-
-
-def _say_what_is_complete(request: Request, record: RunRecord) -> None:
-    complete = [each for each in record.slides if each.status in ("complete", "empty")]
-    typer.echo(
-        f"dplabtools: {len(complete)} of {len(record.slides)} slides are complete, with a "
-        f"manifest in {request.placing.out}; what is whole of the others is kept",
-        err=True,
-    )
 
 
 def _estimate(request: Request, *, json_output: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -59,22 +61,25 @@ def features(  # noqa: PLR0913 - each is a group of options
             try_out,
         )
         from dplabtools.cli.placing import parse_placing
+        from dplabtools.output.run_folder.output_folder import output_folder
 
         stored, given = encoding.patches is not None, placing.slides
         if stored and (given.slides or given.slides_csv):
             msg = "give slides, or --patches, not both"
             raise typer.BadParameter(msg)
-        asked = parse_placing(context, placing, running, out=output.out, placed=stored)
-        asked = asked.divided(None if dry_run else running.sharing.job)
-        asked = asked.repeatable(earlier_options(asked.out))
-        work_on = try_out if dry_run else carry_out
-        failed = work_on(
-            FeaturesRequest(
-                placing=asked,
-                encoding=encoding,
-                parameters=asked.parameters(context, running.sharing),
-            ),
-            json_output=command.json_output,
-        )
+        place = nullcontext(output.out)
+        with place if dry_run else output_folder(output.out, resume=True) as out:
+            asked = parse_placing(context, placing, running, out=Path(out), placed=stored)
+            asked = asked.divided(None if dry_run else running.sharing.job)
+            asked = asked.repeatable(earlier_options(asked.out))
+            work_on = try_out if dry_run else carry_out
+            failed = work_on(
+                FeaturesRequest(
+                    placing=asked,
+                    encoding=encoding,
+                    parameters=asked.parameters(context, running.sharing),
+                ),
+                json_output=command.json_output,
+            )
     if failed:
         raise typer.Exit(FAILED)

@@ -18,6 +18,7 @@ from dplabtools.cli.remedies import error_record, in_brief
 from dplabtools.extraction.transform import Transform
 from dplabtools.optional import installed_versions
 from dplabtools.output.run_folder.history import read_history
+from dplabtools.output.run_folder.output_folder import shown_path
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.records.run_record import (
     ErrorRecord,
@@ -117,7 +118,7 @@ def _slide_record(
     seconds: float | None,
 ) -> SlideResult:
     errors = tuple(map(error_record, states.of_slide(slide)))
-    facts = states.info.get(slide)
+    facts, mask = states.info.get(slide), states.masks.get(slide)
     labels = states.labels.get(slide, {})
     if placed is None:
         placed = sum(labels.values())
@@ -133,7 +134,7 @@ def _slide_record(
         labels=labels,
         errors=errors,
         manifest_id=None if any(each.row is None for each in errors) else manifest_id,
-        mask_file=states.masks.get(slide),
+        mask_file=None if mask is None else shown_path(mask),
         size=None if facts is None else facts.size,
         mpp=None if facts is None else facts.mpp,
         mpp_source="" if facts is None else facts.mpp_source,
@@ -168,7 +169,7 @@ def _empty_because(slide: str, states: SlideStates, chosen: str) -> str:
     return f"{found}, and no patch has enough → {remedy}; {look}"
 
 
-def print_record(record: RunRecord, *, out: Path) -> None:
+def print_record(record: RunRecord, *, out: str) -> None:
     """Print a table of the slides on standard output."""
     table = Table(title="Patches", title_justify="left", caption_justify="left")
     table.add_column("slide", overflow="fold")

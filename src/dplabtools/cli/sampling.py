@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dplabtools.errors import OutputError
+from dplabtools.output.run_folder.output_folder import remote_folder
 from dplabtools.pipeline.states import SlideStates
 from dplabtools.pipeline.steps import Pipeline
 from dplabtools.slides.patches import PatchesMock
@@ -104,6 +105,8 @@ def check_room(request: Request, states: SlideStates, pipeline: Pipeline) -> Non
     pixels = sum(
         int(each.table.sizes.prod(axis=1).sum()) for each in states.patches.values()
     )
+    if remote_folder(request.placing.out) is not None:
+        return  # slides that are complete are taken away from here
     free = shutil.disk_usage(request.placing.out).free
     if pixels * max(1, len(request.views)) * _BYTES <= free:
         return

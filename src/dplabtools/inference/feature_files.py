@@ -6,10 +6,10 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from dplabtools.inference.encoding import Features
 from dplabtools.optional import optional
 from dplabtools.output.run_folder.fingerprint import Fingerprint
 from dplabtools.records.foreign_attributes import OWN_RESOLUTION, trident_attributes
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.remote import RemoteFolder
 
 __all__ = ["LAYOUTS", "FeatureLayout", "SlideBag", "StoredBag"]
 
@@ -125,6 +128,8 @@ class FeatureLayout:
         `ValueError`, if it is none.
     beside : str
         Path of another file that belongs to it, in the same way; may be empty.
+    header : sequence of str
+        Where it is a folder: files in it that `read` takes. The first is written last.
     needs_mpp : bool
         Whether the slide has to state its microns per pixel.
     library : callable
@@ -133,9 +138,10 @@ class FeatureLayout:
 
     file: str
     write: Callable[[SlideBag, Path], None]
-    read: Callable[[Path], StoredBag]
+    read: Callable[[Path | BinaryIO], StoredBag]
     library: Callable[[], object]
     beside: str = ""
+    header: Sequence[str] = ()
     needs_mpp: bool = False
 
     def path(self, folder: Path, name: str) -> Path:
@@ -146,6 +152,25 @@ class FeatureLayout:
         """Return the file of a slide, and what belongs to it."""
         beside = folder / self.beside.replace("{}", file.stem)
         return [file, beside] if self.beside else [file]
+
+    def last(self, file: Path) -> list[Path]:
+        """Return what says that the file of a slide is whole."""
+        return [file / self.header[0]] if self.header else [file]
+
+    def open(self, file: Path, remote: RemoteFolder | None) -> Path | BinaryIO | None:
+        """Return what `read` takes of the file of a slide; None if it is not there.
+
+        Raises
+        ------
+        OutputError
+            If it is at an address, and cannot be had.
+        """
+        if remote is not None:
+            if not self.header:
+                return remote.stream(file) if remote.holds(file) else None
+            for name in self.header:
+                remote.fetch(file / name)
+        return file if file.exists() else None
 
 
 def _h5py() -> Any:  # noqa: ANN401 - a module without types
@@ -176,7 +201,7 @@ def _write_hdf5(
     write_whole(path, memory.getbuffer(), slide=bag.pyramid.slide)
 
 
-def _read_hdf5(path: Path) -> StoredBag:
+def _read_hdf5(path: Path | BinaryIO) -> StoredBag:
     with _h5py().File(path, "r") as file:
         return StoredBag(
             fingerprint=json.loads(file.attrs[_FINGERPRINT]),
@@ -270,7 +295,7 @@ def _write_zarr(bag: SlideBag, path: Path) -> None:
         raise output_error(error, path, slide=bag.pyramid.slide) from error
 
 
-def _read_zarr(path: Path) -> StoredBag:
+def _read_zarr(path: Path | BinaryIO) -> StoredBag:
     group = _zarr().open_group(path, mode="r")
     return StoredBag(
         fingerprint=json.loads(group.attrs[_FINGERPRINT]),
@@ -294,6 +319,10 @@ LAYOUTS: Final[Mapping[str, FeatureLayout]] = {
         file="{}.h5", write=_write_stamp, read=_read_hdf5, library=_h5py, needs_mpp=True
     ),
     "zarr": FeatureLayout(
-        file="{}.zarr", write=_write_zarr, read=_read_zarr, library=_zarr
+        file="{}.zarr",
+        write=_write_zarr,
+        read=_read_zarr,
+        library=_zarr,
+        header=("zarr.json", "coords/zarr.json"),
     ),
 }

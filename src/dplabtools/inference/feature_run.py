@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -37,10 +37,14 @@ from dplabtools.inference.features import (
 )
 from dplabtools.output.run_folder.fingerprint import Fingerprint
 from dplabtools.output.run_folder.lock import FolderLock
+from dplabtools.output.run_folder.output_folder import remote_folder, shown_path
 from dplabtools.readers.slide import Slide
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.remote import RemoteFolder
 
 __all__ = ["FeatureRun", "PatchSources", "SlideFeatures", "check_names", "shard_results"]
 
@@ -260,15 +264,25 @@ class FeatureRun:
             kind = ParameterError if asked else ResolutionError
             raise kind(msg, slide=table.slide_name, remedy=remedy)
 
+    @property
+    def _remote(self) -> RemoteFolder | None:
+        return remote_folder(self.folder)
+
     def _keep(self, slide: str, file: Path, wanted: SlideBag) -> bool:
         """Tell whether the file of a slide is there already."""
-        found = stored_bag(file, self._form, wanted.fingerprint, slide=wanted.pyramid.slide)
-        if found is None:
+        there = self._form.open(file, self._remote)
+        if there is None:
             return False
+        found = stored_bag(
+            there,
+            layout=self._form,
+            wanted=wanted.fingerprint,
+            shown=Path(shown_path(file)),
+        )
         self._results[slide] = SlideFeatures(
             wsi_file=slide,
             status="kept",
-            file=file,
+            file=Path(shown_path(file)),
             patches=found.patches,
             missing=found.missing,
         )
@@ -293,10 +307,11 @@ class FeatureRun:
                     clock.advance(patches=event.patches)
                 case Wrote():
                     clock.advance(slides=1)
+                    self._take_away(files[event.wsi_file])
                     self._results[event.wsi_file] = replace(
                         self._results[event.wsi_file],
                         status="written",
-                        file=files[event.wsi_file],
+                        file=Path(shown_path(files[event.wsi_file])),
                         patches=event.patches,
                         missing=event.missing,
                     )
@@ -306,6 +321,18 @@ class FeatureRun:
             slide = self.patches.tables[number].slide
             if self._results[slide].status == "empty":
                 self._results[slide] = replace(self._results[slide], status="failed")
+
+    def _take_away(self, file: Path) -> None:
+        """Let the file of a slide be taken to the address of the folder, if it has one.
+
+        Raises
+        ------
+        OutputError
+            If that of an earlier slide could not be stored.
+        """
+        if self._remote is not None:
+            files = self._form.files(self.folder, file)
+            self._remote.take(files, last=self._form.last(file), slide=file.stem)
 
     def _share(
         self,

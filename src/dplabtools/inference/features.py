@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -220,22 +220,32 @@ class _Filling:
 
 
 def stored_bag(
-    file: Path, layout: FeatureLayout, wanted: Fingerprint, *, slide: str
-) -> StoredBag | None:
-    """Return what is there of a slide, if it is what is wanted; None if nothing is.
+    file: Path | BinaryIO, *, layout: FeatureLayout, wanted: Fingerprint, shown: Path
+) -> StoredBag:
+    """Return what is there of a slide, if it is what is wanted.
+
+    Parameters
+    ----------
+    file : Path or binary file
+        What is there.
+    layout : FeatureLayout
+        What it should be.
+    wanted : Fingerprint
+        What it should be of.
+    shown : Path
+        What people call it.
 
     Raises
     ------
     OtherFeaturesError
         If it is of another encoder, other patches or another file.
     """
-    if not file.exists():
-        return None
+    slide = wanted.slide.name
     try:
         found = layout.read(file)
     except (OSError, KeyError, ValueError, TypeError) as error:
         msg = (
-            f"{file} is no file of features of this layout that dplabtools has written "
+            f"{shown} is no file of features of this layout that dplabtools has written "
             f"({type(error).__name__}: {error})"
         )
         raise OtherFeaturesError(msg, slide=slide, remedy=_REMEDY) from error
@@ -244,7 +254,7 @@ def stored_bag(
         more = len(differ) - _SHOWN
         rest = [f"and {more} more"] if more > 0 else []
         msg = (
-            f"{file} has features of another encoder, of other patches or of another file "
+            f"{shown} has features of another encoder, of other patches or of another file "
             f"({'; '.join([*differ[:_SHOWN], *rest])})"
         )
         raise OtherFeaturesError(msg, slide=slide, remedy=_REMEDY)

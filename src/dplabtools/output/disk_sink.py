@@ -21,6 +21,7 @@ from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
 from dplabtools.output.run_folder.folder import RunFolder, remove
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
+from dplabtools.output.run_folder.output_folder import shown_path
 from dplabtools.output.run_folder.resume import ResumeOptions
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.texts import check_texts
@@ -199,6 +200,9 @@ class DiskSink:
         if found is None:
             return _Slide(files=files, listed=False, whole=np.zeros(len(plan), np.bool_))
         listed = self._run.is_complete(plan.slide_index)
+        if self._run.remote is not None:  # whole slides are there, and nothing else
+            whole = np.full(len(plan), listed and not found.missing)
+            return _Slide(files=files, listed=listed, whole=whole)
         return _Slide(files=files, listed=listed, whole=files.whole(found, listed=listed))
 
     def _check_new(self, plans: Sequence[SlidePlan]) -> None:
@@ -310,12 +314,14 @@ class DiskSink:
         if not slide.begun:
             self._begin([plan.slide_index])
         found = dict(sorted(slide.files.finish(delivered).items()))
+        shown = shown_path(self._run.path)
+        path = self._run.manifest_path(plan.slide_index)
         text = manifest_text(
             self._heads[plan.slide_index],
             manifest_id=self.manifest_ids[plan.slide_index],
-            path=self._run.manifest_path(plan.slide_index),
+            path=shown_path(path.resolve()),
             files=[
-                f"{self._run.path}/{file}#{item}" if item else f"{self._run.path}/{file}"
+                f"{shown}/{file}#{item}" if item else f"{shown}/{file}"
                 for files, items in found.values()
                 for file, item in zip(files, items or [""] * len(files), strict=True)
             ],
@@ -342,6 +348,27 @@ class DiskSink:
         )
         slide.complete = True
         slide.files.tidy()
+        self._take_away(plan, {file for files, _ in found.values() for file in files})
+
+    def _take_away(self, plan: SlidePlan, files: Iterable[str]) -> None:
+        """Let the files of a complete slide be taken to the address of the folder, if any.
+
+        Raises
+        ------
+        OutputError
+            If those of an earlier slide could not be stored.
+        """
+        remote, path = self._run.remote, self._run.manifest_path(plan.slide_index)
+        if remote is None:
+            return
+        masks: Iterable[str] = ()
+        if self._heads[plan.slide_index].areas and not self._kind.has_items:
+            masks = (self._kind.label_mask(file, "") for file in files)
+        remote.take(
+            [self._run.path / file for file in (*masks, *files)],
+            last=[path.with_suffix(".csv"), path],
+            slide=plan.table.slide_name,
+        )
 
     def measured(self, plan: SlidePlan, rows: IntArray) -> None:
         """Write down how good patches are."""
@@ -359,9 +386,10 @@ class DiskSink:
         """Remove the files of all slides that are not complete, and new empty folders."""
         if not self._run.is_open:  # refused, or done: nothing here is ours
             return
-        if not self._run.resumes:
-            for number, slide in self._slides.items():
-                if slide.begun and not slide.complete:
-                    slide.files.discard()
+        keep = self._run.resumes and self._run.remote is None
+        for number, slide in self._slides.items():
+            if slide.begun and not slide.complete and not keep:
+                slide.files.discard()
+                if not self._run.resumes:
                     self._run.discard(number)
         self._run.abort()

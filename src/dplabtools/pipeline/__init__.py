@@ -12,6 +12,7 @@ from dplabtools._typing import StrPath
 from dplabtools.engine.base import EngineLike
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.limits import usable_cores
+from dplabtools.output.run_folder.output_folder import output_folder, shown_path
 from dplabtools.output.run_folder.shards import begin_shard, end_shard
 from dplabtools.pipeline.merging import MergedShards, merge_shards
 from dplabtools.pipeline.sharing import check_locations, divide_inputs, own_inputs
@@ -86,7 +87,8 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         Slides, folders of slides, patterns; a `SlideInput` brings a mask, annotations,
         points, a label or columns of its own.
     output_dir : path
-        Folder to write to; made if missing. Masks go to its folder ``masks``.
+        Folder to write to; made if missing. Masks go to its folder ``masks``. Or an
+        address, as ``s3://bucket/run``.
     location_pool : type, default None
         Any class of location pools; None for ``WholeImageGridPatchesPool``.
     tissue_args : mapping of str to object, default None
@@ -137,12 +139,12 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
     OutputError, ResumeError, FolderInUseError
         As `DiskPatchExtractorPool`.
     """
+    extractor_args = {"image_type": "png"} if extractor_args is None else extractor_args
     inputs = _inputs(slides)
     apply_mpps(inputs)
-    folder = Path(output_dir)
-    extractor_args = {"image_type": "png"} if extractor_args is None else extractor_args
     location_pool = location_pool or WholeImageGridPatchesPool
     patches_args = patches_args or {}
+    keep = bool(extractor_args.get("resume"))
     share = None
     if shard is not None:
         check_sharing(extractor_args)
@@ -154,8 +156,6 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
             cut=may_cut(extractor_args.get("container")),
         )
         inputs = own_inputs(inputs, share)
-        folder = begin_shard(folder, share, kind="patches")
-    folder.mkdir(parents=True, exist_ok=True)
     pipeline = Pipeline(
         options=RunOptions(
             workers=proc_num_workers or usable_cores(),
@@ -173,13 +173,18 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         on_progress=on_progress or silent,
     )
     states = SlideStates(inputs=inputs, skip_errors=pipeline.options.skip_errors)
-    keep = bool(extractor_args.get("resume"))
-    pipeline.locate(states, masks=folder / "masks", keep_masks=keep)
-    written = pipeline.write(states, folder)
-    if share is not None:
-        end_shard(folder, failed=failed_slides(states.failures))
+    with output_folder(output_dir, resume=keep) as out:
+        folder = Path(out)
+        if share is not None:
+            folder = begin_shard(folder, share, kind="patches")
+        folder.mkdir(parents=True, exist_ok=True)
+        pipeline.locate(states, masks=folder / "masks", keep_masks=keep)
+        written = pipeline.write(states, folder)
+        masks = {slide: shown_path(mask) for slide, mask in states.masks.items()}
+        if share is not None:
+            end_shard(folder, failed=failed_slides(states.failures))
     return ExtractedSlides(
-        masks=states.masks,
+        masks=masks,
         locations=states.patches,
         manifest_ids=written.manifest_ids,
         patch_count=written.patches,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from dplabtools._typing import StrPath
-from dplabtools.errors import OutputError, ParameterError, SlideError
-from dplabtools.sources.stores import StoredObject
-from dplabtools.sources.urls import checked_url, is_url
+from dplabtools.errors import OutputError
+from dplabtools.sources.writing import check_free, output_root, store_files, writing_to
 
 __all__ = ["upload_run"]
 
-_AT_ONCE: Final = 4  # files; of large ones several parts
 _LAST: Final = "manifests"
 """Name of the folders whose files say that others are there."""
 
@@ -51,62 +46,22 @@ def upload_run(folder: StrPath, address: str) -> tuple[str, ...]:
     MissingLibraryError
         If obstore is not installed (also an `ImportError`).
     """
-    if not is_url(address) or address.startswith("http"):
-        msg = f"{address!r} is not the address of an object store"
-        raise ParameterError(msg, remedy="name one as s3://bucket/prefix")
-    base, root = checked_url(address).rstrip("/"), Path(folder)
+    base, root = output_root(address), Path(folder)
     files = sorted(each for each in root.rglob("*") if each.is_file())
     if not files:
         msg = f"there is nothing in the folder {str(folder)!r}"
         raise OutputError(msg, remedy="name the folder that a run has written to")
-    objects = {file: StoredObject.at(f"{base}/{_name(root, file)}") for file in files}
-    try:
-        _check_free(base)
-        _store(objects)
-    except SlideError as error:
-        msg = f"{base}: {error.reason}"
-        raise OutputError(msg, details=error.details, remedy=error.remedy) from error
+    objects = {file: base.child(file.relative_to(root).as_posix()) for file in files}
+    check_free(base, remedy="name another prefix, or remove it")
+    with writing_to(base.url):
+        store_files(
+            *(
+                {
+                    file: to
+                    for file, to in objects.items()
+                    if (file.parent.name == _LAST) is last
+                }
+                for last in (False, True)
+            )
+        )
     return tuple(each.url for each in objects.values())
-
-
-def _name(root: Path, file: Path) -> str:
-    return file.relative_to(root).as_posix()
-
-
-def _check_free(base: str) -> None:
-    """Raise if there is something under an address.
-
-    Raises
-    ------
-    OutputError
-        If so.
-    """
-    if next(iter(StoredObject.at(base).below()), None) is not None:
-        msg = f"there is something under {base} already"
-        raise OutputError(msg, remedy="name another prefix, or remove it")
-
-
-def _store(objects: Mapping[Path, StoredObject]) -> None:
-    """Store files, those that tell of others last; all or none."""
-    begun: list[StoredObject] = []
-
-    def store(file: Path) -> None:
-        begun.append(objects[file])
-        objects[file].put(file)
-
-    try:
-        for last in (False, True):
-            with ThreadPoolExecutor(_AT_ONCE) as threads:
-                files = [file for file in objects if (file.parent.name == _LAST) == last]
-                waiting = [threads.submit(store, file) for file in files]
-                try:
-                    for each in waiting:
-                        each.result()
-                except BaseException:
-                    threads.shutdown(cancel_futures=True)
-                    raise
-    except BaseException:
-        for stored in begun:
-            with suppress(SlideError):  # the first error counts
-                stored.delete()
-        raise

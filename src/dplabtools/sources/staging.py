@@ -15,16 +15,18 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from dplabtools.errors import SlideReadError
 from dplabtools.sources.remote import RemoteFile, open_remote
 
-__all__ = ["StagedCopy", "drop_copies", "staged_copy"]
+__all__ = ["StagedCopy", "drop_copies", "staged_copy", "staged_folder"]
 
 _IDLE_BYTES: Final = 16 << 30  # of copies that are kept in case they are opened again
 _SPARE_BYTES: Final = 1 << 30  # of the disk, left to others
@@ -107,6 +109,31 @@ def staged_copy(url: str) -> StagedCopy:
         _HELD[path] = copy
         _HELD.move_to_end(path)
     return copy
+
+
+@contextmanager
+def staged_folder() -> Generator[Path]:
+    """Yield a new folder, beside the copies, which is removed however the process ends."""
+    path = _path_of_folder() / token_hex(12)
+    lock = path.with_suffix(".lock")
+    while True:
+        with _LOCK:
+            _sweep(_folder())
+        with suppress(FileNotFoundError):  # whoever had the last copy has removed all
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if _same(descriptor, lock):
+                break
+            os.close(descriptor)
+    try:
+        path.mkdir()
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+        with suppress(OSError):  # there are others
+            path.parent.rmdir()
 
 
 def drop_copies() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -95,6 +95,11 @@ class StoredObject:
         """Its name without folders."""
         return self.key.rpartition("/")[2]
 
+    def child(self, name: str) -> StoredObject:
+        """Return the object of a name below it, as if it were a folder."""
+        key = f"{self.key}/{name}" if self.key else name
+        return replace(self, url=f"{self.url}/{name}", key=key)
+
     def get(
         self, start: int, stop: int, *, state: SourceState | None = None
     ) -> tuple[memoryview, SourceState]:
@@ -175,8 +180,8 @@ class StoredObject:
             msg, slide=self.name, details=_shown(text), remedy=remedy
         )
 
-    def put(self, file: Path) -> None:
-        """Store a file as the object, which is there when it is whole, and not before.
+    def put(self, content: Path | bytes) -> None:
+        """Store a file, or bytes, as the object, which is there when it is whole.
 
         Raises
         ------
@@ -185,7 +190,7 @@ class StoredObject:
         """
         obstore = _obstore()
         try:
-            obstore.put(self.store, self.key, file)
+            obstore.put(self.store, self.key, content)
         except Exception as error:  # noqa: BLE001 - as above
             raise self._error(error) from None
 
@@ -220,6 +225,21 @@ class StoredObject:
                 yield from (f"{base}/{each['path']}" for each in batch)
         except Exception as error:  # noqa: BLE001 - as above
             raise self._error(error) from None
+
+    def names(self) -> frozenset[str]:
+        """Return what is directly below it, as if it were a folder: objects and folders.
+
+        Raises
+        ------
+        SlideError
+            As `get`.
+        """
+        try:
+            found = _obstore().list_with_delimiter(self.store, self.key or None)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._error(error) from None
+        paths = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
+        return frozenset(path.rpartition("/")[2] for path in paths)
 
 
 def _shown(text: str) -> str:

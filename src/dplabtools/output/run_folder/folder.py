@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,10 +21,8 @@ from dplabtools.atomic import (
     write_whole,
 )
 from dplabtools.errors import (
-    EarlierRunWarning,
     OutputError,
     ResumeError,
-    UnfinishedRunWarning,
 )
 from dplabtools.optional import loaded_versions
 from dplabtools.output.comparison import sample
@@ -34,11 +31,9 @@ from dplabtools.output.naming import derived_manifest_id, key_name, new_manifest
 from dplabtools.output.run_folder.fingerprint import (
     Fingerprint,
     deciding,
-    differences,
 )
 from dplabtools.output.run_folder.history import (
     Checkpoint,
-    History,
     boot,
     end_run,
     pack,
@@ -48,11 +43,13 @@ from dplabtools.output.run_folder.history import (
 from dplabtools.output.run_folder.journal import Journal, now
 from dplabtools.output.run_folder.lock import FolderLock
 from dplabtools.output.run_folder.manifests import ManifestHead, one_line
+from dplabtools.output.run_folder.output_folder import remote_folder
 from dplabtools.output.run_folder.resume import (
     ResumeOptions,
     match_checkpoints,
     read_resumable,
     set_numbers,
+    warn_of_earlier,
 )
 from dplabtools.records.run_record import RunRecord, SlideResult
 from dplabtools.records.slide_plan import SlidePlan
@@ -61,7 +58,6 @@ from dplabtools.settings import SLIDE_MPP
 __all__ = ["RunFolder", "remove"]
 
 _STAGING = ".dplabtools-"
-_SHOWN = 5  # slides in a message
 _LOOKING = 8  # threads that look at slide files: network drives make them wait
 
 
@@ -90,6 +86,8 @@ class RunFolder:
         Of each slide as given; those of slides that are continued are known after `open`.
     found : dict of int to Checkpoint
         Slides that an earlier run has begun, by their place; known after `open`.
+    remote : RemoteFolder or None
+        What takes its files to an address, if it has one.
     """
 
     def __init__(
@@ -99,6 +97,7 @@ class RunFolder:
         self.manifest_ids = [new_manifest_id() for _ in heads]
         self.staging = path / f"{_STAGING}{token_hex(4)}"
         self.found: dict[int, Checkpoint] = {}
+        self.remote = remote_folder(path)
         self._heads = heads
         self._options = options
         self._begun, self._clock = now(), time.perf_counter()
@@ -170,8 +169,7 @@ class RunFolder:
             if self._options.share is not None and history.checkpoints:
                 msg = f"{self.path} holds what this job has written before"
                 raise ResumeError(msg, remedy="resume=True goes on with it")
-            self._warn_of(history.unfinished())
-            self._warn_of_earlier(history)
+            warn_of_earlier(self.path, history, wanted=self._checkpoints.values())
             return
         self._there = read_resumable(self.path)
         given = [head.wsi_file for head in self._heads]
@@ -221,42 +219,6 @@ class RunFolder:
                 name: one_line(value) for name, value in sorted(head.patch_params.items())
             },
         )
-
-    def _warn_of(self, unfinished: Sequence[str]) -> None:
-        if not unfinished:
-            return
-        more = len(unfinished) - _SHOWN
-        names = ", ".join(unfinished[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        msg = (
-            f"{self.path} has slides that an earlier run did not finish: {names}; "
-            f"resume=True, with the parameters of that run, goes on with them"
-        )
-        warnings.warn(msg, UnfinishedRunWarning, stacklevel=2)
-
-    def _warn_of_earlier(self, history: History) -> None:
-        """Tell if patches that are there will be doubled, or mixed with others."""
-        complete = (each for each in history.checkpoints if each.complete)
-        there = {Path(each.wsi_file).stem: each for each in complete}
-        ours = {Path(each.wsi_file).stem: each for each in self._checkpoints.values()}
-        names = sorted(there.keys() & ours.keys())
-        differ = [
-            str(difference)
-            for earlier in list(there.values())[:1]
-            for new in list(ours.values())[:1]
-            for difference in differences(
-                earlier.fingerprint.parameters, new.fingerprint.parameters
-            )
-        ][:_SHOWN]
-        if not names and not differ:
-            return
-        what = [f"{', '.join(names[:_SHOWN])} will be there twice"] if names else []
-        if differ:
-            what.append(f"they were made with other parameters ({', '.join(differ)})")
-        msg = (
-            f"{self.path} holds patches of an earlier run: {'; '.join(what)}; name another "
-            f"folder, or give resume=True with the parameters of that run"
-        )
-        warnings.warn(msg, EarlierRunWarning, stacklevel=2)
 
     def number_sets(
         self, plans: Sequence[SlidePlan], *, first: int | None
@@ -334,6 +296,9 @@ class RunFolder:
     def is_complete(self, slide: int) -> bool:
         """Tell whether an earlier run completed a slide, and its manifests are there."""
         path, record = self.manifest_path(slide), self._checkpoints[slide]
+        if self.remote is not None:  # what is there is as it was stored
+            files = (path, path.with_suffix(".csv"))
+            return record.complete and all(map(self.remote.holds, files))
         if not record.complete or not path.exists():
             return False
         try:
@@ -364,6 +329,8 @@ class RunFolder:
             self._journal.append("begin", checkpoint.begin_event())
             self._begun_here.add(slide)
         self._journal.sync()
+        if self.remote is not None:
+            self.remote.store_journals()
         for slide in begun:
             self._remove_manifests(slide)
 
@@ -459,7 +426,10 @@ class RunFolder:
 
     def _remove_manifests(self, slide: int) -> None:
         for suffix in (".txt", ".csv"):
-            remove(self.manifest_path(slide).with_suffix(suffix))
+            file = self.manifest_path(slide).with_suffix(suffix)
+            remove(file)
+            if self.remote is not None:
+                self.remote.forget(file)
 
     def close(self) -> None:
         """Remove what is not whole, and unlock the folder; a second call does nothing.

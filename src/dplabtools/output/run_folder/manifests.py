@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dplabtools._typing import StrPath
 from dplabtools.masks.labelled import LabelledAreas
@@ -74,7 +73,7 @@ def manifest_text(
     head: ManifestHead,
     *,
     manifest_id: str,
-    path: Path,
+    path: StrPath,
     files: Sequence[StrPath],
     complete: bool,
 ) -> str:
@@ -86,8 +85,8 @@ def manifest_text(
         Where the patches came from.
     manifest_id : str
         Eight characters, also in the name of each file.
-    path : Path
-        Where the manifest will be.
+    path : path
+        Where the manifest will be, in full.
     files : sequence of path
         Saved images, in order.
     complete : bool
@@ -100,7 +99,7 @@ def manifest_text(
     """
     lines = [
         _row("Manifest ID:", manifest_id),
-        _row("Manifest file path:", path.resolve()),
+        _row("Manifest file path:", path),
         _row("Date created:", time.strftime("%Y-%b-%d %H:%M:%S")),
         _row("Hostname:", platform.node()),
         _RULE,

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from dplabtools.errors import ResumeError, StoredPatchesError
+from dplabtools.errors import (
+    EarlierRunWarning,
+    ResumeError,
+    StoredPatchesError,
+    UnfinishedRunWarning,
+)
 from dplabtools.output.run_folder.fingerprint import Difference, deciding, differences
 from dplabtools.output.run_folder.history import Checkpoint, History, read_history
+from dplabtools.output.run_folder.output_folder import shown_path
 from dplabtools.records.share import Share
 from dplabtools.records.slide_plan import SlidePlan
 
@@ -23,10 +30,12 @@ __all__ = [
     "match_checkpoints",
     "read_resumable",
     "set_numbers",
+    "warn_of_earlier",
 ]
 
 Verify: TypeAlias = Literal["count", "pixels"]
 _SHOWN = 12  # changes, or slides, in a message
+_NAMED = 5  # the same, in a warning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +75,8 @@ def read_resumable(folder: Path) -> tuple[Checkpoint, ...]:
     found = _read(folder).checkpoints
     if not all(each.resumable for each in found):
         msg = (
-            f"{folder} holds patches that an earlier version of dplabtools wrote, and kept "
-            f"no journal of; they can be read, and not be gone on with"
+            f"{shown_path(folder)} holds patches that an earlier version of dplabtools "
+            f"wrote, and kept no journal of; they can be read, and not be gone on with"
         )
         raise ResumeError(msg, remedy="extract to another folder")
     return found
@@ -131,7 +140,7 @@ def check_options(
     )
     if resume:
         if changed:
-            msg = f"{folder} was begun with other options: {changed}"
+            msg = f"{shown_path(folder)} was begun with other options: {changed}"
             raise ResumeError(msg)
         _check_none_missing(found, given=slides, folder=folder)
         return
@@ -143,10 +152,57 @@ def check_options(
     else:
         why = "it was made from Python"
     msg = (
-        f"{folder} holds a run already ({len(found):,} slides, begun {begun} UTC), and a "
-        f"second one would double or mix the patches; {why}"
+        f"{shown_path(folder)} holds a run already ({len(found):,} slides, begun {begun} "
+        f"UTC), and a second one would double or mix the patches; {why}"
     )
     raise ResumeError(msg)
+
+
+def warn_of_earlier(
+    folder: Path, history: History, *, wanted: Iterable[Checkpoint]
+) -> None:
+    """Warn of what earlier runs have not finished, and of what will be doubled or mixed.
+
+    Parameters
+    ----------
+    folder : Path
+        Where, for messages.
+    history : History
+        What was done there.
+    wanted : iterable of Checkpoint
+        What is to be extracted, though not to go on with it.
+    """
+    unfinished = history.unfinished()
+    if unfinished:
+        more = len(unfinished) - _NAMED
+        some = ", ".join(unfinished[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        msg = (
+            f"{folder} has slides that an earlier run did not finish: {some}; "
+            f"resume=True, with the parameters of that run, goes on with them"
+        )
+        warnings.warn(msg, UnfinishedRunWarning, stacklevel=2)
+    complete = (each for each in history.checkpoints if each.complete)
+    there = {Path(each.wsi_file).stem: each for each in complete}
+    ours = {Path(each.wsi_file).stem: each for each in wanted}
+    names = sorted(there.keys() & ours.keys())
+    differ = [
+        str(difference)
+        for earlier in list(there.values())[:1]
+        for new in list(ours.values())[:1]
+        for difference in differences(
+            earlier.fingerprint.parameters, new.fingerprint.parameters
+        )
+    ][:_NAMED]
+    if not names and not differ:
+        return
+    what = [f"{', '.join(names[:_NAMED])} will be there twice"] if names else []
+    if differ:
+        what.append(f"they were made with other parameters ({', '.join(differ)})")
+    msg = (
+        f"{folder} holds patches of an earlier run: {'; '.join(what)}; name another "
+        f"folder, or give resume=True with the parameters of that run"
+    )
+    warnings.warn(msg, EarlierRunWarning, stacklevel=2)
 
 
 def match_checkpoints(
@@ -222,7 +278,7 @@ def _check_none_missing(
         more = len(missing) - _SHOWN
         rest = f" and {more:,} more" if more > 0 else ""
         msg = (
-            f"{folder} holds patches of slides that are not given now: "
+            f"{shown_path(folder)} holds patches of slides that are not given now: "
             f"{', '.join(missing[:_SHOWN])}{rest}"
         )
         remedy = "give all of them (and more, if there are), or extract to another folder"
@@ -240,8 +296,9 @@ def _check_new(
     key = new[0].fingerprint.parameters_sha256
     if key not in {each.fingerprint.parameters_sha256 for each in found}:
         msg = (
-            f"{folder} holds patches that were made with other parameters, and resume=True "
-            f"goes on with the same only. Changed: {_closest_changes(new[0], found)[1]}"
+            f"{shown_path(folder)} holds patches that were made with other parameters, "
+            f"and resume=True goes on with the same only. "
+            f"Changed: {_closest_changes(new[0], found)[1]}"
         )
         remedy = "give them as they were, or extract to another folder"
         raise ResumeError(msg, remedy=remedy)
@@ -254,9 +311,9 @@ def _check_new(
         if name in rivals:
             closest, listed = _closest_changes(record, rivals[name])
             msg = (
-                f"what {folder} holds of this slide (manifest id {closest.manifest_id}) is "
-                f"of another file, or of other patches (random ones need a seed to be the "
-                f"same again). Changed: {listed}"
+                f"what {shown_path(folder)} holds of this slide (manifest id "
+                f"{closest.manifest_id}) is of another file, or of other patches (random "
+                f"ones need a seed to be the same again). Changed: {listed}"
             )
             raise ResumeError(msg, slide=name, remedy="extract to another folder")
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from dplabtools.atomic import output_error, write_whole
-from dplabtools.errors import ResumeError, StoredPatchesError
+from dplabtools.errors import ParameterError, ResumeError, StoredPatchesError
 from dplabtools.output.distinct import folded
 from dplabtools.output.naming import key_name
+from dplabtools.output.run_folder.output_folder import remote_folder, shown_path
 from dplabtools.records.share import Part, Share, divide
 
 __all__ = [
@@ -156,11 +157,17 @@ def begin_shard(out: Path, share: Share, *, kind: ShardKind) -> Path:
 
     Raises
     ------
+    ParameterError
+        If it is at an address.
     ResumeError
         If it was begun by a job that divided the slides otherwise.
     OutputError
         If it cannot be written to.
     """
+    if remote_folder(out) is not None:
+        msg = f"jobs that share a run write to folders, and not to {shown_path(out)}"
+        remedy = "name a shared folder; upload_run takes there what merge_shards has made"
+        raise ParameterError(msg, remedy=remedy)
     folder = out / share.name
     check_shard(folder, share, kind=kind)
     try:

@@ -23,10 +23,12 @@ from dplabtools.output.containers.formats import container_format
 from dplabtools.output.disk_sink import DiskSink, Kind
 from dplabtools.output.naming import Naming
 from dplabtools.output.run_folder.manifests import ManifestHead
+from dplabtools.output.run_folder.output_folder import remote_folder, shown_path
 from dplabtools.output.run_folder.resume import ResumeOptions, Verify
 from dplabtools.output.texts import is_unicode
 from dplabtools.records.share import Share
 from dplabtools.settings import Settings
+from dplabtools.sources.urls import is_url
 
 __all__ = ["ContainerKind", "DiskOptions", "params_of_sets"]
 
@@ -114,6 +116,16 @@ class DiskOptions:
             msg = f"image_type must be text, not {self.image_type!r}"
             raise ParameterTypeError(msg)
         check_choice(self.verify, ("count", "pixels"), name="verify")
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Raise if there is no folder, or it is one that is written to otherwise."""
+        if self.verify == "pixels" and remote_folder(self.output_dir) is not None:
+            msg = 'verify="pixels" compares files of this machine only'
+            raise ParameterError(msg, remedy="leave it out")
+        if is_url(self.output_dir):
+            msg = f"only pools write to addresses, as {str(self.output_dir)!r}"
+            raise OutputError(msg, remedy="use DiskPatchExtractorPool")
         if not Path(self.output_dir).is_dir():
             msg = f"output_dir {str(self.output_dir)!r} is not an existing folder"
             raise OutputError(msg, remedy="create it")
@@ -152,7 +164,7 @@ class DiskOptions:
             "filename_comment": self.filename_comment,
             "filename_separator": self.filename_separator,
             "image_type": self.image_type,
-            "output_dir": self.output_dir,
+            "output_dir": shown_path(self.output_dir),
         }
 
     def sink(
@@ -189,7 +201,7 @@ class DiskOptions:
             ManifestHead(
                 wsi_file=each.table.slide,
                 patch_class=each.class_name,
-                patch_params=each.params,
+                patch_params=self._patch_params(each),
                 patch_count=len(each.table),
                 patch_info=each.table.counts(),
                 extractor_class=extractor_class,
@@ -221,6 +233,13 @@ class DiskOptions:
             sets=sets,
             first_set=first_set,
         )
+
+    def _patch_params(self, given: Selection) -> Mapping[str, object]:
+        """Return the parameters of patches, with masks where they will be."""
+        mask = given.params.get("mask_data")
+        if remote_folder(self.output_dir) and isinstance(mask, str | os.PathLike):
+            return {**given.params, "mask_data": shown_path(mask)}
+        return given.params
 
     def _kind(self, *, sets: bool, first_set: int | None, empty_labels: bool) -> Kind:
         """Return what slides become."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 from dplabtools._typing import StrPath
 from dplabtools.annotations.json import PolygonsGiven
 from dplabtools.arguments import parse_count
-from dplabtools.errors import ParameterError
+from dplabtools.errors import ParameterError, ParameterTypeError
 from dplabtools.geometry.resolution import Number
+from dplabtools.output.run_folder.output_folder import output_folder, shown_path
 from dplabtools.output.run_folder.resume import Verify
 from dplabtools.output.run_folder.shards import end_shard
 from dplabtools.records.failure import failed_slides
@@ -32,7 +34,8 @@ class _DiskPool(ExtractorPool):
     Parameters
     ----------
     output_dir : str or path-like
-        Folder to write to; has to exist.
+        Folder to write to; has to exist. Or an address, as ``s3://bucket/run``, under
+        which there is nothing yet: each slide is taken there once it is complete.
     image_type : str
         Extension without the dot, which also says the format: ``png``, ``jpg``, ... To be
         left out where the container holds pixels: for ``"hdf5"`` and ``"zarr"``.
@@ -116,6 +119,15 @@ class _DiskPool(ExtractorPool):
     shard: InitVar[tuple[int, int] | Share | None] = None
 
     def _construct(self, arguments: Mapping[str, Any]) -> None:
+        given = arguments["output_dir"]
+        if not isinstance(given, str | os.PathLike):
+            msg = f"output_dir must be a path, not {given!r}"
+            raise ParameterTypeError(msg)
+        with output_folder(given, resume=bool(arguments["resume"])) as folder:
+            self._folder = shown_path(folder)
+            self._write({**arguments, "output_dir": folder})
+
+    def _write(self, arguments: Mapping[str, Any]) -> None:
         own_folder = isinstance(arguments["shard"], list | tuple)
         arguments = own_arguments(arguments)
         disk = DiskOptions.of(arguments)
@@ -136,13 +148,12 @@ class _DiskPool(ExtractorPool):
             sets=sets,
             first_set=first_set,
         )
-        self._folder = Path(disk.output_dir)
-        state = run.into(sink, folders=[str(self._folder)])
+        state = run.into(sink, folders=[str(disk.output_dir)])
         self._keep(state, views=run.views)
         self._manifest_ids = sink.manifest_ids
         self._placed = state.placed
         if own_folder:
-            end_shard(self._folder, failed=failed_slides(self.errors))
+            end_shard(Path(disk.output_dir), failed=failed_slides(self.errors))
 
     @property
     def manifest_ids(self) -> list[str]:

@@ -31,6 +31,7 @@ from dplabtools.inference.feature_run import (
 )
 from dplabtools.inference.features import PatchBatches
 from dplabtools.inference.stored_batches import StoredBatches
+from dplabtools.output.run_folder.output_folder import output_folder
 from dplabtools.output.run_folder.shards import begin_shard, end_shard, share_of
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.patch_table import PatchTable, coded
@@ -94,7 +95,7 @@ def extract_features(
         width) to features of shape (n, d). Or ``"package.module:factory"``, the name of a
         function that returns one. A module stays on the device, and in evaluation mode.
     output_dir : str or path-like
-        Folder to write to; has to exist.
+        Folder to write to; has to exist. Or an address, as ``s3://bucket/run``.
     layout : {"trident", "clam", "stamp", "zarr"}, default "trident"
         Whose readers the files are for: ``<slide>.h5`` of TRIDENT (Patho-Bench, TITAN);
         ``h5_files/<slide>.h5`` and ``pt_files/<slide>.pt`` of CLAM; ``<slide>.h5`` of
@@ -210,28 +211,29 @@ def extract_features(
         "chunk_timeout_s": chunk_timeout_s,
         "engine": _engine_of(engine, devices := parse_devices(device)),
     }
-    folder = Path(output_dir)
     if shard is not None and not isinstance(patches_pool, StoredPatches):
         patches_pool = list(patches_pool)
         for each in patches_pool:
             check_repeatable(each.param_info, slide=Path(each.wsi_file).name)
     patches = _patches_of(patches_pool, labels, reading)
-    if shard is not None:
-        patches, share = _own_patches(patches, parse_shard(shard))
-        folder = begin_shard(folder, share, kind="features")
-    found = FeatureRun(
-        patches=patches,
-        encoder=made,
-        folder=folder,
-        layout=layout,
-        devices=devices,
-        skip_errors=on_error == "skip",
-        settings=config.snapshot(),
-        progress=progress,
-    ).result()
-    if shard is not None:
-        files, failed = shard_results(found, folder, layout=layout)
-        end_shard(folder, failed=failed, files=files)
+    with output_folder(output_dir, resume=True) as out:
+        folder = Path(out)
+        if shard is not None:
+            patches, share = _own_patches(patches, parse_shard(shard))
+            folder = begin_shard(folder, share, kind="features")
+        found = FeatureRun(
+            patches=patches,
+            encoder=made,
+            folder=folder,
+            layout=layout,
+            devices=devices,
+            skip_errors=on_error == "skip",
+            settings=config.snapshot(),
+            progress=progress,
+        ).result()
+        if shard is not None:
+            files, failed = shard_results(found, folder, layout=layout)
+            end_shard(folder, failed=failed, files=files)
     return found
 
 

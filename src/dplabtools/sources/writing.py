@@ -1,0 +1,106 @@
+"""Files of this machine, taken to an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from dplabtools.errors import OutputError, ParameterError, SlideError
+from dplabtools.sources.stores import StoredObject
+from dplabtools.sources.urls import checked_url, is_url
+
+__all__ = ["check_free", "output_root", "store_files", "writing_to"]
+
+_AT_ONCE: Final = 32  # files; of large ones several parts
+
+
+def output_root(address: str) -> StoredObject:
+    """Return what names of files are appended to.
+
+    Parameters
+    ----------
+    address : str
+        Where to: ``s3://``, ``gs://`` or ``az://``, with a bucket.
+
+    Raises
+    ------
+    ParameterError
+        If it is the address of no object store, or names credentials.
+    MissingLibraryError
+        If obstore is not installed.
+    OutputError
+        If what the environment says about the store cannot be.
+    """
+    if not is_url(address) or address.startswith("http"):
+        msg = f"{address!r} is not the address of an object store"
+        raise ParameterError(msg, remedy="name one as s3://bucket/prefix")
+    base = checked_url(address).rstrip("/")
+    with writing_to(base):
+        return StoredObject.at(base)
+
+
+@contextmanager
+def writing_to(address: str, *, slide: str | None = None) -> Generator[None]:
+    """Say of what a store refuses meanwhile that it is about an output.
+
+    Raises
+    ------
+    OutputError
+        It names the address.
+    """
+    try:
+        yield
+    except SlideError as error:
+        msg = f"{address}: {error.reason}"
+        raise OutputError(
+            msg, slide=slide, details=error.details, remedy=error.remedy
+        ) from error
+
+
+def check_free(root: StoredObject, *, remedy: str) -> None:
+    """Raise if there is something under an address.
+
+    Raises
+    ------
+    OutputError
+        If so; or if nobody can tell.
+    """
+    with writing_to(root.url):
+        taken = any(root.names())
+    if taken:
+        msg = f"there is something under {root.url} already"
+        raise OutputError(msg, remedy=remedy)
+
+
+def store_files(*batches: Mapping[Path, StoredObject]) -> None:
+    """Store files, batch after batch; all of them or none.
+
+    Raises
+    ------
+    SlideError
+        The first; what has been stored is removed then.
+    """
+    begun: list[StoredObject] = []
+
+    def store(file: Path, to: StoredObject) -> None:
+        begun.append(to)
+        to.put(file)
+
+    try:
+        for batch in batches:
+            with ThreadPoolExecutor(_AT_ONCE) as threads:
+                waiting = [threads.submit(store, *each) for each in batch.items()]
+                try:
+                    for each in waiting:
+                        each.result()
+                except BaseException:
+                    threads.shutdown(cancel_futures=True)
+                    raise
+    except BaseException:
+        for stored in begun:
+            with suppress(SlideError):  # the first error counts
+                stored.delete()
+        raise

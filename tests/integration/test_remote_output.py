@@ -1,0 +1,440 @@
+"""Runs that write to an object store: slides are there whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dplabtools.annotations.polygon import AnnotationPolygon
+from dplabtools.errors import (
+    DplabError,
+    OutputError,
+    ParameterError,
+    ResumeError,
+)
+from dplabtools.pipeline import extract_slides
+from dplabtools.slides.patches import (
+    DiskPatchExtractor,
+    DiskPatchExtractorPool,
+    MultiResDiskPatchExtractorPool,
+    PatchesMock,
+    open_patches,
+)
+from dplabtools.testing.make_slide import make_slide
+
+pytest.importorskip("obstore")
+moto_server = pytest.importorskip("moto.server")
+
+COMMAND = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
+SECRET = "S3CRETS3CRET"  # noqa: S105 - of a store that is made here
+NAMES = ("a.svs", "b.svs", "c.svs")
+CORNERS = [(x, y) for y in range(0, 800, 100) for x in range(0, 1000, 100)]
+
+
+class Watched:
+    """A server of S3 that counts what is stored, and refuses some of it."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self.app = app
+        self.refused = ""
+        self.stored: list[str] = []
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if environ["REQUEST_METHOD"] in {"PUT", "POST"} and path.count("/") > 1:
+            if self.refused and self.refused in path:
+                start_response("403 Forbidden", [("Content-Length", "0")])
+                return [b""]
+            self.stored.append(path.removeprefix("/slides/"))
+        return self.app(environ, start_response)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Watched]:
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Silent(WSGIRequestHandler):
+        def log(self, *_: object, **__: object) -> None:
+            """Say nothing."""
+
+    app = Watched(moto_server.DomainDispatcherApplication(moto_server.create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Silent)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        import boto3
+
+        client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        client.create_bucket(Bucket="slides")
+        yield app
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def client(store: Watched) -> Any:
+    import boto3
+
+    store.refused = ""
+    store.stored.clear()
+    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slides")
+    for seed, name in enumerate(NAMES):
+        make_slide(folder / name, size=(1024, 1024), tile=128, seed=seed)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where folders are that stand for addresses."""
+    (tmp_path / "stage").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "stage"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "stage"))
+    return tmp_path / "stage"
+
+
+def mocks(folder: Path, names: Sequence[str] = NAMES) -> list[PatchesMock]:
+    rows = [(corner, (100, 100), "t") for corner in CORNERS]
+    return [
+        PatchesMock(patch_data=rows, wsi_file=folder / name, level_or_mpp=0)
+        for name in names
+    ]
+
+
+def extract(folder: Path, output: str | Path, **arguments: Any) -> DiskPatchExtractorPool:
+    names = arguments.pop("names", NAMES)
+    return DiskPatchExtractorPool(
+        patches_pool=mocks(folder, names),
+        output_dir=output,
+        proc_num_workers=1,
+        thread_num_workers=1,
+        **{"image_type": "png", **arguments},
+    )
+
+
+def keys(client: Any, prefix: str) -> list[str]:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="slides", Prefix=prefix)
+    return [each["Key"] for page in pages for each in page.get("Contents", ())]
+
+
+def bring_back(client: Any, prefix: str, to: Path) -> Path:
+    for key in keys(client, f"{prefix}/"):
+        file = to / key.removeprefix(f"{prefix}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        client.download_file("slides", key, str(file))
+    return to
+
+
+def images(folder: Path) -> dict[tuple[str, int, int], bytes]:
+    stored = open_patches(folder)
+    table = stored.table
+    names = [Path(each).name for each in table.wsi_file.tolist()]
+    corners = zip(table.x.tolist(), table.y.tolist(), strict=True)
+    return {
+        (name, x, y): np.asarray(stored[row].image).tobytes()
+        for row, (name, (x, y)) in enumerate(zip(names, corners, strict=True))
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, int, int], bytes]:
+    out = tmp_path_factory.mktemp("near")
+    extract(folder, out)
+    return images(out)
+
+
+@pytest.mark.parametrize("container", [None, "webdataset", "hdf5", "zarr", "parquet"])
+def test_all_is_at_the_address_and_nothing_here(
+    client: Any, folder: Path, tmp_path: Path, stage: Path, container: Any, expected: Any
+) -> None:
+    kind = "png" if container not in {"hdf5", "zarr"} else None
+    prefix = f"whole/{container}"
+    address = f"s3://slides/{prefix}/"
+    pool = extract(folder, address, container=container, image_type=kind)
+    assert pool.patch_count == 3 * len(CORNERS)
+    assert not list(stage.rglob("*"))
+    back = bring_back(client, prefix, tmp_path / "back")
+    assert images(back) == expected
+    texts = [file.read_text(errors="replace") for file in back.rglob("*") if file.is_file()]
+    assert not any(SECRET in text or str(stage) in text for text in texts)
+    manifest = next((back / "manifests").glob("*.txt")).read_text()
+    assert f"s3://slides/{prefix}/manifests/" in manifest
+    assert f"output_dir: s3://slides/{prefix}" in manifest
+
+
+def test_label_masks_and_sets_go_there_too(client: Any, folder: Path) -> None:
+    square = [AnnotationPolygon(label="t", points=((0, 0), (500, 0), (500, 500)))]
+    MultiResDiskPatchExtractorPool(
+        patches_pool=mocks(folder, NAMES[:1]),
+        output_dir="s3://slides/sets",
+        levels_or_mpps=[0, 1],
+        image_type="png",
+        label_masks=[square],
+        proc_num_workers=1,
+        thread_num_workers=1,
+    )
+    found = keys(client, "sets/")
+    assert sum("/label_masks/set" in key for key in found) == 2 * len(CORNERS)
+    assert sum(key.startswith("sets/set") for key in found) == 2 * len(CORNERS)
+
+
+def test_manifests_come_last(store: Watched, client: Any, folder: Path) -> None:
+    extract(folder, "s3://slides/order", names=NAMES[:1])
+    (number,) = {key.split("__")[1] for key in keys(client, "order/manifests/manifest__")}
+    manifests = [at for at, key in enumerate(store.stored) if f"__{number}__" in key]
+    journals = [at for at, key in enumerate(store.stored) if "journal__" in key]
+    patches = [at for at, key in enumerate(store.stored) if key.endswith(".png")]
+    assert len(manifests) == 2
+    assert len(patches) == len(CORNERS)
+    # Begun is written down before anything is there, and complete before manifests are.
+    assert journals[0] < patches[0] < patches[-1] < journals[1] < manifests[0]
+
+
+class Interrupts:
+    """Progress that interrupts the run once a slide is complete."""
+
+    def __call__(self, progress: Any) -> None:
+        if progress.slides_done:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("container", [None, "webdataset"])
+def test_a_run_goes_on_with_what_is_complete_there(
+    store: Watched, client: Any, folder: Path, tmp_path: Path, container: Any, expected: Any
+) -> None:
+    prefix = f"on/{container}"
+    options = {"container": container, "resume": True}
+    with pytest.raises(KeyboardInterrupt):
+        extract(folder, f"s3://slides/{prefix}", progress=Interrupts(), **options)
+    there = keys(client, f"{prefix}/manifests/manifest__")
+    assert 2 <= len(there) < 6
+    begun = set(keys(client, prefix))
+    numbers = {key.split("__")[1] for key in there}
+    for key in begun - set(there):
+        assert "journal__" in key or any(number in key for number in numbers), key
+    store.stored.clear()
+    extract(folder, f"s3://slides/{prefix}", **options)
+    assert not [key for key in store.stored if key in begun and "journal" not in key]
+    assert images(bring_back(client, prefix, tmp_path / "back")) == expected
+    store.stored.clear()
+    extract(folder, f"s3://slides/{prefix}", **options)
+    assert not [key for key in store.stored if not key.endswith("/.dplabtools")]
+
+
+def test_a_killed_run_goes_on_under_the_same_names(
+    client: Any, folder: Path, tmp_path: Path, stage: Path, expected: Any
+) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
+put = StoredObject.put
+def dies(self, content):
+    if "_x300_" in self.key and "/b_" in self.key:
+        os.kill(os.getpid(), signal.SIGKILL)
+    put(self, content)
+StoredObject.put = dies
+if __name__ == "__main__":
+    rows = [(corner, (100, 100), "t") for corner in {CORNERS}]
+    DiskPatchExtractorPool(
+        patches_pool=[PatchesMock(patch_data=rows, wsi_file=Path({str(folder)!r}) / name,
+            level_or_mpp=0) for name in {NAMES}],
+        output_dir="s3://slides/killed", image_type="png", proc_num_workers=1,
+        thread_num_workers=1)
+"""
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    done = subprocess.run([sys.executable, script], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    half = keys(client, "killed/b_")
+    assert 0 < len(half) < len(CORNERS)
+    complete = keys(client, "killed/manifests/manifest__")
+    assert len(complete) == 2
+    assert all(key.rpartition("__")[2].startswith("a.") for key in complete)
+    with pytest.raises(OutputError, match="something under s3://slides/killed already"):
+        extract(folder, "s3://slides/killed")
+    with pytest.raises(ResumeError, match="s3://slides/killed holds patches that were"):
+        extract(folder, "s3://slides/killed", image_type="jpg", resume=True)
+    extract(folder, "s3://slides/killed", resume=True)
+    assert set(half) < set(keys(client, "killed/b_"))
+    assert len(keys(client, "killed/b_")) == len(CORNERS)
+    assert images(bring_back(client, "killed", tmp_path / "back")) == expected
+    assert not list(stage.rglob("*"))  # what the killed run had here, too
+
+
+def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
+    store: Watched, client: Any, folder: Path, stage: Path
+) -> None:
+    store.refused = "_x300_y500"
+    with pytest.raises(OutputError, match=r"s3://slides/half: .*refuses access"):
+        extract(folder, "s3://slides/half", container=None)
+    assert store.stored
+    assert not [key for key in keys(client, "half/") if "journal" not in key]
+    assert not list(stage.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("s3://none/out", OutputError, "there is no bucket"),
+        ("https://there/out", ParameterError, "not the address of an object store"),
+        ("s3://slides/out?sig=x", ParameterError, "leave them out"),
+    ],
+)
+def test_where_nothing_can_be_stored_is_told_before_work_begins(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    error: type[DplabError],
+    words: str,
+) -> None:
+    monkeypatch.setattr("dplabtools.slides.patches._disk_pools.pool_run", None)
+    for resume in (False, True):
+        with pytest.raises(error, match=words):
+            extract(folder, address, resume=resume)
+
+
+def test_who_may_not_write_is_told_before_work_begins(
+    store: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dplabtools.slides.patches._disk_pools.pool_run", None)
+    store.refused = "/"
+    with pytest.raises(OutputError, match="refuses access"):
+        extract(folder, "s3://slides/forbidden")
+
+
+def test_what_is_not_written_to_addresses_is_told(folder: Path) -> None:
+    with pytest.raises(ParameterError, match=r"jobs that share .* upload_run"):
+        extract(folder, "s3://slides/shard", shard=(1, 2))
+    with pytest.raises(ParameterError, match="files of this machine only"):
+        extract(folder, "s3://slides/verify", verify="pixels", resume=True)
+    with pytest.raises(OutputError, match="use DiskPatchExtractorPool"):
+        DiskPatchExtractor(
+            patches=mocks(folder)[0],
+            output_dir="s3://slides/one",
+            image_type="png",
+            resampling_mode=None,
+            num_workers=1,
+        )
+
+
+def test_slides_become_patches_at_an_address(
+    client: Any, folder: Path, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {
+        "slides": folder,
+        "patches_args": {
+            "patch_size": 128,
+            "patch_stride": 1,
+            "foreground_ratio": 0.2,
+            "level_or_mpp": 0,
+        },
+        "proc_num_workers": 1,
+    }
+    near = tmp_path / "near"
+    extract_slides(output_dir=near, **arguments)
+    found = extract_slides(output_dir="s3://slides/pipeline", **arguments)
+    assert found.masks[str(folder / "a.svs")] == "s3://slides/pipeline/masks/a.png"
+    back = bring_back(client, "pipeline", tmp_path / "back")
+    assert images(back) == images(near)
+    assert (back / "masks/a.png").read_bytes() == (near / "masks/a.png").read_bytes()
+
+
+def test_the_command_writes_to_an_address(
+    store: Watched, client: Any, folder: Path, tmp_path: Path, stage: Path
+) -> None:
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "extract", str(folder), "--out", "s3://slides/command"]
+        command += ["--patch-size", "128", "--foreground-ratio", "0.2", *options]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "in s3://slides/command" in " ".join(done.stdout.split())
+    there = keys(client, "command/")
+    for name in ("run.json", "dplabtools.toml", "masks/a.png"):
+        assert f"command/{name}" in there
+    back = bring_back(client, "command", tmp_path / "back")
+    assert str(stage) not in "".join(
+        file.read_text(errors="replace") for file in back.rglob("*") if file.is_file()
+    )
+    record = json.loads((back / "run.json").read_text())
+    assert {each["status"] for each in record["slides"]} == {"complete"}
+    again = run()
+    assert again.returncode != 0
+    assert "something under s3://slides/command already" in again.stderr
+    store.stored.clear()
+    on = run("--resume")
+    assert on.returncode == 0, on.stderr
+    assert not [key for key in store.stored if key.endswith((".png", ".csv"))]
+    other = run("--resume", "--mpp", "1")
+    assert "s3://slides/command was begun with other options" in other.stderr
+    assert not list(stage.rglob("*"))
+    assert not (tmp_path / "s3:").exists()
+
+
+@pytest.mark.parametrize("layout", ["trident", "clam", "zarr"])
+def test_features_go_to_an_address(
+    store: Watched, client: Any, folder: Path, tmp_path: Path, layout: Any
+) -> None:
+    torch = pytest.importorskip("torch")
+    from dplabtools.errors import OtherFeaturesError
+    from dplabtools.slides.processing import extract_features
+
+    def run(output: str | Path, names: Sequence[str] = NAMES, **kwargs: Any) -> list[Any]:
+        return extract_features(
+            patches_pool=mocks(folder, names),
+            encoder=lambda images: images.mean((2, 3)),
+            encoder_name=kwargs.pop("name", "means"),
+            output_dir=output,
+            layout=layout,
+            device="cpu",
+            proc_num_workers=1,
+        )
+
+    assert torch
+    near = tmp_path / "near"
+    near.mkdir()
+    run(near)
+    address = f"s3://slides/features-{layout}"
+    assert [each.status for each in run(address, NAMES[:2])] == ["written"] * 2
+    found = run(address)
+    assert [each.status for each in found] == ["kept", "kept", "written"]
+    assert found[0].patches == len(CORNERS)
+    assert str(found[0].file).startswith("s3:/slides/features-")
+    back = bring_back(client, f"features-{layout}", tmp_path / "back")
+    here, there = (
+        sorted(each.relative_to(root) for each in root.rglob("*") if each.is_file())
+        for root in (near, back)
+    )
+    assert here == there
+    if layout == "zarr":
+        last = [key for key in store.stored if "/b.zarr/" in key]
+        assert last[-1].endswith("b.zarr/zarr.json")
+    with pytest.raises(OtherFeaturesError, match=r"s3:/slides/features-.*another encoder"):
+        run(address, name="others")
