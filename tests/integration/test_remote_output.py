@@ -57,7 +57,7 @@ class Watched:
             if self.refused and self.refused in path:
                 start_response("403 Forbidden", [("Content-Length", "0")])
                 return [b""]
-            self.stored.append(path.removeprefix("/slides/"))
+            self.stored.append(path.removeprefix("/runs/"))
         return self.app(environ, start_response)
 
 
@@ -81,7 +81,7 @@ def store() -> Iterator[Watched]:
         import boto3
 
         client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-        client.create_bucket(Bucket="slides")
+        client.create_bucket(Bucket="runs")
         yield app
     server.shutdown()
     thread.join()
@@ -134,7 +134,7 @@ def extract(folder: Path, output: str | Path, **arguments: Any) -> DiskPatchExtr
 
 
 def keys(client: Any, prefix: str) -> list[str]:
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket="slides", Prefix=prefix)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="runs", Prefix=prefix)
     return [each["Key"] for page in pages for each in page.get("Contents", ())]
 
 
@@ -142,7 +142,7 @@ def bring_back(client: Any, prefix: str, to: Path) -> Path:
     for key in keys(client, f"{prefix}/"):
         file = to / key.removeprefix(f"{prefix}/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        client.download_file("slides", key, str(file))
+        client.download_file("runs", key, str(file))
     return to
 
 
@@ -172,7 +172,7 @@ def test_all_is_at_the_address_and_nothing_here(
 ) -> None:
     kind = "png" if container not in {"hdf5", "zarr"} else None
     prefix = f"whole/{container}"
-    address = f"s3://slides/{prefix}/"
+    address = f"s3://runs/{prefix}/"
     pool = extract(folder, address, container=container, image_type=kind)
     assert pool.patch_count == 3 * len(CORNERS)
     assert not list(stage.rglob("*"))
@@ -181,15 +181,15 @@ def test_all_is_at_the_address_and_nothing_here(
     texts = [file.read_text(errors="replace") for file in back.rglob("*") if file.is_file()]
     assert not any(SECRET in text or str(stage) in text for text in texts)
     manifest = next((back / "manifests").glob("*.txt")).read_text()
-    assert f"s3://slides/{prefix}/manifests/" in manifest
-    assert f"output_dir: s3://slides/{prefix}" in manifest
+    assert f"s3://runs/{prefix}/manifests/" in manifest
+    assert f"output_dir: s3://runs/{prefix}" in manifest
 
 
 def test_label_masks_and_sets_go_there_too(client: Any, folder: Path) -> None:
     square = [AnnotationPolygon(label="t", points=((0, 0), (500, 0), (500, 500)))]
     MultiResDiskPatchExtractorPool(
         patches_pool=mocks(folder, NAMES[:1]),
-        output_dir="s3://slides/sets",
+        output_dir="s3://runs/sets",
         levels_or_mpps=[0, 1],
         image_type="png",
         label_masks=[square],
@@ -202,7 +202,7 @@ def test_label_masks_and_sets_go_there_too(client: Any, folder: Path) -> None:
 
 
 def test_manifests_come_last(store: Watched, client: Any, folder: Path) -> None:
-    extract(folder, "s3://slides/order", names=NAMES[:1])
+    extract(folder, "s3://runs/order", names=NAMES[:1])
     (number,) = {key.split("__")[1] for key in keys(client, "order/manifests/manifest__")}
     manifests = [at for at, key in enumerate(store.stored) if f"__{number}__" in key]
     journals = [at for at, key in enumerate(store.stored) if "journal__" in key]
@@ -228,7 +228,7 @@ def test_a_run_goes_on_with_what_is_complete_there(
     prefix = f"on/{container}"
     options = {"container": container, "resume": True}
     with pytest.raises(KeyboardInterrupt):
-        extract(folder, f"s3://slides/{prefix}", progress=Interrupts(), **options)
+        extract(folder, f"s3://runs/{prefix}", progress=Interrupts(), **options)
     there = keys(client, f"{prefix}/manifests/manifest__")
     assert 2 <= len(there) < 6
     begun = set(keys(client, prefix))
@@ -236,11 +236,11 @@ def test_a_run_goes_on_with_what_is_complete_there(
     for key in begun - set(there):
         assert "journal__" in key or any(number in key for number in numbers), key
     store.stored.clear()
-    extract(folder, f"s3://slides/{prefix}", **options)
+    extract(folder, f"s3://runs/{prefix}", **options)
     assert not [key for key in store.stored if key in begun and "journal" not in key]
     assert images(bring_back(client, prefix, tmp_path / "back")) == expected
     store.stored.clear()
-    extract(folder, f"s3://slides/{prefix}", **options)
+    extract(folder, f"s3://runs/{prefix}", **options)
     assert not [key for key in store.stored if not key.endswith("/.dplabtools")]
 
 
@@ -248,21 +248,23 @@ def test_a_killed_run_goes_on_under_the_same_names(
     client: Any, folder: Path, tmp_path: Path, stage: Path, expected: Any
 ) -> None:
     program = f"""
-import os, signal
+import itertools, os, signal
 from pathlib import Path
 from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
+from dplabtools.sources.stores import StoredObject
 put = StoredObject.put
+stored = itertools.count(1)
 def dies(self, content):
-    if "_x300_" in self.key and "/b_" in self.key:
-        os.kill(os.getpid(), signal.SIGKILL)
     put(self, content)
+    if "/b_" in self.key and next(stored) == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
 StoredObject.put = dies
 if __name__ == "__main__":
     rows = [(corner, (100, 100), "t") for corner in {CORNERS}]
     DiskPatchExtractorPool(
         patches_pool=[PatchesMock(patch_data=rows, wsi_file=Path({str(folder)!r}) / name,
             level_or_mpp=0) for name in {NAMES}],
-        output_dir="s3://slides/killed", image_type="png", proc_num_workers=1,
+        output_dir="s3://runs/killed", image_type="png", proc_num_workers=1,
         thread_num_workers=1)
 """
     script = tmp_path / "script.py"
@@ -270,15 +272,15 @@ if __name__ == "__main__":
     done = subprocess.run([sys.executable, script], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     half = keys(client, "killed/b_")
-    assert 0 < len(half) < len(CORNERS)
+    assert 10 <= len(half) < len(CORNERS)
     complete = keys(client, "killed/manifests/manifest__")
     assert len(complete) == 2
     assert all(key.rpartition("__")[2].startswith("a.") for key in complete)
-    with pytest.raises(OutputError, match="something under s3://slides/killed already"):
-        extract(folder, "s3://slides/killed")
-    with pytest.raises(ResumeError, match="s3://slides/killed holds patches that were"):
-        extract(folder, "s3://slides/killed", image_type="jpg", resume=True)
-    extract(folder, "s3://slides/killed", resume=True)
+    with pytest.raises(OutputError, match="something under s3://runs/killed already"):
+        extract(folder, "s3://runs/killed")
+    with pytest.raises(ResumeError, match="s3://runs/killed holds patches that were"):
+        extract(folder, "s3://runs/killed", image_type="jpg", resume=True)
+    extract(folder, "s3://runs/killed", resume=True)
     assert set(half) < set(keys(client, "killed/b_"))
     assert len(keys(client, "killed/b_")) == len(CORNERS)
     assert images(bring_back(client, "killed", tmp_path / "back")) == expected
@@ -289,8 +291,8 @@ def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
     store: Watched, client: Any, folder: Path, stage: Path
 ) -> None:
     store.refused = "_x300_y500"
-    with pytest.raises(OutputError, match=r"s3://slides/half: .*refuses access"):
-        extract(folder, "s3://slides/half", container=None)
+    with pytest.raises(OutputError, match=r"s3://runs/half: .*refuses access"):
+        extract(folder, "s3://runs/half", container=None)
     assert store.stored
     assert not [key for key in keys(client, "half/") if "journal" not in key]
     assert not list(stage.rglob("*"))
@@ -301,7 +303,7 @@ def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
     [
         ("s3://none/out", OutputError, "there is no bucket"),
         ("https://there/out", ParameterError, "not the address of an object store"),
-        ("s3://slides/out?sig=x", ParameterError, "leave them out"),
+        ("s3://runs/out?sig=x", ParameterError, "leave them out"),
     ],
 )
 def test_where_nothing_can_be_stored_is_told_before_work_begins(
@@ -323,18 +325,18 @@ def test_who_may_not_write_is_told_before_work_begins(
     monkeypatch.setattr("dplabtools.slides.patches._disk_pools.pool_run", None)
     store.refused = "/"
     with pytest.raises(OutputError, match="refuses access"):
-        extract(folder, "s3://slides/forbidden")
+        extract(folder, "s3://runs/forbidden")
 
 
 def test_what_is_not_written_to_addresses_is_told(folder: Path) -> None:
     with pytest.raises(ParameterError, match=r"jobs that share .* upload_run"):
-        extract(folder, "s3://slides/shard", shard=(1, 2))
+        extract(folder, "s3://runs/shard", shard=(1, 2))
     with pytest.raises(ParameterError, match="files of this machine only"):
-        extract(folder, "s3://slides/verify", verify="pixels", resume=True)
+        extract(folder, "s3://runs/verify", verify="pixels", resume=True)
     with pytest.raises(OutputError, match="use DiskPatchExtractorPool"):
         DiskPatchExtractor(
             patches=mocks(folder)[0],
-            output_dir="s3://slides/one",
+            output_dir="s3://runs/one",
             image_type="png",
             resampling_mode=None,
             num_workers=1,
@@ -356,8 +358,8 @@ def test_slides_become_patches_at_an_address(
     }
     near = tmp_path / "near"
     extract_slides(output_dir=near, **arguments)
-    found = extract_slides(output_dir="s3://slides/pipeline", **arguments)
-    assert found.masks[str(folder / "a.svs")] == "s3://slides/pipeline/masks/a.png"
+    found = extract_slides(output_dir="s3://runs/pipeline", **arguments)
+    assert found.masks[str(folder / "a.svs")] == "s3://runs/pipeline/masks/a.png"
     back = bring_back(client, "pipeline", tmp_path / "back")
     assert images(back) == images(near)
     assert (back / "masks/a.png").read_bytes() == (near / "masks/a.png").read_bytes()
@@ -367,7 +369,7 @@ def test_the_command_writes_to_an_address(
     store: Watched, client: Any, folder: Path, tmp_path: Path, stage: Path
 ) -> None:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [*COMMAND, "extract", str(folder), "--out", "s3://slides/command"]
+        command = [*COMMAND, "extract", str(folder), "--out", "s3://runs/command"]
         command += ["--patch-size", "128", "--foreground-ratio", "0.2", *options]
         return subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, check=False
@@ -375,7 +377,7 @@ def test_the_command_writes_to_an_address(
 
     done = run()
     assert done.returncode == 0, done.stderr
-    assert "in s3://slides/command" in " ".join(done.stdout.split())
+    assert "in s3://runs/command" in " ".join(done.stdout.split())
     there = keys(client, "command/")
     for name in ("run.json", "dplabtools.toml", "masks/a.png"):
         assert f"command/{name}" in there
@@ -387,14 +389,30 @@ def test_the_command_writes_to_an_address(
     assert {each["status"] for each in record["slides"]} == {"complete"}
     again = run()
     assert again.returncode != 0
-    assert "something under s3://slides/command already" in again.stderr
+    assert "something under s3://runs/command already" in again.stderr
     store.stored.clear()
     on = run("--resume")
     assert on.returncode == 0, on.stderr
     assert not [key for key in store.stored if key.endswith((".png", ".csv"))]
     other = run("--resume", "--mpp", "1")
-    assert "s3://slides/command was begun with other options" in other.stderr
+    assert "s3://runs/command was begun with other options" in other.stderr
     assert not list(stage.rglob("*"))
+    assert not (tmp_path / "s3:").exists()
+
+
+@pytest.mark.parametrize("command", ["locate", "mask", "export"])
+def test_other_commands_take_folders_only(
+    tmp_path: Path, folder: Path, command: str
+) -> None:
+    done = subprocess.run(
+        [*COMMAND, command, str(folder), "--out", "s3://runs/other"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "only extract and features write" in done.stderr
     assert not (tmp_path / "s3:").exists()
 
 
@@ -421,12 +439,12 @@ def test_features_go_to_an_address(
     near = tmp_path / "near"
     near.mkdir()
     run(near)
-    address = f"s3://slides/features-{layout}"
+    address = f"s3://runs/features-{layout}"
     assert [each.status for each in run(address, NAMES[:2])] == ["written"] * 2
     found = run(address)
     assert [each.status for each in found] == ["kept", "kept", "written"]
     assert found[0].patches == len(CORNERS)
-    assert str(found[0].file).startswith("s3:/slides/features-")
+    assert str(found[0].file).startswith("s3:/runs/features-")
     back = bring_back(client, f"features-{layout}", tmp_path / "back")
     here, there = (
         sorted(each.relative_to(root) for each in root.rglob("*") if each.is_file())
@@ -436,5 +454,5 @@ def test_features_go_to_an_address(
     if layout == "zarr":
         last = [key for key in store.stored if "/b.zarr/" in key]
         assert last[-1].endswith("b.zarr/zarr.json")
-    with pytest.raises(OtherFeaturesError, match=r"s3:/slides/features-.*another encoder"):
+    with pytest.raises(OtherFeaturesError, match=r"s3:/runs/features-.*another encoder"):
         run(address, name="others")

@@ -14,7 +14,7 @@ from dplabtools.cli.grouping import grouped
 from dplabtools.cli.interruption import exit_code
 from dplabtools.cli.options.placing import PlacingOptions, RunningOptions
 from dplabtools.cli.options.running import CommandOptions
-from dplabtools.cli.options.writing import FileOptions, OutputOptions
+from dplabtools.cli.options.writing import FileOptions, RunOutputOptions
 from dplabtools.cli.report import make_report
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def extract(  # noqa: PLR0913 - each is a group of options
     context: typer.Context,
     *,
     placing: PlacingOptions,
-    output: OutputOptions,
+    output: RunOutputOptions,
     files: FileOptions,
     running: RunningOptions,
     command: CommandOptions,

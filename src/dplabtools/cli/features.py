@@ -13,7 +13,7 @@ from dplabtools.cli.grouping import grouped
 from dplabtools.cli.options.encoding import EncodingOptions
 from dplabtools.cli.options.placing import PlacingOptions, RunningOptions
 from dplabtools.cli.options.running import CommandOptions
-from dplabtools.cli.options.writing import OutputOptions
+from dplabtools.cli.options.writing import RunOutputOptions
 
 __all__ = ["features"]
 
@@ -29,7 +29,7 @@ def features(  # noqa: PLR0913 - each is a group of options
     context: typer.Context,
     *,
     placing: PlacingOptions,
-    output: OutputOptions,
+    output: RunOutputOptions,
     encoding: EncodingOptions,
     running: RunningOptions,
     command: CommandOptions,

@@ -16,6 +16,7 @@ __all__ = [
     "FileOptions",
     "OutputOptions",
     "ResamplingModeOption",
+    "RunOutputOptions",
     "TransformOption",
     "parse_key_value",
 ]
@@ -40,6 +41,16 @@ def _known_container(name: str | None) -> str | None:
         return name and container_format(name).name
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _no_address(folder: Path) -> Path:
+    """Return a folder, if it is one of this machine."""
+    from dplabtools.sources.urls import is_url
+
+    if is_url(folder):
+        msg = "only extract and features write to addresses"
+        raise typer.BadParameter(msg)
+    return folder
 
 
 ResamplingModeOption: TypeAlias = Annotated[
@@ -76,7 +87,27 @@ class OutputOptions:
             "--output-dir",
             metavar="FOLDER",
             file_okay=False,
+            callback=_no_address,
             help="Folder to write to; made if missing.",
+            show_default=False,
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutputOptions:
+    """Where to write, also in an object store."""
+
+    panel: ClassVar[str] = "Output"
+
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "--output-dir",
+            metavar="FOLDER",
+            file_okay=False,
+            help="Folder to write to; made if missing. Or an address: s3://bucket/run.",
             show_default=False,
         ),
     ]
