@@ -160,12 +160,58 @@ def test_no_pixel_goes_through_a_pickle(
 
     counting = SimpleNamespace(dumps=dumps, loads=loads)
     monkeypatch.setattr(engine_of_ray, "pickle", counting)
-    rows = [((x, y), (64, 64), "") for y in range(0, 700, 32) for x in range(0, 900, 32)]
-    located = PatchesMock(patch_data=rows, wsi_file=made_slide, level_or_mpp=0)
-    settings: dict[str, Any] = {"patches_pool": [located], "thread_num_workers": 1}
     with new_engine() as engine:
-        pool = MemPatchExtractorPool(proc_num_workers=2, engine=engine, **settings)
-    expected = MemPatchExtractorPool(proc_num_workers=2, engine="serial", **settings)
-    np.testing.assert_array_equal(pool.patch_array, expected.patch_array)
+        size = check_pixels(made_slide, engine)
     assert len(sent) > 8
-    assert sum(sent) < pool.patch_array.nbytes / 50
+    assert sum(sent) < size / 50
+
+
+def test_a_result_that_is_lost_is_made_once_more(
+    made_slide: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels lie where they were read until they are fetched; that node is lost then."""
+    from ray.exceptions import ObjectLostError
+    from ray.experimental import get_object_locations
+
+    added = ray_cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+    lost: list[object] = []
+    errors: list[Exception] = []
+    wait, get = engine_of_ray.ray.wait, engine_of_ray.ray.get
+
+    def losing(answers: list[Any], **options: Any) -> Any:
+        ready, others = wait(answers, fetch_local=False, **options)
+        for answer, where in get_object_locations(ready).items():
+            if not lost and where["node_ids"] == [added.node_id]:
+                lost.append(answer)
+                ray_cluster.remove_node(added, allow_graceful=False)
+        return ready, others
+
+    def noticing(answer: Any) -> Any:
+        try:
+            return get(answer)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    with new_engine(workers=4) as engine:
+        sleepers = run(engine, Task(), [("sleep", 0.5)] * 40)
+        assert len({outcome.worker for outcome in sleepers}) == 4
+        monkeypatch.setattr(engine_of_ray.ray, "wait", losing)
+        monkeypatch.setattr(engine_of_ray.ray, "get", noticing)
+        check_pixels(made_slide, engine)
+    assert len(lost) == 1
+    assert [isinstance(each, ObjectLostError) for each in errors] == [True]
+
+
+def check_pixels(slide: Path, engine: Engine) -> int:
+    """Compare patches that an engine has read with those of this thread; return bytes."""
+    rows = [((x, y), (64, 64), "") for y in range(0, 700, 32) for x in range(0, 900, 32)]
+    located = PatchesMock(patch_data=rows, wsi_file=slide, level_or_mpp=0)
+    found, expected = (
+        MemPatchExtractorPool(
+            patches_pool=[located], proc_num_workers=4, thread_num_workers=1, engine=place
+        ).patch_array
+        for place in (engine, "serial")
+    )
+    np.testing.assert_array_equal(found, expected)
+    return found.nbytes
