@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dplabtools.engine import dealing
 from dplabtools.engine.base import Engine, JobResult, run
 from dplabtools.errors import ClusterError, WorkerError
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
@@ -159,7 +160,8 @@ def test_no_pixel_goes_through_a_pickle(
         return pickle.loads(data, **options)
 
     counting = SimpleNamespace(dumps=dumps, loads=loads)
-    monkeypatch.setattr(engine_of_ray, "pickle", counting)
+    for module in (engine_of_ray, dealing):
+        monkeypatch.setattr(module, "pickle", counting)
     with new_engine() as engine:
         size = check_pixels(made_slide, engine)
     assert len(sent) > 8

@@ -8,14 +8,13 @@ import os
 import pickle
 import select
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Self
 
-from dplabtools.engine.base import JobResult, Work, WorkerId
+from dplabtools.engine.base import JobResult, Work
 from dplabtools.engine.channel import Message
-from dplabtools.engine.dealing import Backlog, BaseWorker, Job
+from dplabtools.engine.dealing import NOBODY, BaseWorker, JobQueue
 from dplabtools.engine.forwarding import deliver, log_level
 from dplabtools.engine.slabs import Segment
 from dplabtools.engine.starting import (
@@ -45,7 +44,6 @@ _LOGGER = logging.getLogger(__name__)
 class _Worker(BaseWorker):
     process: StartedWorker
     ready: bool = False
-    since: float = field(default_factory=time.monotonic)  # when what it is at was begun
 
 
 class ProcessEngine:
@@ -88,8 +86,7 @@ class ProcessEngine:
         self._timeout_s = timeout_s
         self._modules = tuple(modules)
         self._fork = _forks(start_method)
-        self._backlog = Backlog(workers=workers, ahead=ahead)
-        self._done: deque[JobResult] = deque()
+        self._queue = JobQueue(workers=workers, ahead=ahead)
         self._begin = b""
         self._segments: tuple[Segment, ...] = ()
         self._false_starts = 0
@@ -105,8 +102,7 @@ class ProcessEngine:
     @property
     def pending(self) -> int:
         """Number of jobs submitted, whose outcome has not been taken."""
-        held = sum(len(worker.jobs) for worker in self._workers)
-        return held + len(self._backlog) + len(self._done)
+        return self._queue.pending(self._workers)
 
     @property
     def shares_memory(self) -> bool:
@@ -124,14 +120,7 @@ class ProcessEngine:
         WorkerError
             If the work cannot be pickled.
         """
-        if self.pending:
-            msg = f"{self.pending} jobs of the work before are pending"
-            raise ValueError(msg)
-        try:
-            packed = pickle.dumps(work)
-        except Exception as error:  # pickling runs anybody's code
-            msg = f"the work cannot be sent to workers: {error}"
-            raise WorkerError(msg) from error
+        packed = self._queue.begin(work, self._workers)
         keys = tuple(segment.key for segment in segments)
         self._segments = tuple(segments)
         self._begin = WORK + pickle.dumps((packed, log_level(), keys))
@@ -141,16 +130,7 @@ class ProcessEngine:
 
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         """Hand over a job; see `Engine.submit`."""
-        if not self._begin:
-            msg = "begin a work before submitting jobs"
-            raise LookupError(msg)
-        try:
-            data = JOB + pickle.dumps(job, protocol=5)
-        except Exception as error:  # noqa: BLE001 - pickling runs anybody's code
-            failed = WorkerError(f"a job cannot be sent to a worker: {error}")
-            self._done.append(JobResult(index=index, error=failed, worker=_NOBODY))
-            return
-        self._backlog.add(Job(index, data, lane))
+        self._queue.add(index, job, lane=lane)
         self._deal()
 
     def take(self) -> JobResult:
@@ -161,23 +141,19 @@ class ProcessEngine:
         LookupError
             If nothing is pending.
         """
-        while not self._done:
-            if not self.pending:
-                msg = "no job is pending"
-                raise LookupError(msg)
+        while (outcome := self._queue.take(self._workers)) is None:
             self._listen()
-        return self._done.popleft()
+        return outcome
 
     def poll(self) -> None:
         """Give out jobs to workers that have finished others; returns at once."""
-        if self._backlog or any(each.process.channel.unsent for each in self._workers):
+        if self._queue or any(each.process.channel.unsent for each in self._workers):
             self._listen(wait=False)
 
     def close(self) -> None:
         """End all workers at once, whatever they do."""
         workers, self._workers = self._workers, []
-        self._backlog.take_all()
-        self._done.clear()
+        self._queue.clear()
         self._segments = ()
         ours = self._owner == os.getpid()
         if ours:
@@ -201,7 +177,7 @@ class ProcessEngine:
 
         The first job often is to look at a slide: meanwhile the others get ready.
         """
-        while self._backlog:
+        while self._queue:
             if not self._workers:
                 for _ in range(self._count):
                     self._start()
@@ -209,25 +185,25 @@ class ProcessEngine:
                 worker.jobs for worker in self._workers
             ):
                 self._start()
-            dealt = self._backlog.deal(self._workers)
+            dealt = self._queue.deal(self._workers)
             if dealt is None:
                 return
             worker, job = dealt
             if len(worker.jobs) == 1 and worker.ready:
                 worker.since = time.monotonic()
-            worker.process.channel.send(job.data)
+            worker.process.channel.send(JOB + job.data)
 
     def _start(self) -> None:
         """Ask for one more worker; whether it comes shows later."""
         if self._broken is not None:
-            self._fail_backlog(self._broken)
+            self._fail_queue(self._broken)
             return
         try:
             process = start_worker(self._modules, fork=self._fork)
         except OSError as error:
             self._start_failed(str(error))
             return
-        lane = self._backlog.free_lane(self._workers)
+        lane = self._queue.free_lane(self._workers)
         worker = _Worker(process=process, lane=lane)
         self._workers.append(worker)
         self._introduce(worker)
@@ -289,11 +265,7 @@ class ProcessEngine:
             worker.since = time.monotonic()
             self._false_starts = 0
         elif kind == OUTCOME:
-            job = worker.jobs.popleft()
-            worker.since = time.monotonic()
-            outcome = _unpacked(data, worker.process)
-            attempts = job.attempts + 1
-            self._done.append(replace(outcome, index=job.index, attempts=attempts))
+            self._queue.finish(worker, _unpacked(data, worker.process))
         elif kind == NOTICE:
             deliver(pickle.loads(data))  # noqa: S301 - from our own process
 
@@ -310,13 +282,11 @@ class ProcessEngine:
         self._workers.remove(worker)
         _end([worker])
         code = worker.process.exit_code()
-        who = worker.process.identity or _NOBODY
+        who = worker.process.identity or NOBODY
         worker.process.let_go()
         ending = f"{what} (exit code {'unknown' if code is None else code})"
         _LOGGER.warning("worker %s %s", who.pid, ending)
-        lost = self._backlog.take_back(worker, began=worker.ready)
-        if lost is not None:
-            self._done.append(_lost(lost, ending, who))
+        self._queue.take_back(worker, who=who if worker.ready else None, ending=ending)
         if not worker.ready:
             self._start_failed(ending)
 
@@ -330,25 +300,14 @@ class ProcessEngine:
         if self._false_starts >= _FALSE_STARTS:
             msg = f"worker processes end before they begin: {why}"
             self._broken = WorkerError(msg)
-            self._fail_backlog(self._broken)
+            self._fail_queue(self._broken)
         else:
             time.sleep(_PAUSE_S * self._false_starts)
 
-    def _fail_backlog(self, error: WorkerError) -> None:
+    def _fail_queue(self, error: WorkerError) -> None:
         """Fail the jobs that nobody can be started for."""
         if not self._workers:
-            for job in self._backlog.take_all():
-                self._done.append(
-                    JobResult(
-                        index=job.index,
-                        error=error,
-                        attempts=max(1, job.attempts),
-                        worker=_NOBODY,
-                    )
-                )
-
-
-_NOBODY = WorkerId(WorkerId.here().host, 0)
+            self._queue.fail_all(error)
 
 
 def _forks(start_method: str | None) -> bool:
@@ -374,12 +333,5 @@ def _unpacked(data: memoryview, process: StartedWorker) -> JobResult:
         outcome: JobResult = pickle.loads(data)  # noqa: S301 - from our own process
     except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
         failed = WorkerError(f"a result cannot be read here: {error!r}")
-        return JobResult(index=-1, error=failed, worker=process.identity or _NOBODY)
+        return JobResult(index=-1, error=failed, worker=process.identity or NOBODY)
     return outcome
-
-
-def _lost(job: Job, what: str, who: WorkerId) -> JobResult:
-    msg = f"a worker process {what}, and so did the one that tried again"
-    return JobResult(
-        index=job.index, error=WorkerError(msg), attempts=job.attempts, worker=who
-    )

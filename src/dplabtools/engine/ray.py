@@ -22,7 +22,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from dplabtools.engine.base import JobResult, Work, WorkerId
 from dplabtools.engine.cluster import check_nodes, join, what_is_missing
-from dplabtools.engine.dealing import Backlog, BaseWorker, Job
+from dplabtools.engine.dealing import NOBODY, BaseWorker, JobQueue
 from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
 from dplabtools.engine.slabs import Segment
 from dplabtools.engine.worker import THREAD_COUNTS, perform_packed, portable, unfit
@@ -85,7 +85,6 @@ class _Worker(BaseWorker):
     identity: WorkerId | None = None
     node: str = ""
     answers: deque[Any] = field(default_factory=deque)  # to come, one a job
-    since: float = field(default_factory=time.monotonic)  # when what it is at was begun
 
 
 class RayEngine:
@@ -128,8 +127,7 @@ class RayEngine:
         self._ahead = ahead
         self._timeout_s = timeout_s
         self._workers: list[_Worker] = []
-        self._backlog = Backlog(workers=workers, ahead=ahead)
-        self._done: deque[JobResult] = deque()
+        self._queue = JobQueue(workers=workers, ahead=ahead)
         self._begin: Any = None
         self._level = 0
         self._false_starts = 0
@@ -150,8 +148,7 @@ class RayEngine:
     @property
     def pending(self) -> int:
         """Number of jobs submitted, whose outcome has not been taken."""
-        held = sum(len(worker.jobs) for worker in self._workers)
-        return held + len(self._backlog) + len(self._done)
+        return self._queue.pending(self._workers)
 
     @property
     def shares_memory(self) -> bool:
@@ -180,14 +177,7 @@ class RayEngine:
         WorkerError
             If it cannot be pickled.
         """
-        if self.pending:
-            msg = f"{self.pending} jobs of the work before are pending"
-            raise ValueError(msg)
-        try:
-            packed = pickle.dumps(work)
-        except Exception as error:  # pickling runs anybody's code
-            msg = f"the work cannot be sent to workers: {error}"
-            raise WorkerError(msg) from error
+        packed = self._queue.begin(work, self._workers)
         self._join()
         self._begin, self._level = ray.put(packed), log_level()
         self._false_starts, self._waiting_since = 0, time.monotonic()
@@ -196,16 +186,7 @@ class RayEngine:
 
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         """Hand over a job; see `Engine.submit`."""
-        if self._begin is None:
-            msg = "begin a work before submitting jobs"
-            raise LookupError(msg)
-        try:
-            data = pickle.dumps(job, protocol=5)
-        except Exception as error:  # noqa: BLE001 - pickling runs anybody's code
-            failed = WorkerError(f"a job cannot be sent to a worker: {error}")
-            self._done.append(JobResult(index=index, error=failed, worker=_NOBODY))
-            return
-        self._backlog.add(Job(index, data, lane))
+        self._queue.add(index, job, lane=lane)
         self._deal()
 
     def take(self) -> JobResult:
@@ -216,23 +197,19 @@ class RayEngine:
         LookupError
             If nothing is pending.
         """
-        while not self._done:
-            if not self.pending:
-                msg = "no job is pending"
-                raise LookupError(msg)
+        while (outcome := self._queue.take(self._workers)) is None:
             self._listen(wait_s=_LOOK_S)
-        return self._done.popleft()
+        return outcome
 
     def poll(self) -> None:
         """Give out jobs to workers that have finished others; returns at once."""
-        if self._backlog:
+        if self._queue:
             self._listen(wait_s=0.0)
 
     def close(self) -> None:
         """End all workers, and leave the cluster if the engine has joined it."""
         workers, self._workers = self._workers, []
-        self._backlog.take_all()
-        self._done.clear()
+        self._queue.clear()
         self._begin = None
         if ray.is_initialized():
             for worker in workers:
@@ -255,11 +232,11 @@ class RayEngine:
 
     def _deal(self) -> None:
         """Start workers as long as there are jobs for them; send jobs to those at work."""
-        jobs = len(self._backlog) + sum(len(each.jobs) for each in self._workers)
+        jobs = len(self._queue) + sum(len(each.jobs) for each in self._workers)
         while len(self._workers) < min(self._count, jobs):
             self._start()
         ready = self._ready()
-        while (dealt := self._backlog.deal(ready)) is not None:
+        while (dealt := self._queue.deal(ready)) is not None:
             worker, job = dealt
             if len(worker.jobs) == 1:
                 worker.since = time.monotonic()
@@ -271,7 +248,7 @@ class RayEngine:
     def _start(self) -> None:
         """Ask for one more worker; it comes when there is room for it."""
         actor: Any = ray.remote(_Actor).options(**self._needs).remote()
-        lane = self._backlog.free_lane(self._workers)
+        lane = self._queue.free_lane(self._workers)
         begun = actor.begin.remote(self._begin)
         self._workers.append(_Worker(lane=lane, actor=actor, begun=begun))
 
@@ -304,15 +281,11 @@ class RayEngine:
         else:
             if worker.identity is None:
                 worker.identity, worker.node = found
+                worker.since = time.monotonic()
                 self._false_starts = 0
             else:
                 worker.answers.popleft()
-                job = worker.jobs.popleft()
-                outcome = _unpacked(found, worker.identity)
-                self._done.append(
-                    replace(outcome, index=job.index, attempts=job.attempts + 1)
-                )
-            worker.since = time.monotonic()
+                self._queue.finish(worker, _unpacked(found, worker.identity))
 
     def _fail_first(self, worker: _Worker, error: WorkerError) -> None:
         """Fail the job that a worker was at, or all if it does not even begin."""
@@ -320,8 +293,7 @@ class RayEngine:
             self._bury(worker, f"cannot begin ({_first_line(error)})")
             return
         worker.answers.popleft()
-        job = worker.jobs.popleft()
-        self._done.append(JobResult(index=job.index, error=error, worker=worker.identity))
+        self._queue.finish(worker, JobResult(index=-1, error=error, worker=worker.identity))
 
     def _end_hanging(self) -> None:
         now = time.monotonic()
@@ -333,31 +305,13 @@ class RayEngine:
         """Let go of a worker; its first job is run once more, or has failed."""
         self._workers.remove(worker)
         ray.kill(worker.actor)
-        who = worker.identity or _NOBODY
+        who = worker.identity or NOBODY
         _LOGGER.warning("worker %s of %s %s", who.pid, who.host, ending)
-        lost = self._backlog.take_back(worker, began=worker.identity is not None)
-        if lost is not None:
-            msg = f"a worker {ending}, and so did the one that tried again"
-            self._done.append(
-                JobResult(
-                    index=lost.index,
-                    error=WorkerError(msg),
-                    attempts=lost.attempts,
-                    worker=who,
-                )
-            )
+        self._queue.take_back(worker, who=worker.identity, ending=ending)
         if worker.identity is None:
             self._false_starts += 1
         if self._false_starts >= _FALSE_STARTS and not self._ready():
-            self._fail_backlog(WorkerError(f"workers end before they begin: {ending}"))
-
-    def _fail_backlog(self, error: WorkerError) -> None:
-        """Fail the jobs that nobody can be started for."""
-        for job in self._backlog.take_all():
-            attempts = max(1, job.attempts)
-            self._done.append(
-                JobResult(index=job.index, error=error, attempts=attempts, worker=_NOBODY)
-            )
+            self._queue.fail_all(WorkerError(f"workers end before they begin: {ending}"))
 
     def _say_what_is_missing(self) -> None:
         """Tell whoever waits for the first worker what the cluster has no room for."""
@@ -370,9 +324,6 @@ class RayEngine:
                 dict(self._needs),
                 ray.available_resources(),
             )
-
-
-_NOBODY = WorkerId(WorkerId.here().host, 0)
 
 
 def _packed(
