@@ -106,7 +106,14 @@ def our_loop(
     work = ReadChunk(slides=(spec,), reading=reading, options=RunOptions())
     chunks = [
         Chunk.of(plan, rows, writer=SegmentRows(segment, np.arange(len(rows)) * each))
-        for rows in blocks(table, np.arange(count), views=len(views), total=_RUN, workers=1)
+        for rows in blocks(
+            table,
+            np.arange(count),
+            views=len(views),
+            total=_RUN,
+            workers=1,
+            banded=plan.pyramid.banded,
+        )
     ]
 
     def read() -> None:

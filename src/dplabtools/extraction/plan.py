@@ -169,7 +169,13 @@ def rows_outside(
 
 
 def blocks(
-    table: PatchTable, rows: IntArray, *, views: int, total: int, workers: int
+    table: PatchTable,
+    rows: IntArray,
+    *,
+    views: int,
+    total: int,
+    workers: int,
+    banded: bool = False,
 ) -> Iterator[IntArray]:
     """Cut rows of a slide into chunks of neighbours.
 
@@ -185,6 +191,8 @@ def blocks(
         Patches of the whole run.
     workers : int
         Workers that share it.
+    banded : bool, default False
+        Put those side by side together, across the whole slide.
 
     Yields
     ------
@@ -193,6 +201,12 @@ def blocks(
         Neighbouring chunks follow each other.
     """
     most = chunk_rows(table, rows, views=views, total=total, workers=workers)
+    if banded and most > 1:
+        x, y = table.origins[rows].T
+        rows = rows[np.lexsort((x, y))]
+        for part in strips(table.origins[rows], least=max(1, most // 2), most=most):
+            yield np.sort(rows[part])
+        return
     for places in _squares(table.origins[rows], most=most, exactly=False):
         yield rows[places]
 

@@ -235,6 +235,7 @@ class Extraction:
                     views=len(plan.views),
                     total=total,
                     workers=self.options.workers,
+                    banded=plan.pyramid.banded,
                 )
                 if count is None
                 else runs(plan.table, wanted, views=len(plan.views), count=count)

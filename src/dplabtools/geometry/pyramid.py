@@ -72,6 +72,9 @@ class Pyramid:
         Horizontal and vertical mpp, where they are too far apart to stand for one.
     ignored_mpp : str
         What the file states that cannot be, in words; may be empty.
+    banded : bool
+        Level 0 is stored in pieces as wide as it is: patches side by side are best read
+        together.
     """
 
     slide: str
@@ -82,6 +85,7 @@ class Pyramid:
     mpp_source: str = ""
     unequal_mpps: tuple[float, float] | None = None
     ignored_mpp: str = ""
+    banded: bool = False
 
     @property
     def size(self) -> Size:

@@ -235,6 +235,16 @@ class BatchReader(SlideReader, Protocol):
 
 
 @runtime_checkable
+class BandedReader(SlideReader, Protocol):
+    """A reader that knows whether patches side by side are best read together."""
+
+    @property
+    def banded(self) -> bool:
+        """Whether level 0 is stored in pieces that are as wide as it is."""
+        ...
+
+
+@runtime_checkable
 class ShrinkingReader(BatchReader, Protocol):
     """A reader that decodes tiles at a fraction of their size, in less time."""
 

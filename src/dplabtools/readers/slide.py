@@ -18,6 +18,7 @@ from dplabtools.geometry.boxes import check_region
 from dplabtools.geometry.pyramid import Pyramid, Source, check_resampling
 from dplabtools.geometry.resolution import Mpp, Resolution
 from dplabtools.readers.base import (
+    BandedReader,
     BatchReader,
     IndexedReader,
     ShrinkingReader,
@@ -119,12 +120,12 @@ class Slide:
         )
         self.batch_reader = self.reader if isinstance(self.reader, BatchReader) else None
         try:
-            self._examine()
+            self._examine(banded=isinstance(stored, BandedReader) and stored.banded)
         except BaseException:
             self.reader.close()
             raise
 
-    def _examine(self) -> None:
+    def _examine(self, *, banded: bool) -> None:
         """Find out what the slide can give, and check what is asked of it."""
         reader = self.reader
         mpp = resolved_mpp(reader.scan, settings=self.settings, slide=self.path)
@@ -137,6 +138,7 @@ class Slide:
             mpp_source=mpp.source,
             unequal_mpps=mpp.unequal,
             ignored_mpp=mpp.ignored,
+            banded=banded,
         )
         if self.resampling_mode is None:
             return

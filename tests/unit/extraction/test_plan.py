@@ -41,7 +41,9 @@ def plan_at(
     )
 
 
-def cut(plan: SlidePlan, *, workers: int = 1, total: int = 10**6) -> list[IntArray]:
+def cut(
+    plan: SlidePlan, *, workers: int = 1, total: int = 10**6, banded: bool = False
+) -> list[IntArray]:
     return list(
         blocks(
             plan.table,
@@ -49,6 +51,7 @@ def cut(plan: SlidePlan, *, workers: int = 1, total: int = 10**6) -> list[IntArr
             views=len(plan.views),
             total=total,
             workers=workers,
+            banded=banded,
         )
     )
 
@@ -56,16 +59,21 @@ def cut(plan: SlidePlan, *, workers: int = 1, total: int = 10**6) -> list[IntArr
 @given(
     st.lists(st.tuples(corner, corner), max_size=300),
     st.integers(1, 9),
-    st.sampled_from([(1, 1), (64, 64), (700, 3)]),
+    st.sampled_from([(1, 1), (64, 64), (700, 3), (5000, 5000)]),
+    st.booleans(),
 )
 def test_each_row_is_in_one_chunk(
-    origins: list[tuple[int, int]], workers: int, size: Size
+    origins: list[tuple[int, int]],
+    workers: int,
+    size: Size,
+    banded: bool,  # noqa: FBT001 - drawn
 ) -> None:
     plan = plan_at(origins, size)
-    parts = cut(plan, workers=workers, total=len(origins))
+    parts = cut(plan, workers=workers, total=len(origins), banded=banded)
     rows = [row for part in parts for row in part.tolist()]
     assert sorted(rows) == list(range(len(origins)))
-    assert all(1 <= len(part) <= 256 for part in parts)
+    most = 1 if size == (5000, 5000) else 256
+    assert all(1 <= len(part) <= most for part in parts)
 
 
 def test_only_rows_asked_for_are_cut() -> None:
@@ -82,6 +90,15 @@ def test_chunks_lie_together() -> None:
     for part in parts:
         extent = np.ptp(plan.table.origins[part], axis=0)
         assert (extent == 15 * 64).all()  # sixteen by sixteen
+
+
+def test_bands_are_whole_lines_across_the_slide() -> None:
+    plan = plan_at([(64 * x, 64 * y) for x in range(100) for y in range(7)])
+    parts = cut(plan, banded=True)
+    assert [len(part) for part in parts] == [200, 200, 200, 100]
+    for number, part in enumerate(parts):
+        rows = plan.table.origins[part, 1] // 64
+        assert set(rows.tolist()) <= {2 * number, 2 * number + 1}
 
 
 def test_every_worker_gets_some_of_a_small_run() -> None:

@@ -166,9 +166,12 @@ def _margins(low: IntArray, high: IntArray, sizes: IntArray) -> IntArray:
 
 
 def _around(tiles: IntArray, level: TiledLevel) -> IntArray:
-    """Return which tiles at a distance of two are there too, a bit for each direction."""
-    if not len(tiles):
-        return np.zeros(0, dtype=np.int64)
+    """Return which tiles at a distance of two are there too, a bit for each direction.
+
+    Of strips none: a patch takes a small part of each, and those beside it the rest.
+    """
+    if not len(tiles) or level.strips:
+        return np.zeros(len(tiles), dtype=np.int64)
     row, column = np.divmod(tiles, level.columns)
     first = np.array([row.min(), column.min()]) - _APART
     last = np.array([row.max(), column.max()]) + _APART

@@ -15,6 +15,7 @@ import simplejpeg
 
 from dplabtools._typing import Pixels, Size
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
+from dplabtools.readers.native.jpeg2000 import jpeg_2000_header, ycbcr_to_rgb
 
 __all__ = [
     "COMPRESSIONS",
@@ -46,6 +47,7 @@ JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, JPEG_2000_RGB, 34712, HTJ2K})
 _UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
     5: imagecodecs.lzw_decode,
     8: imagecodecs.zlib_decode,
+    32773: imagecodecs.packbits_decode,
     32946: imagecodecs.zlib_decode,
     50000: imagecodecs.zstd_decode,
 }
@@ -68,7 +70,6 @@ _RESTARTS: Final = frozenset(bytes((0xFF, 0xD0 + number)) for number in range(8)
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-_SIZ = b"\xff\x4f\xff\x51"  # of JPEG 2000: https://www.itu.int/rec/T-REC-T.800
 _ITEM = b"\xfe\xff\x00\xe0"  # of DICOM, PS3.5, 7.5
 _BITS = 8
 _SAMPLES = 3
@@ -176,13 +177,13 @@ class TileCodec:
             out[:] = stored[..., np.newaxis]
 
     def _decode_jpeg_2000(self, data: bytes, out: Pixels) -> None:
-        self._check_extent(_jpeg_2000_header(data).size)
+        self._check_extent(jpeg_2000_header(data).size)
         if self.compression == HTJ2K:  # by OpenJPEG it takes twice the time
             imagecodecs.htj2k_decode(data, out=out)
         else:
             imagecodecs.jpeg2k_decode(data, numthreads=1, out=out)
         if self.ycbcr:
-            _to_rgb(out)
+            ycbcr_to_rgb(out)
 
     def unwrapped(self, data: bytes) -> bytes:
         """Return what is stored of a tile, without the heads of items.
@@ -257,7 +258,7 @@ class TileCodec:
         return None
 
     def _jpeg_2000_refusal(self, data: bytes) -> UnsupportedSlideError | None:
-        header = _jpeg_2000_header(data)
+        header = jpeg_2000_header(data)
         if header.samples != self.samples:
             msg = f"its tiles have {header.samples} samples a pixel, not {self.samples}"
             return DamagedSlideError(msg)
@@ -452,49 +453,3 @@ def stated_ycbcr(data: bytes) -> bool | None:
         return True
     _, start, stop = segments[-1]
     return True if len(set(data[start + 11 : stop : 3])) > 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Jpeg2000Header:
-    size: Size
-    samples: int
-    bits: int  # of the deepest
-    plain: bool  # nothing is subsampled, signed or of fewer bits
-
-
-def _jpeg_2000_header(data: bytes) -> _Jpeg2000Header:
-    """Return what the header of a JPEG 2000 stream says.
-
-    Raises
-    ------
-    ValueError
-        If it has none.
-    """
-    start = data.find(_SIZ)
-    fields = data[start + 8 : start + 42]
-    count = int.from_bytes(fields[-2:], "big")
-    components = data[start + 42 : start + 42 + 3 * count]
-    if start < 0 or len(fields) < 34 or not 0 < len(components) == 3 * count:
-        msg = "no JPEG 2000 stream"
-        raise ValueError(msg)
-    right, bottom, left, top, *_ = struct.unpack(">8IH", fields)
-    return _Jpeg2000Header(
-        size=(right - left, bottom - top),
-        samples=count,
-        bits=max(depth & 0x7F for depth in components[::3]) + 1,
-        plain=components == bytes((_BITS - 1, 1, 1)) * count,
-    )
-
-
-def _to_rgb(pixels: Pixels) -> None:
-    """Turn YCbCr (JPEG's, ITU-R BT.601, full range) into RGB, in place."""
-    luma = pixels[..., 0].astype(np.int32)
-    blue, red = (pixels[..., channel].astype(np.int32) - 128 for channel in (1, 2))
-    half = 1 << 15
-    colours = (
-        luma + ((91881 * red + half) >> 16),
-        luma + ((-22554 * blue - 46802 * red + half) >> 16),
-        luma + ((116130 * blue + half) >> 16),
-    )
-    for channel, values in enumerate(colours):
-        pixels[..., channel] = np.clip(values, 0, 255)

@@ -59,6 +59,8 @@ class TiledLevel:
         one that is damaged: it has an offset and no length, or lies across another.
     shrink : int
         By what tiles are shrunk in being decoded.
+    strips : bool
+        The tiles are as wide as the level, and the last is only as high as what is left.
     mosaic : Mosaic or None
         Where its tiles lie, unless they fill it side by side.
     """
@@ -68,6 +70,7 @@ class TiledLevel:
     offsets: IntArray
     counts: IntArray
     shrink: int = 1
+    strips: bool = False
     mosaic: Mosaic | None = None
 
     @property
@@ -94,7 +97,15 @@ class TiledLevel:
     @property
     def shrinks(self) -> tuple[int, ...]:
         """By what its tiles can be shrunk in being decoded, and lie where they did."""
-        return self.codec.shrinks if self.mosaic is None else ()
+        return () if self.strips or self.mosaic is not None else self.codec.shrinks
+
+    def codec_of(self, number: int) -> TileCodec:
+        """Return how a tile is stored: a strip at the end may be lower than others."""
+        width, height = self.codec.tile
+        left = self.size[1] - number * height
+        if not self.strips or left >= height:
+            return self.codec
+        return replace(self.codec, tile=(width, left))
 
     def shrunk(self, shrink: int) -> TiledLevel:
         """Return the same level, as it is with its tiles shrunk."""

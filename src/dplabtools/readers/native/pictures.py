@@ -60,7 +60,8 @@ def generic_levels(pages: Sequence[Any]) -> list[Any]:
     """Return the levels of any other file, wherever they stand in it; finest first.
 
     The largest picture is the slide. Its levels are those within it (SubIFDs), or else
-    the ones in tiles that are marked as reduced, or that follow it in its shape.
+    the ones in tiles that are marked as reduced, or that follow it in its shape. One in
+    strips has no others.
 
     Parameters
     ----------
@@ -74,8 +75,6 @@ def generic_levels(pages: Sequence[Any]) -> list[Any]:
 
     Raises
     ------
-    UnsupportedSlideError
-        If the largest is not in tiles.
     AmbiguousSlideError
         If there is another that might be meant, or there are several planes.
     DamagedSlideError
@@ -93,8 +92,7 @@ def generic_levels(pages: Sequence[Any]) -> list[Any]:
     _check_planes(pages[0], slide)
     _check_alone(slide, whole)
     if not slide.is_tiled:
-        msg = "strips are not read natively"
-        raise UnsupportedSlideError(msg)
+        return [slide]
     inner = list(slide.pages or ())
     reduced = inner or list(_reduced(slide, pictures))
     tiled = [page for page in reduced if page.is_tiled]

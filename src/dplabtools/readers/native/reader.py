@@ -102,6 +102,11 @@ class NativeReader:
         return self._index
 
     @property
+    def banded(self) -> bool:
+        """Whether level 0 is stored in strips; see `BandedReader`."""
+        return self._index.levels[0].strips
+
+    @property
     def native(self) -> NativeIndex | None:
         """Where the tiles lie; None after `close`."""
         return None if self._file is None else self._index
@@ -309,11 +314,11 @@ class _Job:
         TILES.keep(key, pixels, around)
 
     def _decode(self, tile: _Tile) -> Pixels:
-        codec, count = self.stored.codec, tile.nbytes
+        codec, count = self.stored.codec_of(tile.number), tile.nbytes
         if not 0 < count <= longest_tile(codec):
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
         data = codec.unwrapped(self.file.read(count, tile.offset))
-        pixels = TILES.room(self.stored.tile)
+        pixels = TILES.room(self.stored.tile)[: codec.tile[1]]
         try:
             codec.decode(data, pixels)
         except BaseException:

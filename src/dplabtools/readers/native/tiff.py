@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dplabtools._typing import IntArray
+from dplabtools._typing import IntArray, Size
 from dplabtools.errors import (
     AmbiguousSlideError,
     DamagedSlideError,
@@ -36,6 +36,7 @@ from dplabtools.readers.native.levels import (
     longest_tile,
 )
 from dplabtools.readers.native.pictures import aperio_levels, generic_levels
+from dplabtools.readers.native.strips import strips_of
 from dplabtools.sources.base import ByteSource
 
 __all__ = ["mark_lengthless", "read_tiff_index", "tiled_levels"]
@@ -200,8 +201,9 @@ def _level(
     *,
     ome: bool,
 ) -> TiledLevel:
-    size, tile = (page.imagewidth, page.imagelength), (page.tilewidth, page.tilelength)
+    size = page.imagewidth, page.imagelength
     _check_decided(page)
+    tile, offsets, counts = _tiles_of(page) if page.is_tiled else strips_of(page)
     check_extent(size, tile)
     contradicts = _jfif_rgb(page)
     oddities = (*_oddities(page), (contradicts and not ome, "contradicting colour spaces"))
@@ -220,9 +222,9 @@ def _level(
         # https://www.awaresystems.be/imaging/tiff/tifftags/jpegtables.html
         tables=shared_tables(page.jpegtables or b""),
     )
-    offsets = np.array(page.dataoffsets, dtype=np.int64)
-    counts = np.array(page.databytecounts, dtype=np.int64)
-    level = TiledLevel(size=size, codec=codec, offsets=offsets, counts=counts)
+    level = TiledLevel(
+        size=size, codec=codec, offsets=offsets, counts=counts, strips=not page.is_tiled
+    )
     expected = level.columns * -(-size[1] // tile[1])
     if not len(offsets) == len(counts) == expected:
         msg = f"a level has {len(offsets)} tiles with {len(counts)} lengths, of {expected}"
@@ -234,6 +236,14 @@ def _level(
         )
         raise DamagedSlideError(msg)
     return level
+
+
+def _tiles_of(page: Any) -> tuple[Size, IntArray, IntArray]:  # noqa: ANN401 - untyped library
+    return (
+        (page.tilewidth, page.tilelength),
+        np.array(page.dataoffsets, dtype=np.int64),
+        np.array(page.databytecounts, dtype=np.int64),
+    )
 
 
 def _check_decided(page: Any) -> None:  # noqa: ANN401 - untyped library
@@ -272,8 +282,7 @@ def _oddities(page: Any) -> Iterable[tuple[bool, str]]:  # noqa: ANN401 - untype
     if compression in (JPEG, *JPEG_2000):
         colours.add(_YCBCR)
     grey = photometric == _GREY
-    yield not page.is_tiled, "strips"
-    yield compression not in COMPRESSIONS, f"tiles of compression {compression}"
+    yield compression not in COMPRESSIONS, f"pixels of compression {compression}"
     yield grey and compression == WEBP, "tiles of grey WebP"
     yield photometric not in colours, f"pixels of photometric {photometric}"
     samples = 1 if grey else 3
