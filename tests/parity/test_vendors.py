@@ -13,6 +13,7 @@ import pytest
 
 from dplabtools._typing import Pixels
 from dplabtools.readers.native.reader import NativeReader
+from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
 from dplabtools.testing.make_scn import make_scn_slide
@@ -47,6 +48,16 @@ MADE: dict[str, Callable[[Path], Path]] = {
     ),
     "Leica, overlapping areas": lambda folder: make_scn_slide(
         folder / "a.scn", offsets=((100, 50), (301, 203), (0, 407))
+    ),
+    "Ventana": lambda folder: make_bif_slide(folder / "a.bif"),
+    "Ventana, one area": lambda folder: make_bif_slide(
+        folder / "a.bif", grids=((5, 4),), corners=((0, 64),), levels=4
+    ),
+    "Ventana, overlapping areas": lambda folder: make_bif_slide(
+        folder / "a.bif", corners=((100, 32), (32, 128)), overlaps=((8, 32),)
+    ),
+    "Ventana, no overlaps": lambda folder: make_bif_slide(
+        folder / "a.bif", overlaps=((0, 0),)
     ),
 }
 
@@ -85,6 +96,24 @@ def check_alike(file: Path) -> None:
 @pytest.mark.parametrize("kind", MADE)
 def test_made_slides_are_read_as_openslide_reads_them(tmp_path: Path, kind: str) -> None:
     check_alike(MADE[kind](tmp_path))
+
+
+def test_tiles_at_fractions_of_a_pixel_are_at_the_nearest_one(tmp_path: Path) -> None:
+    """OpenSlide interpolates them, and is not opaque at their edges."""
+    overlaps = ((16, 8), (17, 9), (17, 9))
+    file = make_bif_slide(tmp_path / "a.bif", overlaps=overlaps, levels=2)
+    with (
+        openslide.OpenSlide(file) as slide,
+        NativeReader(file, background=WHITE) as reader,
+    ):
+        assert reader.sizes == slide.level_dimensions
+        for level, size in enumerate(reader.sizes):
+            ours = reader.read((0, 0), level, size).astype(np.int64)
+            theirs = np.asarray(slide.read_region((0, 0), level, size))
+            whole = theirs[..., 3] == 255
+            apart = np.abs(ours - theirs[..., :3])[whole]
+            assert 0 < apart.mean() < 2.0
+            assert whole.mean() > 0.5
 
 
 @pytest.mark.parametrize("name", ["hamamatsu-dapi.ndpi"])

@@ -15,6 +15,7 @@ import tifffile
 from dplabtools._typing import Pixels
 from dplabtools.readers.base import BatchReader, SlideReader
 from dplabtools.readers.native.reader import NativeReader
+from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
@@ -165,6 +166,14 @@ class TestLeica(TestPhilips):
     def file(self, tmp_path: Path) -> Path:
         offsets = ((40, 30), (111, 150))
         return make_scn_slide(tmp_path / "a.scn", size=(300, 200), offsets=offsets)
+
+
+class TestVentana(TestPhilips):
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return make_bif_slide(
+            tmp_path / "a.bif", grids=((3, 2), (2, 2)), corners=((8, 0), (0, 96)), tile=64
+        )
 
 
 class TestRealNdpi(TestRealAperio):

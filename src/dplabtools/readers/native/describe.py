@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,12 +14,13 @@ from dplabtools.readers.metadata import ICC_TAG
 
 __all__ = [
     "APERIO",
-    "area_properties",
     "associated_name",
+    "bounds_properties",
     "level_properties",
     "number_text",
     "picture_properties",
     "properties_of",
+    "region_properties",
     "resolution_properties",
     "tag_properties",
 ]
@@ -148,26 +149,40 @@ def resolution_properties(
             yield f"openslide.mpp-{axis.lower()}", mpp
 
 
-def area_properties(boxes: Sequence[tuple[Point, Size]]) -> Iterator[tuple[str, str]]:
-    """Yield where areas lie, each by (x, y) and (width, height), and all of them."""
+def bounds_properties(boxes: Sequence[tuple[Point, Size]]) -> Iterator[tuple[str, str]]:
+    """Yield what box all areas lie in, by (x, y) and (width, height) of each."""
     corners, sizes = np.array(boxes, dtype=np.int64).swapaxes(0, 1)
     low, high = corners.min(axis=0), (corners + sizes).max(axis=0)
-    found = [
-        (f"region[{n}].", *each) for n, each in enumerate(zip(corners, sizes, strict=True))
-    ]
-    for prefix, corner, size in (("bounds-", low, high - low), *found):
-        names = ("x", "y", "width", "height")
-        for name, value in zip(names, (*corner, *size), strict=True):
-            yield f"openslide.{prefix}{name}", str(value)
+    yield from _box("openslide.bounds-", (*low, *(high - low)))
+
+
+def region_properties(
+    boxes: Iterable[tuple[Point, Size]],
+) -> Iterator[tuple[str, str]]:
+    """Yield where areas lie, each by (x, y) and (width, height)."""
+    for number, (corner, size) in enumerate(boxes):
+        yield from _box(f"openslide.region[{number}].", (*corner, *size))
+
+
+def _box(prefix: str, box: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    for name, value in zip(("x", "y", "width", "height"), box, strict=True):
+        yield f"{prefix}{name}", str(value)
 
 
 def level_properties(
-    sizes: Sequence[Size], tiles: Sequence[Size] = ()
+    sizes: Sequence[Size], tiles: Sequence[Size] = (), *, downsamples: Sequence[float] = ()
 ) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say about levels of these sizes, and about any tiles."""
+    """Yield what there is to say about levels, and about any tiles.
+
+    Parameters
+    ----------
+    sizes, tiles : sequence of (int, int)
+        (width, height) of each level and of its tiles, if they are to be stated.
+    downsamples : sequence of float, optional
+        Level 0 pixels per pixel, if they are not those of the sizes.
+    """
     yield "openslide.level-count", str(len(sizes))
-    downsamples = mean_downsamples(tuple(sizes))
-    for level, downsample in enumerate(downsamples):
+    for level, downsample in enumerate(downsamples or mean_downsamples(tuple(sizes))):
         prefix = f"openslide.level[{level}]."
         yield f"{prefix}downsample", number_text(downsample)
         for name, values in (("", sizes), ("tile-", tiles)):

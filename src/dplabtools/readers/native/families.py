@@ -12,6 +12,7 @@ import tifffile
 from dplabtools._typing import StrPath
 from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import slide_file
+from dplabtools.readers.native.bif import read_bif_index
 from dplabtools.readers.native.directories import find_directories
 from dplabtools.readers.native.levels import NativeIndex, explained
 from dplabtools.readers.native.ndpi import read_ndpi_index
@@ -53,7 +54,7 @@ class _Vendor(NamedTuple):
 
 _VENDORS: Final = (
     _Vendor("Hamamatsu", 65420, "", read_ndpi_index),
-    _Vendor("Ventana", 700, "iscan"),
+    _Vendor("Ventana", 700, "iscan", read_bif_index),
     _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn", read_scn_index),
     _Vendor("Philips", "ImageDescription", "<dataobject", read_philips_index),
     _Vendor("Philips TIFF", "Software", "philips"),

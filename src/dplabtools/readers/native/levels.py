@@ -216,6 +216,8 @@ class NativeIndex:
         By the names that OpenSlide gives them.
     icc_profile : bytes or None
         Colour profile of level 0.
+    downsamples : tuple of float
+        Level 0 pixels per pixel of each level, where these are not those of its size.
     """
 
     library: ClassVar[str] = "native"
@@ -226,6 +228,7 @@ class NativeIndex:
     properties: Mapping[str, str]
     icc_profile: bytes | None
     names: tuple[str, ...] = ()
+    downsamples: tuple[float, ...] = ()
 
     @property
     def nbytes(self) -> int:

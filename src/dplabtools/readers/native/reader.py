@@ -87,7 +87,9 @@ class NativeReader:
             msg = "the file has changed since it was looked at"
             raise UnsupportedSlideError(msg, slide=self._name, remedy="open it again")
         self.sizes: tuple[Size, ...] = tuple(level.size for level in self._index.levels)
-        self.downsamples: tuple[float, ...] = mean_downsamples(self.sizes)
+        self.downsamples: tuple[float, ...] = self._index.downsamples or mean_downsamples(
+            self.sizes
+        )
         self.properties: Mapping[str, str] = self._index.properties
         self.icc_profile: bytes | None = self._index.icc_profile
         self.scan: ScanInfo = scan_info(

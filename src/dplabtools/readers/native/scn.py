@@ -22,10 +22,11 @@ from dplabtools.errors import (
 )
 from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native.describe import (
-    area_properties,
+    bounds_properties,
     level_properties,
     number_text,
     picture_properties,
+    region_properties,
     resolution_properties,
     tag_properties,
 )
@@ -135,7 +136,9 @@ def read_scn_index(
     main = pages[areas[0].pages[0]]
     found = dict(_properties(main, areas[0].element, collection))
     found.update(level_properties([level.size for level in levels]))
-    found.update(area_properties(list(_boxes(areas))))
+    boxes = list(_boxes(areas))
+    found.update(bounds_properties(boxes))
+    found.update(region_properties(boxes))
     for name, number in associated.items():
         found.update(picture_properties(name, pages[number]))
     return NativeIndex(
