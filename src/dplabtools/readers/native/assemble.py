@@ -15,6 +15,10 @@ from dplabtools.readers.native.levels import TiledLevel
 __all__ = ["TilePlan", "plan_tiles"]
 
 _APART = 2  # tiles: a patch of their size that begins in one reaches into the next
+_DIRECTIONS = (
+    _APART
+    * np.array([step for step in itertools.product((-1, 0, 1), repeat=2) if any(step)]).T
+)
 _FROM_FIRST_PIXEL = (1, 0, 0, 1, 1, 1, 1)
 
 
@@ -149,6 +153,8 @@ def _table(
 
 def _margins(low: IntArray, high: IntArray, sizes: IntArray) -> IntArray:
     """Return where rectangles of these sizes lie outside `low` to `high`."""
+    if ((low == 0) & (high == sizes)).all():  # as nearly always
+        return np.zeros((0, 7), dtype=np.int64)
     outside = (high <= low).any(axis=1, keepdims=True)
     low, high = np.where(outside, 0, low), np.where(outside, 0, high)
     zero, (width, height) = np.zeros(len(sizes), dtype=np.int64), sizes.T
@@ -173,19 +179,15 @@ def _around(tiles: IntArray, level: TiledLevel) -> IntArray:
     if not len(tiles) or level.strips:
         return np.zeros(len(tiles), dtype=np.int64)
     row, column = np.divmod(tiles, level.columns)
-    first = np.array([row.min(), column.min()]) - _APART
-    last = np.array([row.max(), column.max()]) + _APART
-    here = np.zeros(last - first + 1, dtype=np.bool_)
-    rows, columns = (
-        np.arange(low, high + 1) for low, high in zip(first, last, strict=True)
-    )
-    here[(rows < 0) | (rows >= len(level.counts) // level.columns)] = True
-    here[:, (columns < 0) | (columns >= level.columns)] = True
-    row -= first[0]
-    column -= first[1]
+    rows = len(level.counts) // level.columns
+    top, left = int(row.min()) - _APART, int(column.min()) - _APART
+    bottom, right = int(row.max()) + _APART, int(column.max()) + _APART
+    here = np.zeros((bottom - top + 1, right - left + 1), dtype=np.bool_)
+    here[: max(0, -top)] = here[max(0, rows - top) :] = True
+    here[:, : max(0, -left)] = here[:, max(0, level.columns - left) :] = True
+    row -= top
+    column -= left
     here[row, column] = True
-    around = np.zeros(len(tiles), dtype=np.int64)
-    steps = itertools.product((-_APART, 0, _APART), repeat=2)
-    for bit, (down, right) in enumerate(step for step in steps if any(step)):
-        around |= here[row + down, column + right].astype(np.int64) << bit
-    return around
+    down, across = _DIRECTIONS
+    found = here[row[:, np.newaxis] + down, column[:, np.newaxis] + across]
+    return np.packbits(found, axis=1, bitorder="little")[:, 0].astype(np.int64)

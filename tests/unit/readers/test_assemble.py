@@ -1,0 +1,42 @@
+"""Tests of which tiles serve which rectangles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dplabtools.readers.native.assemble import TilePlan, plan_tiles
+from dplabtools.readers.native.cache import ALL_AROUND
+from dplabtools.readers.native.families import open_indexed
+from dplabtools.testing.make_slide import make_slide
+
+TILE, TILES = 64, 6
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slide")
+    return make_slide(folder / "slide.svs", size=(TILE * TILES, TILE * TILES), tile=TILE)
+
+
+def plan(slide: Path, first: int, last: int) -> TilePlan:
+    """Plan a square of whole tiles."""
+    corner, side = [first * TILE, first * TILE], (last - first) * TILE
+    level = open_indexed(slide)[1].levels[0]
+    return plan_tiles(level, np.array([corner]), np.array([[side, side]]))
+
+
+def test_whoever_reads_a_level_meets_all_around_each_tile(slide: Path) -> None:
+    found = plan(slide, 0, TILES)
+    assert found.tiles.tolist() == list(range(TILES * TILES))
+    assert (found.around == ALL_AROUND).all()
+    assert len(found.blanks) == 0
+
+
+def test_what_lies_beyond_the_border_of_a_level_counts_as_met(slide: Path) -> None:
+    met = {first: plan(slide, first, first + 1).around[0].item() for first in (0, 2, 5)}
+    assert met[2] == 0
+    assert met[0].bit_count() == met[5].bit_count() == 5
+    assert met[0] | met[5] == ALL_AROUND
