@@ -44,7 +44,7 @@ class Segment:
     buffer : mmap.mmap
         The memory.
     descriptor : int
-        Open file descriptor that can be sent to workers; -1 in a worker.
+        Open file descriptor, which can be sent to workers.
     """
 
     _attached: ClassVar[dict[str, Segment]] = {}
@@ -90,8 +90,7 @@ class Segment:
     @classmethod
     def attach(cls, key: str, descriptor: int) -> Segment:
         """Map a segment in a worker, where jobs find it by its key."""
-        segment = cls(key, mmap.mmap(descriptor, 0), descriptor=-1)
-        os.close(descriptor)
+        segment = cls(key, mmap.mmap(descriptor, 0), descriptor=descriptor)
         cls._attached[key] = segment
         return segment
 
@@ -131,6 +130,24 @@ class Segment:
             self._buffer, dtype=dtype, count=math.prod(shape), offset=offset
         )
         return flat.reshape(shape)
+
+    def write(self, data: npt.NDArray[np.uint8], *, offset: int) -> None:
+        """Copy bytes to a part of the memory that nobody has touched yet.
+
+        The system then takes pages for all of them at once, in half the time of taking
+        each as it is touched.
+
+        Parameters
+        ----------
+        data : ndarray of uint8
+            What to copy; contiguous.
+        offset : int
+            Where it begins, in bytes.
+        """
+        left = memoryview(data.reshape(-1))
+        while left:
+            written = os.pwrite(self.descriptor, left, offset)
+            left, offset = left[written:], offset + written
 
     def close(self) -> None:
         """Let go of it; the memory goes with its last view."""

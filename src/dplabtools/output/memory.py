@@ -14,7 +14,7 @@ from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage
 
-__all__ = ["MemorySink", "SegmentRows"]
+__all__ = ["MemorySink", "SegmentRows", "UntouchedRows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +45,31 @@ class SegmentRows(ChunkWriter):
             offset = int(self.offsets[item])
             for picture in map(np.asarray, pictures):
                 self.segment.array(picture.shape, offset=offset)[:] = picture
+                offset += picture.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UntouchedRows(ChunkWriter):
+    """Places of a chunk's patches in a segment that nobody has touched yet.
+
+    They are copied there, which takes less time than to decode them there: see
+    `Segment.write`.
+
+    Attributes
+    ----------
+    segment, offsets
+        As those of `SegmentRows`.
+    """
+
+    segment: Segment
+    offsets: IntArray
+
+    def put(self, item: int, pictures: Sequence[Picture], /) -> None:
+        """Copy a patch to its place."""
+        with stage("copy"):
+            offset = int(self.offsets[item])
+            for picture in map(np.ascontiguousarray, pictures):
+                self.segment.write(picture, offset=offset)
                 offset += picture.nbytes
 
 
@@ -91,9 +116,9 @@ class MemorySink:
         """Return all rows: nothing is there yet."""
         return np.arange(len(plan))
 
-    def writer(self, plan: SlidePlan, rows: IntArray) -> SegmentRows:
+    def writer(self, plan: SlidePlan, rows: IntArray) -> UntouchedRows:
         """Return where a chunk of rows of a slide goes."""
-        return SegmentRows(self.segments[0], self._offsets[plan.slide_index][rows])
+        return UntouchedRows(self.segments[0], self._offsets[plan.slide_index][rows])
 
     def finish(self, plan: SlidePlan, delivered: BoolArray) -> None:
         """Note which rows of a slide were delivered."""
