@@ -144,7 +144,7 @@ class Segment:
         offset : int
             Where it begins, in bytes.
         """
-        left = memoryview(data.reshape(-1))
+        left = data.reshape(-1).data
         while left:
             written = os.pwrite(self.descriptor, left, offset)
             left, offset = left[written:], offset + written
