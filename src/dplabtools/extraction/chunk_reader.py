@@ -212,7 +212,7 @@ class ReadChunk:
         failed: list[tuple[int, Exception]] = []
         tiles: list[IntArray] = []
         spec = chunk.spec or self.slides[chunk.slide_index]
-        with spec.unchanged(), self._lent(chunk.slide_index, spec) as slide:
+        with spec.unchanged(), self._lent(chunk, spec) as slide:
             for group in groups(chunk.sizes, views=len(chunk.views)):
                 rest, left = self._pass_on(slide, chunk, group)
                 if left:
@@ -389,14 +389,17 @@ class ReadChunk:
             self._open.popitem()[1].close()
 
     @contextmanager
-    def _lent(self, number: int, spec: SlideSpec) -> Generator[Slide]:
+    def _lent(self, chunk: Chunk, spec: SlideSpec) -> Generator[Slide]:
         """Lend an open slide; of those that nobody has the oldest are closed for it."""
+        number = chunk.slide_index
         with _LENDING:
             if number not in self._open:
                 idle = [each for each in self._open if not self._lent_to[each]]
                 for each in idle[: max(0, len(self._open) + 1 - _OPEN_SLIDES)]:
                     self._open.pop(each).close()
                 self._open[number] = spec.open(self.reading)
+                if self.reading.stored_chroma:
+                    self._open[number].keep_chroma(chunk.views)
             self._open.move_to_end(number)
             self._lent_to[number] += 1
             slide = self._open[number]

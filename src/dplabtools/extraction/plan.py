@@ -59,6 +59,8 @@ class ReadOptions:
         What patches go through when they have been read.
     quality : QualityLimits or None
         Measure the quality of patches, and leave out those that are not good enough.
+    stored_chroma : bool
+        Take chroma as it is stored, for who halves it again; see `Slide.keep_chroma`.
     """
 
     views: tuple[Resolution, ...] | None
@@ -66,6 +68,7 @@ class ReadOptions:
     settings: Settings
     transform: Transform | None = None
     quality: QualityLimits | None = None
+    stored_chroma: bool = False
 
     def views_of(self, table: PatchTable) -> tuple[Resolution, ...]:
         """Return the resolutions to deliver of one slide."""

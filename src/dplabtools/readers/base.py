@@ -25,6 +25,7 @@ from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = [
     "BatchReader",
+    "ChromaReader",
     "Colour",
     "IndexedReader",
     "ScanInfo",
@@ -267,6 +268,18 @@ class ShrinkingReader(BatchReader, Protocol):
         As `BatchReader.read_into`; `shrink` is 1, or one of `shrinks`. Then sizes are in
         pixels of the shrunk level, and a region begins at that of them which is nearest to
         its origin.
+        """
+        ...
+
+
+@runtime_checkable
+class ChromaReader(SlideReader, Protocol):
+    """A reader that can leave out the smoothing of chroma stored at half its size."""
+
+    def keep_chroma(self) -> None:
+        """Repeat each stored sample of chroma from now on, instead of interpolating.
+
+        Halved again by a JPEG encoder, chroma then is what is stored.
         """
         ...
 

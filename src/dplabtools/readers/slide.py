@@ -20,6 +20,7 @@ from dplabtools.geometry.resolution import Mpp, Resolution
 from dplabtools.readers.base import (
     BandedReader,
     BatchReader,
+    ChromaReader,
     IndexedReader,
     ShrinkingReader,
     SlideIndex,
@@ -158,6 +159,17 @@ class Slide:
         twin = copy.copy(self)
         twin.settings = settings
         return twin
+
+    def keep_chroma(self, resolutions: Sequence[Resolution]) -> None:
+        """Read chroma as it is stored from now on, if that is of use at these resolutions.
+
+        It is if all of them are levels as they are stored, in their own colours, and the
+        reader is a `ChromaReader`.
+        """
+        sources = [self.source(resolution) for resolution in resolutions]
+        as_stored = all(source.factor == source.shrink == 1 for source in sources)
+        if as_stored and isinstance(self.reader, ChromaReader):
+            self.reader.keep_chroma()
 
     def source(self, resolution: Resolution) -> Source:
         """Say how pixels of a resolution are had.

@@ -281,8 +281,10 @@ def test_stored_streams_are_not_encoded_again(tissue: Pixels) -> None:
     [
         ("png", {"quality": 90}, r"'png' has no option 'quality'.*compress_level.*icc"),
         ("jpg", {"compress_level": 1, "x": 2}, r"no option 'compress_level', 'x'.*quality"),
-        ("tif", {"passthrough": True}, "cannot be passed on as 'tif'"),
-        ("gif", {"passthrough": True}, "cannot be passed on as 'gif'"),
+        ("tif", {"passthrough": True}, "passthrough is for JPEG, which.*'tif' is not"),
+        ("gif", {"passthrough": True}, "passthrough is for JPEG, which.*'gif' is not"),
+        ("png", {"stored_chroma": True}, "stored_chroma is for JPEG, which.*'png' is not"),
+        ("jpg", {"stored_chroma": True, "subsampling": 0}, "goes with subsampling 2, not"),
         ("png", {"compress_level": 11}, "compress_level"),
         ("jpg", {"quality": "best"}, "quality"),
         ("jpg", {"passthrough": "yes"}, "passthrough must be True or False"),

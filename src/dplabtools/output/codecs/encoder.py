@@ -34,6 +34,8 @@ _FAST: Final[Mapping[str, type[Png | Jpeg | Tiff | Bmp | Qoi | JpegXl]]] = {
 _NOT_PILLOWS: Final = {"jxl": "JXL", "qoi": "QOI"}
 _USUAL: Final = {"jpg": "JPEG", "png": "PNG", **_NOT_PILLOWS}
 """What is known without Pillow, which imports all its formats to tell of any."""
+_OF_STORED: Final = ("passthrough", "stored_chroma")
+"""Options for JPEG of slides that are JPEG."""
 _SMALL_PROFILE = 4096  # bytes; those of scanners often exceed the patch several times
 
 
@@ -48,7 +50,8 @@ class ImageEncoder:
     options : mapping of str to object
         Given to the encoder of the format: ``quality``, ``compress_level``, ... Besides
         ``icc``: whether the slide's colour profile is written into each file, None if it is
-        small; and for JPEG ``passthrough``: whether stored tiles are taken as they are.
+        small; and for JPEG ``passthrough``: whether stored tiles are taken as they are, and
+        ``stored_chroma``: whether what is read is to have chroma as it is stored.
     tags : Tags
         Written into each file as far as its format allows.
 
@@ -73,12 +76,16 @@ class ImageEncoder:
         if icc and form not in PROFILED:
             msg = f"image_type {self.image_type!r} has no place for a colour profile"
             raise OutputFormatError(msg)
-        passthrough = options.pop("passthrough", False)
-        if passthrough not in (True, False):
-            msg = f"the option passthrough must be True or False, not {passthrough!r}"
-            raise OutputFormatError(msg)
-        if passthrough and form != "JPEG":
-            msg = f"stored JPEG tiles cannot be passed on as {self.image_type!r}"
+        for name in _OF_STORED:
+            wanted = options.pop(name, False)
+            if wanted not in (True, False):
+                msg = f"the option {name} must be True or False, not {wanted!r}"
+                raise OutputFormatError(msg)
+            if wanted and form != "JPEG":
+                msg = f"{name} is for JPEG, which image_type {self.image_type!r} is not"
+                raise OutputFormatError(msg)
+        if self.keeps_chroma and options.get("subsampling", 2) not in (2, "4:2:0"):
+            msg = f"stored_chroma goes with subsampling 2, not {options['subsampling']!r}"
             raise OutputFormatError(msg)
         _check_names(form, options, image_type=self.image_type)
         object.__setattr__(self, "_codec", _codec(form, options))
@@ -100,6 +107,11 @@ class ImageEncoder:
     def takes_jpeg(self) -> bool:
         """Whether `encode` takes JPEG streams, which are not encoded again."""
         return bool(self.options.get("passthrough"))
+
+    @property
+    def keeps_chroma(self) -> bool:
+        """Whether `encode` is to be given chroma that was not smoothed."""
+        return bool(self.options.get("stored_chroma"))
 
     def for_views(self, plan: SlidePlan) -> tuple[ImageEncoder, ...]:
         """Return an encoder for each view of a slide; they write its mpp and profile."""
@@ -167,7 +179,7 @@ def _check_names(form: str, options: Mapping[str, Any], *, image_type: str) -> N
         return
     known = OPTIONS.get(form, frozenset()) | _own_options(form) | {"icc"}
     if form == "JPEG":
-        known |= {"passthrough"}
+        known |= {*_OF_STORED}
     unknown = sorted(options.keys() - known)
     if unknown:
         msg = (

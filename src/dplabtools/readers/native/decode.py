@@ -100,6 +100,9 @@ class TileCodec:
     scale : int
         Each pixel stands for so many stored ones, in each direction, of a JPEG stream that
         is decoded to fewer: 1, 2, 4 or 8.
+    smooth : bool
+        Chroma that a JPEG stream has fewer samples of is interpolated; else each sample is
+        repeated.
     """
 
     compression: int
@@ -110,6 +113,7 @@ class TileCodec:
     tables: bytes = b""
     items: bool = False
     scale: int = 1
+    smooth: bool = True
     _begin: bytes = field(init=False, repr=False)
     _usual: bytes = field(init=False, repr=False)
 
@@ -160,7 +164,7 @@ class TileCodec:
             could draw most damaged tiles somehow: here that is an error too.
         """
         if self.compression in {JPEG, JPEG_PIECE}:
-            _decode_jpeg(self.complete(data), out)
+            _decode_jpeg(self.complete(data), out, smooth=self.smooth)
             return
         stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
         if self.compression in JPEG_2000:
@@ -346,7 +350,7 @@ def _deep(kind: str, bits: int) -> AmbiguousSlideError:
     return AmbiguousSlideError(msg)
 
 
-def _decode_jpeg(stream: bytes, out: Pixels) -> None:
+def _decode_jpeg(stream: bytes, out: Pixels, *, smooth: bool) -> None:
     """Decode a JPEG stream, and take no offence at bytes left over before its end.
 
     Raises
@@ -356,7 +360,12 @@ def _decode_jpeg(stream: bytes, out: Pixels) -> None:
     """
     height, width = out.shape[:2]  # the least that there may be: so it is scaled to that
     decode = partial(
-        simplejpeg.decode_jpeg, stream, min_height=height, min_width=width, buffer=out
+        simplejpeg.decode_jpeg,
+        stream,
+        fastupsample=not smooth,
+        min_height=height,
+        min_width=width,
+        buffer=out,
     )
     try:
         decode()

@@ -112,6 +112,10 @@ class TiledLevel:
         width, height = (-(-length // shrink) for length in self.size)
         return replace(self, size=(width, height), shrink=shrink)
 
+    def unsmoothed(self) -> TiledLevel:
+        """Return the same level, as it is with each stored sample of chroma repeated."""
+        return replace(self, codec=replace(self.codec, smooth=False))
+
     def tiles_at(self, corners: IntArray, sizes: IntArray) -> IntArray:
         """Return the numbers of the tiles that rectangles are, wholly within the level.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -211,6 +211,12 @@ class NativeReader:
             raise error
         TILES.drop(self._owner)
         return Image.fromarray(buffer.picture(0))
+
+    def keep_chroma(self) -> None:
+        """Read chroma as it is stored from now on; see `ChromaReader`."""
+        levels = tuple(level.unsmoothed() for level in self._index.levels)
+        self._index = replace(self._index, levels=levels)
+        TILES.drop(self._owner)
 
     def stored_jpegs(
         self, origins: IntArray, level: int, *, sizes: IntArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias, cast
 
@@ -15,6 +15,7 @@ from dplabtools.annotations.json import PolygonsGiven, parse_polygons
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.arguments import check_choice
 from dplabtools.errors import OutputError, ParameterError, ParameterTypeError
+from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.selection import Selection
 from dplabtools.masks.labelled import LabelledAreas
 from dplabtools.output.codecs.encoder import ImageEncoder
@@ -155,6 +156,11 @@ class DiskOptions:
         given: dict[str, Any] = {name: arguments[name] for name in names}
         given["save_options"] = given["save_options"] or {}
         return cls(**given, shared=shared)
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how to read what goes into these files; transforms get usual pixels."""
+        keeps = bool(self.save_options.get("stored_chroma"))
+        return replace(options, stored_chroma=keeps and options.transform is None)
 
     def params(self) -> dict[str, object]:
         """Return the parameters as the manifest lists them."""

@@ -86,7 +86,9 @@ class _DiskExtractor(Extractor):
         )
         run_options = RunOptions(workers=self._threads)
         extraction = Extraction(
-            tables=[self._table], reading=self._reading, options=run_options
+            tables=[self._table],
+            reading=disk.reading(self._reading),
+            options=run_options,
         )
         with open_engine("threads", run_options) as engine:
             clock = ProgressClock(None, total=len(self._table), slides=1)

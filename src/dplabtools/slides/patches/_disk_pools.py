@@ -55,7 +55,8 @@ class _DiskPool(ExtractorPool):
         ``compress_level``, ... Besides ``icc``: whether the slide's colour profile is
         written into each file (by default if it has at most 4,096 bytes); and, for JPEG,
         ``passthrough``: whether a patch that is exactly one stored JPEG tile is written as
-        it is stored.
+        it is stored, and ``stored_chroma``: whether chroma that JPEG tiles have at half the
+        size is taken as it is, instead of being enlarged smoothly and halved again.
     on_error : {"raise", "skip"}
         ``"raise"``: the first error ends everything. ``"skip"``: a patch or slide that
         fails is recorded in `errors`, and everything else is delivered. Errors of the
@@ -138,6 +139,7 @@ class _DiskPool(ExtractorPool):
         if run.transform is not None and disk.save_options.get("passthrough"):
             msg = "passthrough keeps stored tiles, and transform changes them"
             raise ParameterError(msg, remedy="leave one out")
+        run.reading = disk.reading(run.reading)
         sets = run.reading.views is not None
         name = "MultiResDiskPatchExtractor" if sets else "DiskPatchExtractor"
         sink = disk.sink(
