@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
+from dplabtools.engine.limits import available_memory
 from dplabtools.errors import (
     AmbiguousSlideError,
     ClosedSlideError,
@@ -30,13 +31,21 @@ _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 """What becomes RGB without loss; sixteen bits a sample do not."""
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 270, 282, 283, 296
 _UNITS = {2: "inch", 3: "centimeter"}
-
-
+_ONE_BYTE = frozenset({"1", "L", "P"})  # a pixel; all else takes four
+_AT_ONCE = 4_000_000  # pixels that are converted at once
+_TILE_IT = (
+    "make a tiled TIFF of it, such as by vips tiffsave PICTURE SLIDE.tif --tile --pyramid "
+    "--compression jpeg, or use fewer workers: each decodes it for itself"
+)
+_LIMIT = threading.Lock()  # of who lifts that of Pillow
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP"})
 
 
 class PillowReader:
     """A picture, opened by Pillow; it is decoded whole at the first read, and kept.
+
+    Pillow's own limit of pixels (`PIL.Image.MAX_IMAGE_PIXELS`) does not count: what counts
+    is whether there is memory for them when they are decoded.
 
     Parameters
     ----------
@@ -50,8 +59,7 @@ class PillowReader:
     MissingSlideError
         If there is no such file.
     UnsupportedSlideError
-        If Pillow cannot open it, or holds it to be too large (more than twice
-        `PIL.Image.MAX_IMAGE_PIXELS`), or its samples have more than 8 bits.
+        If Pillow cannot open it, or its samples have more than 8 bits.
     AmbiguousSlideError
         If it is an animation, or its samples have 16 bits that Pillow would cut to 8.
     """
@@ -63,13 +71,8 @@ class PillowReader:
         self._background = background
         self._lock = threading.Lock()
         try:
-            image = Image.open(self._path)
-        except (
-            OSError,
-            ValueError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
+            image = _opened_whatever_size(self._path)
+        except (OSError, ValueError) as error:
             reason = f"Pillow cannot open it ({error})"
             raise self._unsupported(reason) from error
         if image.mode not in _MODES:
@@ -88,7 +91,7 @@ class PillowReader:
             self.properties, library="pillow", size=self.sizes[0]
         )
         self._image: Image.Image | None = image
-        self._pixels: Pixels | None = None
+        self._decoded: Image.Image | None = None
 
     @property
     def native(self) -> Image.Image | None:
@@ -106,11 +109,17 @@ class PillowReader:
         See `SlideReader.read`.
         """
         check_level(level, count=1, slide=self._name)
-        pixels = self._decoded()
+        image = self._whole()
 
         def fetch(corner: Point, extent: Size) -> Pixels:
             (x, y), (width, height) = corner, extent
-            return pixels[y : y + height, x : x + width].copy()
+            pixels = np.empty((height, width, 3), np.uint8)
+            rows = max(1, _AT_ONCE // width)
+            for top in range(0, height, rows):
+                end = min(top + rows, height)
+                part = image.crop((x, y + top, x + width, y + end))
+                pixels[top:end] = np.asarray(opaque(part, self._background))
+            return pixels
 
         return read_clipped(
             fetch, origin, size, level_size=self.sizes[0], background=self._background
@@ -121,7 +130,7 @@ class PillowReader:
         with self._lock:
             if self._image is not None:
                 self._image.close()
-            self._image = self._pixels = None
+            self._image = self._decoded = None
 
     def __enter__(self) -> Self:
         return self
@@ -147,19 +156,21 @@ class PillowReader:
             raise ClosedSlideError(msg, slide=self._name, remedy="open it again")
         return self._image
 
-    def _decoded(self) -> Pixels:
-        """Return all pixels, decoded by the first thread that asks for them."""
+    def _whole(self) -> Image.Image:
+        """Return the picture, decoded by the first thread that asks for it."""
         with self._lock:
-            self._opened()
-            if self._pixels is None:
+            opened = self._opened()
+            if self._decoded is None:
+                self._check_memory(opened)
                 try:
                     # Opened anew: after an error Pillow takes a picture for decoded.
-                    with Image.open(self._path) as image:
-                        self._pixels = np.array(opaque(image, self._background))
+                    with _opened_whatever_size(self._path) as image:
+                        image.load()
+                    self._decoded = image
                 except MemoryError as error:
                     msg = "there is not enough memory for it"
                     raise NotEnoughMemoryError(
-                        msg, slide=self._name, remedy="make a tiled TIFF of it"
+                        msg, slide=self._name, remedy=_TILE_IT
                     ) from error
                 except (OSError, ValueError, SyntaxError) as error:
                     msg = "the file is damaged"
@@ -169,7 +180,25 @@ class PillowReader:
                         details=str(error),
                         remedy="get a whole copy of it",
                     ) from error
-            return self._pixels
+            return self._decoded
+
+    def _check_memory(self, image: Image.Image) -> None:
+        """Raise if there is no room for all pixels, before any of them is decoded.
+
+        Raises
+        ------
+        NotEnoughMemoryError
+            If so.
+        """
+        width, height = image.size
+        needed = width * height * (1 if image.mode in _ONE_BYTE else 4)
+        free = available_memory()
+        if needed > free:
+            msg = (
+                f"a picture of {width:,} x {height:,} pixels that is not tiled is decoded "
+                f"whole, which takes {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free"
+            )
+            raise NotEnoughMemoryError(msg, slide=self._name, remedy=_TILE_IT)
 
     def _unsupported(self, reason: str) -> UnsupportedSlideError:
         remedy = 'try another config.slide_library, such as "auto"'
@@ -189,3 +218,19 @@ def _tags(image: TiffImageFile) -> dict[str, str]:
             text = text.encode("latin-1").decode()
         found["tiff.ImageDescription"] = text
     return found
+
+
+def _opened_whatever_size(path: str) -> Image.Image:
+    """Open a picture; nothing is decoded.
+
+    Raises
+    ------
+    OSError, ValueError
+        If Pillow cannot.
+    """
+    with _LIMIT:
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = most

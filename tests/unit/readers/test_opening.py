@@ -14,11 +14,13 @@ from PIL import Image
 
 from dplabtools.errors import (
     MissingSlideError,
+    NotEnoughMemoryError,
     ParameterTypeError,
     SlideReadError,
     SystemLimitError,
     UnsupportedSlideError,
 )
+from dplabtools.readers import pillow
 from dplabtools.readers.base import SlideReader
 from dplabtools.readers.finding import find_slides
 from dplabtools.readers.opening import open_reader
@@ -145,12 +147,41 @@ def test_auto_does_not_take_an_overview_for_the_slide(picture: Path) -> None:
         opened(overview)
 
 
-def test_a_picture_too_large_for_pillow_is_refused(
+@pytest.mark.filterwarnings("error")
+def test_the_limit_of_pillow_does_not_count(
     picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with opened(picture, "pillow") as slide:
+        pixels = slide.read((0, 0), 0, slide.sizes[0])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UnsupportedSlideError, match=r"picture\.png"):
-        opened(picture, "pillow")
+    with opened(picture, "pillow") as slide:
+        np.testing.assert_array_equal(slide.read((0, 0), 0, slide.sizes[0]), pixels)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(picture)
+
+
+def test_a_picture_for_which_there_is_no_memory_is_refused(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pillow, "available_memory", lambda: 10_000)
+    with (
+        opened(picture, "pillow") as slide,
+        pytest.raises(
+            NotEnoughMemoryError, match=r"picture\.png: .* decoded whole"
+        ) as caught,
+    ):
+        slide.read((0, 0), 0, (10, 10))
+    assert "vips tiffsave" in caught.value.remedy
+
+
+def test_a_large_region_is_converted_piece_by_piece(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(picture, "pillow") as slide:
+        whole = slide.read((0, 0), 0, slide.sizes[0])
+        monkeypatch.setattr(pillow, "_AT_ONCE", 7 * slide.sizes[0][0])
+        np.testing.assert_array_equal(slide.read((0, 0), 0, slide.sizes[0]), whole)
 
 
 @pytest.mark.parametrize("library", ["native", "tiffslide", "pillow"])
