@@ -140,7 +140,7 @@ def stored_tiles(
 def decoding(slide: str, corners: IntArray, *, side: int = SIDE) -> Callable[[], None]:
     """Return what decodes each tile that these patches take once, and no more."""
     codec, tiles = stored_tiles(slide, corners, side=side)
-    out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
+    out = TILES.room(codec.tile).pixels  # where libjpeg-turbo is at its best
 
     def decode() -> None:
         for data in tiles():
@@ -157,7 +157,7 @@ def bare(slide: str, corners: IntArray) -> Callable[[], float | None]:
         return lambda: None
     codec, tiles = stored_tiles(slide, corners)
     streams = [codec.complete(data) for data in tiles()]
-    out = TILES.room(codec.tile)  # where libjpeg-turbo is at its best
+    out = TILES.room(codec.tile).pixels  # where libjpeg-turbo is at its best
     turbo.tjInitDecompress.restype = ctypes.c_void_p
     decompress = turbo.tjDecompress2
     decompress.argtypes = [

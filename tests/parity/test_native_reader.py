@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from dplabtools import config
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
-from dplabtools.readers.native.cache import TILES
+from dplabtools.readers.native.cache import TILES, DecodedTile
+from dplabtools.readers.native.copying import Copier
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.openslide import OpenSlideReader
 from dplabtools.readers.regions import read_regions, reads_together
@@ -90,6 +91,34 @@ def test_level_0_is_what_openslide_gives(
 ) -> None:
     size = made.native.sizes[0]
     made.check(int(place[0] * size[0]), int(place[1] * size[1]), width, height)
+
+
+@pytest.mark.parametrize("high", [1, 3])
+@pytest.mark.parametrize("wide", [1, 2])
+def test_whole_tiles_are_decoded_to_where_they_go(
+    made: Pair, monkeypatch: pytest.MonkeyPatch, wide: int, high: int
+) -> None:
+    side = made.native.index.levels[0].tile[0]
+    copied: list[DecodedTile] = []
+    plain = Copier.copy
+
+    def copy(copier: Copier, tile: DecodedTile, begin: int, end: int) -> None:
+        copied.append(tile)
+        plain(copier, tile, begin, end)
+
+    monkeypatch.setattr(Copier, "copy", copy)
+    width, height = made.native.sizes[0]
+    size = (wide * side, high * side)
+    corners = [(x, y) for y in range(0, height, size[1]) for x in range(0, width, size[0])]
+    buffer = PixelBuffer.allocated(np.full((len(corners), 2), size))
+    TILES.clear()
+    assert not made.native.read_into(np.array(corners), 0, buffer)
+    for number, corner in enumerate(corners):
+        theirs = made.other.read(corner, 0, size)
+        apart = np.abs(buffer.picture(number).astype(int) - theirs)
+        assert apart.max() <= made.worst
+    whole = (width // side) * (height // side) if wide == 1 else 0
+    assert len(copied) == -(-width // side) * -(-height // side) - whole
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -5,22 +5,50 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict, defaultdict
-from typing import Final, TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 
-from dplabtools._typing import BoolArray, IntArray, Pixels, Size
+from dplabtools._typing import Pixels, Size
 
-__all__ = ["ALL_AROUND", "TILES", "TileCache", "TileKey"]
+__all__ = ["ALL_AROUND", "TILES", "DecodedTile", "LevelKey", "TileCache"]
 
-TileKey: TypeAlias = tuple[int, int, int]
-"""Number of the reader, level, and number of the tile in the level."""
+LevelKey: TypeAlias = tuple[int, int]
+"""Number of the reader, and level."""
+_TileKey: TypeAlias = tuple[LevelKey, int]
 
 _VECTOR = 64  # bytes, at most
 _AT_HAND = 2 << 20  # bytes beyond those of the tiles: who makes room gives its memory
 _GROWTH = 1  # tiles that are kept more for each that should have been
 ALL_AROUND: Final = 0xFF
 """One bit for each of the eight directions from a tile."""
+
+
+@dataclass(slots=True, eq=False)
+class DecodedTile:
+    """Memory for the pixels of a tile.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+        Contiguous.
+    address : int
+        Where they begin, for compiled code; to ask numpy takes longer than all else that is
+        done to look a tile up.
+    around : int
+        Bits of the tiles around it that were read along with it; see `TilePlan`.
+    """
+
+    pixels: Pixels
+    address: int
+    around: int = 0
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Self:
+        """Return these pixels as a tile."""
+        return cls(pixels, pixels.ctypes.data)
 
 
 class TileCache:
@@ -44,13 +72,11 @@ class TileCache:
     def __init__(self, min_bytes: int, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._limit = min_bytes
-        self._gone: OrderedDict[TileKey, int] = (
-            OrderedDict()
-        )  # bytes of those that made room
+        self._gone: OrderedDict[_TileKey, int] = OrderedDict()  # bytes of what made room
         self._gone_bytes = 0
         self.nbytes = 0
-        self._tiles: OrderedDict[TileKey, tuple[Pixels, int]] = OrderedDict()
-        self._spare: defaultdict[Size, list[Pixels]] = defaultdict(list)
+        self._tiles: OrderedDict[_TileKey, DecodedTile] = OrderedDict()
+        self._spare: defaultdict[Size, list[DecodedTile]] = defaultdict(list)
         self._spare_bytes = 0
         self._lock = threading.Lock()
         self._owners = itertools.count()
@@ -59,61 +85,62 @@ class TileCache:
         """Return a number for a reader to keep its tiles under."""
         return next(self._owners)
 
-    def take(self, key: TileKey) -> tuple[Pixels, int] | None:
-        """Return a tile and what it has met around it; None if it is not there.
+    def take(self, level: LevelKey, numbers: Iterable[int]) -> dict[int, DecodedTile]:
+        """Return those tiles of a level that are there, by number.
 
-        It is the caller's from now on, to be given back by `keep`.
+        They are the caller's from now on, to be given back by `keep`.
         """
+        found: dict[int, DecodedTile] = {}
         with self._lock:
-            found = self._tiles.pop(key, None)
-            if found is None:
-                missed = self._gone.pop(key, 0)
-                self._gone_bytes -= missed
-                self._limit = min(self._limit + _GROWTH * missed, self.max_bytes)
-            else:
-                self.nbytes -= found[0].nbytes
-            return found
+            for number in numbers:
+                tile = self._tiles.pop((level, number), None)
+                if tile is not None:
+                    self.nbytes -= tile.pixels.nbytes
+                    found[number] = tile
+                elif self._gone:
+                    self._note_missed(self._gone.pop((level, number), 0))
+        return found
 
-    def holds(self, level: tuple[int, int], numbers: IntArray) -> BoolArray:
-        """Tell which tiles of a level of a reader are here."""
-        with self._lock:
-            found = [(*level, number) in self._tiles for number in numbers.tolist()]
-        return np.array(found, dtype=np.bool_)
+    def _note_missed(self, nbytes: int) -> None:
+        self._gone_bytes -= nbytes
+        self._limit = min(self._limit + _GROWTH * nbytes, self.max_bytes)
 
-    def keep(self, key: TileKey, pixels: Pixels, around: int) -> None:
+    def keep(self, level: LevelKey, number: int, tile: DecodedTile) -> None:
         """Keep a tile, unless it has met all that is around it.
 
         Parameters
         ----------
-        key : TileKey
+        level : LevelKey
+            Of which level.
+        number : int
             Which tile.
-        pixels : ndarray of uint8, shape (height, width, 3)
-            Its pixels; the cache's from now on.
-        around : int
-            Bits of the tiles around it that were read along with it; see `TilePlan`.
+        tile : DecodedTile
+            The tile; the cache's from now on.
         """
+        key, nbytes = (level, number), tile.pixels.nbytes
         with self._lock:
-            if around == ALL_AROUND or key in self._tiles or pixels.nbytes > self._limit:
-                self._put_by(pixels)
+            if tile.around == ALL_AROUND or key in self._tiles or nbytes > self._limit:
+                self._put_by(tile)
                 return
-            self._tiles[key] = pixels, around
-            self.nbytes += pixels.nbytes
+            self._tiles[key] = tile
+            self.nbytes += nbytes
             self._make_room()
 
-    def room(self, size: Size) -> Pixels:
+    def room(self, size: Size) -> DecodedTile:
         """Return memory for a tile of (width, height); its content is undefined."""
         with self._lock:
             spare = self._spare[size]
             if spare:
-                pixels = spare.pop()
-                self._spare_bytes -= pixels.nbytes
-                return pixels
-        return _misaligned(size)
+                tile = spare.pop()
+                self._spare_bytes -= tile.pixels.nbytes
+                tile.around = 0
+                return tile
+        return DecodedTile.of(_misaligned(size))
 
-    def give_back(self, pixels: Pixels) -> None:
+    def give_back(self, tile: DecodedTile) -> None:
         """Take back what `room` gave."""
         with self._lock:
-            self._put_by(pixels)
+            self._put_by(tile)
 
     def clear(self) -> None:
         """Forget all tiles; their memory is used again."""
@@ -124,8 +151,8 @@ class TileCache:
     def drop(self, owner: int) -> None:
         """Forget all tiles of a reader, and all memory that nobody uses."""
         with self._lock:
-            for key in [key for key in self._tiles if key[0] == owner]:
-                self.nbytes -= self._tiles.pop(key)[0].nbytes
+            for key in [key for key in self._tiles if key[0][0] == owner]:
+                self.nbytes -= self._tiles.pop(key).pixels.nbytes
             self._forget_spare()
 
     def _make_room(self) -> None:
@@ -136,18 +163,21 @@ class TileCache:
 
     def _evict(self) -> None:
         """Let the tile go that has not been used for longest."""
-        key, (pixels, _) = self._tiles.popitem(last=False)
-        self.nbytes -= pixels.nbytes
-        self._gone[key] = pixels.nbytes
-        self._gone_bytes += pixels.nbytes
+        key, tile = self._tiles.popitem(last=False)
+        nbytes = tile.pixels.nbytes
+        self.nbytes -= nbytes
+        self._gone[key] = nbytes
+        self._gone_bytes += nbytes
         while self._limit + self._gone_bytes > self.max_bytes:
             self._gone_bytes -= self._gone.popitem(last=False)[1]
-        self._put_by(pixels)
+        self._put_by(tile)
 
-    def _put_by(self, pixels: Pixels) -> None:
-        if self.nbytes + self._spare_bytes + pixels.nbytes <= self._limit + _AT_HAND:
-            self._spare[pixels.shape[1], pixels.shape[0]].append(pixels)
-            self._spare_bytes += pixels.nbytes
+    def _put_by(self, tile: DecodedTile) -> None:
+        height, width, _ = tile.pixels.shape
+        nbytes = tile.pixels.nbytes
+        if self.nbytes + self._spare_bytes + nbytes <= self._limit + _AT_HAND:
+            self._spare[width, height].append(tile)
+            self._spare_bytes += nbytes
 
     def _forget_spare(self) -> None:
         self._spare.clear()

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Pixels
+from dplabtools._typing import IntArray, Pixels, Size
 from dplabtools.readers.base import Colour
 from dplabtools.readers.compiled import COPYING
+from dplabtools.readers.native.cache import DecodedTile
 from dplabtools.records.pixel_buffer import PixelBuffer
 
 __all__ = ["Copier"]
@@ -44,31 +45,54 @@ class Copier:
             self._past_caches = int(buffer.lengths.sum()) > _CACHES
             self._tables = copies.ctypes.data, self._places.ctypes.data
 
-    def copy(self, tile: Pixels, begin: int, end: int) -> None:
+    def whole(self, begin: int, end: int, *, size: Size) -> Pixels | None:
+        """Return where a tile goes if it goes there as a whole, and nowhere else.
+
+        Parameters
+        ----------
+        begin, end : int
+            Which of the copies are of the tile.
+        size : (int, int)
+            (width, height) of the tile.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3), or None
+            Contiguous.
+        """
+        if end - begin > 1:
+            return None
+        rectangle, _, _, row, _, rows, columns = self._copies[begin].tolist()
+        if (columns, rows) != (size[0] * 3, size[1]):
+            return None
+        picture = self._buffer.picture(rectangle)
+        return picture[row : row + rows] if picture.shape[1] == size[0] else None
+
+    def copy(self, tile: DecodedTile, begin: int, end: int) -> None:
         """Copy parts of one tile.
 
         Parameters
         ----------
-        tile : ndarray of uint8, shape (height, width, 3)
-            Pixels of the tile; contiguous.
+        tile : DecodedTile
+            The tile.
         begin, end : int
             Which of the copies these are.
         """
-        self._copy(tile, begin, end, pitch=tile.strides[0])
+        self._copy(tile, begin, end, pitch=tile.pixels.strides[0])
 
     def fill(self, background: Colour) -> None:
         """Make all copies from a tile of background."""
         widest = int(self._buffer.sizes[:, 0].max())
-        row = np.full((1, widest, 3), background, dtype=np.uint8)
+        row = DecodedTile.of(np.full((1, widest, 3), background, dtype=np.uint8))
         self._copy(row, 0, len(self._copies), pitch=0)
 
-    def _copy(self, tile: Pixels, begin: int, end: int, *, pitch: int) -> None:
+    def _copy(self, tile: DecodedTile, begin: int, end: int, *, pitch: int) -> None:
         if self._compiled is not None:
             copies, places = self._tables
             past = self._past_caches
-            self._compiled(tile.ctypes.data, pitch, copies, begin, end, places, past)
+            self._compiled(tile.address, pitch, copies, begin, end, places, past)
             return
-        pixels = _flat(tile)
+        pixels = _flat(tile.pixels)
         for rectangle, y, x, row, column, rows, columns in self._copies[begin:end].tolist():
             part = pixels[y : y + rows, x : x + columns]
             self._rows[rectangle][row : row + rows, column : column + columns] = part

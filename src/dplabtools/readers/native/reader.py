@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ from dplabtools.geometry.pyramid import mean_downsamples
 from dplabtools.readers.base import Colour, ScanInfo, check_level
 from dplabtools.readers.metadata import ICC_TAG, icc_profile, scan_info
 from dplabtools.readers.native.assemble import TilePlan, plan_tiles
-from dplabtools.readers.native.cache import TILES
+from dplabtools.readers.native.cache import TILES, DecodedTile, LevelKey
 from dplabtools.readers.native.copying import Copier
 from dplabtools.readers.native.families import open_indexed
 from dplabtools.readers.native.levels import (
@@ -190,7 +190,8 @@ class NativeReader:
         """Return what is to be done to read rectangles; the background is there already."""
         plan = plan_tiles(stored, corners, buffer.sizes)
         key = self._owner, kind
-        wanted = plan.tiles[~TILES.holds(key, plan.tiles)]
+        kept = TILES.take(key, plan.tiles.tolist())
+        wanted = plan.tiles[~np.isin(plan.tiles, list(kept))]
         if len(plan.blanks):
             Copier(plan.blanks, buffer).fill(self._background)
         return _Job(
@@ -199,6 +200,7 @@ class NativeReader:
             key=key,
             stored=stored,
             plan=plan,
+            kept=kept,
             copier=Copier(plan.copies, buffer),
         )
 
@@ -266,9 +268,12 @@ class NativeReader:
 
 
 class _Tile(NamedTuple):
-    """A tile of a level, and where its bytes are in the file."""
+    """A tile of a level: its copies, see `TilePlan`, and its bytes in the file."""
 
     number: int
+    begin: int
+    end: int
+    around: int
     nbytes: int
     offset: int
 
@@ -279,61 +284,69 @@ class _Job:
 
     slide: str
     file: RangeReader
-    key: tuple[int, int]
+    key: LevelKey
     stored: TiledLevel
     plan: TilePlan
+    kept: dict[int, DecodedTile]  # by number, what is here, until it has been used
     copier: Copier
     decoded: list[int] = field(default_factory=list)
 
     def run(self, first: int, last: int) -> dict[int, SlideReadError]:
-        """Decode some of the tiles; return an error for each rectangle that lacks one."""
+        """Use some of the tiles; return an error for each rectangle that lacks one."""
         errors: dict[int, SlideReadError] = {}
-        plan = self.plan
-        numbers = plan.tiles[first:last]
-        starts = plan.starts[first : last + 1].tolist()
-        around = plan.around[first:last].tolist()
-        stored = (
-            each[numbers].tolist() for each in (self.stored.counts, self.stored.offsets)
-        )
-        tiles = map(_Tile, numbers.tolist(), *stored)
-        for place, tile in enumerate(tiles):
-            begin, end = starts[place], starts[place + 1]
+        to_decode: list[_Tile] = []
+        for tile in self._tiles(first, last):
+            here = self.kept.pop(tile.number, None)
+            if here is None:
+                to_decode.append(tile)
+            else:
+                self._use(tile, here)
+        for tile in to_decode:
             try:
-                self._serve(tile, (begin, end), around[place])
+                self._decode(tile)
             except (MemoryError, ChangedSlideError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a decoder comes up with
                 known = isinstance(error, SlideReadError)
                 failure = error if known else _damage(error, slide=self.slide)
-                touched = plan.copies[begin:end, 0].tolist()
+                touched = self.plan.copies[tile.begin : tile.end, 0].tolist()
                 errors.update(dict.fromkeys(touched, failure))
         return errors
 
-    def _serve(self, tile: _Tile, copies: tuple[int, int], around: int) -> None:
-        """Copy the pixels of a tile to where they are needed."""
-        key = (*self.key, tile.number)
-        kept = TILES.take(key)
-        if kept is None:
-            pixels = self._decode(tile)
-        else:
-            pixels, before = kept
-            around |= before
-        self.copier.copy(pixels, *copies)
-        TILES.keep(key, pixels, around)
+    def _tiles(self, first: int, last: int) -> Iterator[_Tile]:
+        plan, stored = self.plan, self.stored
+        numbers = plan.tiles[first:last]
+        columns = (
+            *(numbers, plan.starts[first:last], plan.starts[first + 1 : last + 1]),
+            *(plan.around[first:last], stored.counts[numbers], stored.offsets[numbers]),
+        )
+        return map(_Tile, *(column.tolist() for column in columns))
 
-    def _decode(self, tile: _Tile) -> Pixels:
+    def _decode(self, tile: _Tile) -> None:
+        """Decode a tile, to where it is needed if it is needed there alone."""
         codec, count = self.stored.codec_of(tile.number), tile.nbytes
         if not 0 < count <= longest_tile(codec):
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
         data = codec.unwrapped(self.file.read(count, tile.offset))
-        pixels = TILES.room(self.stored.tile)[: codec.tile[1]]
+        target = self.copier.whole(tile.begin, tile.end, size=self.stored.tile)
+        if target is not None:
+            codec.decode(data, target)
+            self.decoded.append(tile.number)
+            return
+        made = TILES.room(self.stored.tile)
         try:
-            codec.decode(data, pixels)
+            codec.decode(data, made.pixels[: codec.tile[1]])  # the last may be shorter
         except BaseException:
-            TILES.give_back(pixels)
+            TILES.give_back(made)
             raise
         self.decoded.append(tile.number)
-        return pixels
+        self._use(tile, made)
+
+    def _use(self, tile: _Tile, decoded: DecodedTile) -> None:
+        """Copy pixels to where they are needed."""
+        self.copier.copy(decoded, tile.begin, tile.end)
+        decoded.around |= tile.around
+        TILES.keep(self.key, tile.number, decoded)
 
 
 def _readable(level: TiledLevel, numbers: IntArray) -> BoolArray:
