@@ -16,13 +16,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 
+from benchmarks.processes import family_seconds
 from dplabtools.engine.base import Engine
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.ray import RayEngine
@@ -83,22 +82,11 @@ def ways(pool: list[PatchesMock], workers: int) -> dict[str, Callable[[Engine], 
     return {**named, "memory pool": memory, "stream": stream}
 
 
-def cpu_s() -> float:
-    """Return the CPU time that this process and all that work for it have taken."""
-    this = psutil.Process()
-    total = 0.0
-    for process in (this, *this.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
-
-
 def costs(run: Callable[[Engine], object], engine: Engine) -> tuple[float, float]:
     """Run, and return the seconds, and those of CPU, that it took."""
-    busy, begun = cpu_s(), time.perf_counter()
+    busy, begun = family_seconds(), time.perf_counter()
     run(engine)
-    return time.perf_counter() - begun, cpu_s() - busy
+    return time.perf_counter() - begun, family_seconds() - busy
 
 
 def main() -> None:

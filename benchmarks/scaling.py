@@ -1,8 +1,12 @@
 """What limits a run over 10, 100 and 1,000 cores: costs measured here, and a simulation.
 
-``python -m benchmarks.scaling [--slides FOLDER]`` measures, checks the simulation against
-one and two workers of this machine, and writes docs/figures/scaling.json, which a figure is
-drawn of. Processor time is measured, so that others may use the machine meanwhile.
+``python -m benchmarks.scaling [--slides FOLDER]`` says how far the simulation is off here:
+it measures what a patch takes, and compares what the simulation makes of that with the
+clock and with processor time, for one and two workers, and for a Ray cluster of three nodes
+on this machine. That takes a minute, in which nobody else should use the machine.
+
+With ``--all`` it also simulates large runs, for all kinds of files, and writes
+docs/figures/scaling.json, which a figure is drawn of. What a patch takes is processor time.
 """
 
 from __future__ import annotations
@@ -11,20 +15,25 @@ import argparse
 import heapq
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import ray
+from ray.cluster_utils import Cluster
 
+from benchmarks.processes import family_seconds
 from benchmarks.slides import four_slides, grid
 from dplabtools import config
+from dplabtools.engine.base import Engine, EngineLike
+from dplabtools.engine.limits import usable_cores
+from dplabtools.engine.processes import ProcessEngine
+from dplabtools.engine.ray import RayEngine
 from dplabtools.readers.slide import Slide
 from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
 from dplabtools.slides.processing import WSITissueMask
@@ -74,6 +83,8 @@ SITES: Final = {
     "object store": Site(read_bytes=100e9, written_bytes=50e9, files=3_500, latency_s=0.05),
 }
 REPEATED: Final = 100  # times that the small run of the check is simulated
+ROUNDS: Final = 5
+NODES: Final = 3
 HERE: Final = Site(read_bytes=1e12, written_bytes=1e12, files=1e9, latency_s=0.0)
 
 
@@ -99,6 +110,27 @@ def locations(files: list[Path], *, resampled: bool) -> list[PatchesMock]:
     return pool
 
 
+def write(
+    pool: list[PatchesMock],
+    folder: str,
+    *,
+    engine: EngineLike,
+    workers: int = 1,
+    kind: str = "webdataset",
+    resampled: bool = False,
+) -> None:
+    """Write patches to a folder."""
+    DiskPatchExtractorPool(
+        output_dir=folder,
+        patches_pool=pool,
+        proc_num_workers=workers,
+        thread_num_workers=1,
+        resampling_mode="tile" if resampled else None,
+        engine=engine,
+        **KINDS[kind],
+    )
+
+
 def measured(files: list[Path], *, kind: str, resampled: bool) -> Costs:
     """Return what patches cost in this process, without workers."""
     pool = locations(files, resampled=resampled)
@@ -108,15 +140,7 @@ def measured(files: list[Path], *, kind: str, resampled: bool) -> Costs:
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             before, bytes_before = time.process_time(), bytes_read()
-            DiskPatchExtractorPool(
-                output_dir=folder,
-                patches_pool=pool,
-                proc_num_workers=1,
-                thread_num_workers=1,
-                resampling_mode="tile" if resampled else None,
-                engine="serial",
-                **KINDS[kind],
-            )
+            write(pool, folder, engine="serial", kind=kind, resampled=resampled)
             times.append(time.process_time() - before)
             read = bytes_read() - bytes_before
             made = [
@@ -150,37 +174,6 @@ def slide_costs(files: list[Path]) -> dict[str, float]:
         "mask_s": (time.process_time() - begun) / len(files),
         "mask_bytes": (bytes_read() - before) / len(files),
     }
-
-
-RUNS: Final = (1, 4)
-
-
-def seconds_of(files: list[Path], workers: int) -> tuple[float, float]:
-    """Return processor time and time of a run with so many workers, start taken off."""
-    code = (
-        "import sys, tempfile\n"
-        "from benchmarks.scaling import KINDS, locations\n"
-        "from pathlib import Path\n"
-        "from dplabtools.slides.patches import DiskPatchExtractorPool\n"
-        "workers, runs, *files = sys.argv[1:]\n"
-        "pool = locations([Path(each) for each in files], resampled=False)\n"
-        "for _ in range(int(runs)):\n"
-        "    with tempfile.TemporaryDirectory() as folder:\n"
-        "        DiskPatchExtractorPool(output_dir=folder, patches_pool=pool,\n"
-        "            proc_num_workers=int(workers), thread_num_workers=1,\n"
-        "            **KINDS['webdataset'])\n"
-    )
-    took = []
-    for runs in RUNS:
-        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        words = [sys.executable, "-c", code, str(workers), str(runs), *map(str, files)]
-        subprocess.run(words, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        took.append((cpu, time.perf_counter() - begun))
-    (cpu, wall), (more_cpu, more_wall) = took
-    count = RUNS[1] - RUNS[0]
-    return (more_cpu - cpu) / count, (more_wall - wall) / count
 
 
 # ------------------------------------------------------------------ simulating
@@ -274,45 +267,92 @@ def scenarios(costs: dict[str, Costs]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{kind}, {name}", {"core count": cores, **found}
 
 
+# ------------------------------------------------------------------ checking
+
+
+@contextmanager
+def places() -> Iterator[dict[str, tuple[int, Engine]]]:
+    """Lend workers here, and those of a cluster of three nodes, all on this machine."""
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
+    )
+    for _ in range(NODES - 1):
+        cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        with (
+            ProcessEngine(workers=1) as one,
+            ProcessEngine(workers=2) as two,
+            RayEngine(workers=NODES) as nodes,
+        ):
+            yield {
+                "1 worker": (1, one),
+                "2 workers": (2, two),
+                f"{NODES} nodes of Ray": (NODES, nodes),
+            }
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def check(files: list[Path], costs: Costs) -> None:
+    """Compare what the simulation says of this machine with what the clock says.
+
+    All take turns, after a run that does not count. More workers than cores are as fast as
+    the cores are.
+    """
+    pool = locations(files, resampled=False)
+    count = sum(len(each.patch_data) for each in pool)
+    took: dict[str, list[tuple[float, float]]] = {}
+    with places() as engines:
+        for _ in range(ROUNDS + 1):
+            for name, (workers, engine) in engines.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    busy, begun = family_seconds(), time.perf_counter()
+                    write(pool, folder, engine=engine, workers=workers)
+                    spent = time.perf_counter() - begun, family_seconds() - busy
+                took.setdefault(name, []).append(spent)
+    for name, (workers, _) in engines.items():
+        cores = min(workers, usable_cores())
+        told = simulate(
+            replace(costs, mask_s=0.0),
+            HERE,
+            cores=cores,
+            chunks=count * REPEATED // CHUNK,
+            slides=len(files) * REPEATED,
+        )
+        seconds = told["seconds"] / REPEATED
+        wall, cpu = np.median(took[name][1:], axis=0).tolist()
+        computing = seconds * cores * told["cores"]
+        print(
+            f"{count:,} patches, {name:15} {wall:5.2f} s, simulated {seconds:5.2f}: "
+            f"{wall / seconds - 1:+.0%}; of the processors {cpu:5.2f} s, simulated "
+            f"{computing:5.2f}: {cpu / computing - 1:+.0%}; load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slides", type=Path)
-    slides = four_slides(parser.parse_args().slides)
+    parser.add_argument("--all", action="store_true")
+    given = parser.parse_args()
+    slides = four_slides(given.slides)
+    kinds = [(kind, source) for kind in KINDS for source in ("20x", "40x")]
     costs = {
         f"{kind}, from {source}": measured(slides, kind=kind, resampled=source == "40x")
-        for kind in KINDS
-        for source in ("20x", "40x")
+        for kind, source in (kinds if given.all else kinds[:1])
     }
-    count = sum(len(each.patch_data) for each in locations(slides, resampled=False))
-    checks = []
-    for workers in (1, 2, 1, 2):
-        cpu, wall = seconds_of(slides, workers)
-        told = simulate(
-            replace(costs["webdataset, from 20x"], mask_s=0.0),
-            HERE,
-            cores=workers,
-            chunks=count * REPEATED // CHUNK,
-            slides=len(slides) * REPEATED,
-        )
-        seconds = told["seconds"] / REPEATED
-        checks.append(
-            {
-                "workers": workers,
-                "processor seconds": cpu,
-                "simulated processor seconds": seconds * workers * told["cores"],
-                "seconds": wall,
-                "simulated seconds": seconds,
-                "load": os.getloadavg()[0],
-            }
-        )
-        print(checks[-1], flush=True)
+    check(slides, costs["webdataset, from 20x"])
+    if not given.all:
+        return
     outcomes: dict[str, list[dict[str, Any]]] = {}
     for name, outcome in scenarios(costs):
         outcomes.setdefault(name, []).append(outcome)
         print(name, outcome, flush=True)
     told = {
         "costs": {name: asdict(each) for name, each in costs.items()},
-        "checks": checks,
         "outcomes": outcomes,
     }
     DATA.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
