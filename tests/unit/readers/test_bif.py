@@ -174,7 +174,8 @@ def test_levels_out_of_order_are_damage(file: Path) -> None:
 
 def test_areas_side_by_side_that_lie_across_each_other_are_refused(tmp_path: Path) -> None:
     """Which of their tiles are above would depend on the row."""
-    file = make_bif_slide(tmp_path / "a.bif", **SMALL | {"corners": ((0, 0), (0, 60))})
+    crossing: dict[str, Any] = SMALL | {"corners": ((0, 0), (0, 60))}
+    file = make_bif_slide(tmp_path / "a.bif", **crossing)
     native(file).close()
 
     old, new = 'OriginX="0" OriginY="128"', 'OriginX="64" OriginY="64"'
