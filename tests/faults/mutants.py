@@ -35,6 +35,7 @@ class Sound:
     def __init__(self, file: Path, library: str) -> None:
         self.settings = Settings(slide_library=library)
         self.content = file.read_bytes()
+        self.placed = file.suffix in {".scn", ".bif"}  # text says where tiles lie
         self.tables: set[int] = set()
         self.tiles: dict[int, int] = {}
         self.index: list[int] = []
@@ -48,8 +49,12 @@ class Sound:
         else:
             self.index += range(16)
             with tifffile.TiffFile(file) as tiff:
-                for page in tiff.pages:
-                    self._look_at(page, ndpi=tiff.is_ndpi)
+                entry = 20 if tiff.is_bigtiff else 16 if tiff.is_ndpi else 12
+                pages: Any = tiff.pages
+                for page in pages:
+                    self._look_at(page, entry=entry)
+                    if tiff.is_ndpi:
+                        self._look_at_header(int(page.tags["StripOffsets"].value[0]))
         self.stored = self._stored(self.content)
         with open_reader(file, settings=self.settings) as reader:
             self.sizes = reader.sizes
@@ -63,15 +68,13 @@ class Sound:
         self.index += [start + n for start in self.tiles for n in range(8)]
         self.entries += [(place, 4) for place in self.index[12::4]]
 
-    def _look_at(self, page: Any, *, ndpi: bool) -> None:
-        count = len(page.tags)
-        end = 10 + 16 * count if ndpi else 6 + 12 * count  # upper halves stand behind
-        self.index += range(page.offset, page.offset + end)
-        if ndpi:
-            self._look_at_header(int(page.tags["StripOffsets"].value[0]))
+    def _look_at(self, page: Any, *, entry: int) -> None:
+        around = {12: 6, 16: 10, 20: 16}[entry]  # of NDPI with the upper halves behind
+        self.index += range(page.offset, page.offset + around + entry * len(page.tags))
         for tag in page.tags:
             within = range(tag.valueoffset, tag.valueoffset + tag.valuebytecount)
-            if tag.name == "JPEGTables":
+            places = self.placed and tag.name in {"ImageDescription", "XMP"}
+            if tag.name == "JPEGTables" or places:
                 self.tables.update(within)
             elif tag.name.endswith(("Offsets", "ByteCounts", "McuStarts")):
                 self.entries += _entries(tag)
@@ -191,7 +194,8 @@ def judge(sound: Sound, file: Path, changed: set[int]) -> str:
     try:
         with open_reader(file, settings=sound.settings) as reader:
             if reader.sizes != sound.sizes:
-                return f"silent: {reader.sizes} by {reader.library}"
+                why = excuse(sound, file, changed) if sound.placed else ""
+                return why or f"silent: {reader.sizes} by {reader.library}"
             found = dict(patches(reader))
     except DplabError as error:
         return "named" if str(error).startswith(file.name) else f"nameless: {error}"

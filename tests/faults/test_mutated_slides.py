@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
+from dplabtools.testing.make_scn import make_scn_slide
 from dplabtools.testing.make_slide import make_slide
 
 PROGRAM = Path(__file__).with_name("mutants.py")
@@ -33,11 +35,19 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
         file, size=(512, 64), tile=128, table=False
     ),
     "philips.tiff": lambda file: make_philips_slide(file, size=(320, 256), tile=64),
+    "leica.scn": lambda file: make_scn_slide(
+        file, size=(200, 130), offsets=((20, 10), (61, 90)), tile=64
+    ),
+    "ventana.bif": lambda file: make_bif_slide(
+        file, grids=((3, 2), (2, 2)), corners=((8, 0), (0, 64)), tile=64, levels=2
+    ),
     "dicom": lambda file: make_dicom_slide(file, size=SIZE, tile=TILE, levels=1),
     "dicom-extended": lambda file: make_dicom_slide(
         file, size=SIZE, tile=TILE, levels=1, table="extended"
     ),
 }
+
+IF_ASKED = {".tiff", ".scn", ".bif"}
 
 
 def made(file: Path) -> Path:
@@ -51,7 +61,7 @@ def outcomes(file: Path, count: int) -> list[tuple[int, str, str]]:
     found: list[tuple[int, str, str]] = []
     folder = file.parent / "mutants"  # what lies beside a file of DICOM belongs to it
     folder.mkdir()
-    library = "native" if file.suffix == ".tiff" else "auto"
+    library = "native" if file.suffix in IF_ASKED else "auto"
     while len(found) < count:
         arguments = [str(file), str(folder), str(len(found)), str(count), library]
         run = subprocess.run(

@@ -106,11 +106,12 @@ def test_a_damaged_tile_is_an_error_only_where_it_shows(file: Path) -> None:
             reader.read((8 + TILE - OVERLAP[0] - 1, y), 0, (TILE, TILE))
 
 
-def test_a_file_that_does_not_say_how_tiles_are_put_together_is_a_grid(file: Path) -> None:
+def test_a_file_that_does_not_say_how_tiles_are_put_together_is_refused(
+    file: Path,
+) -> None:
     edited(file, lambda text: text.replace("EncodeInfo", "OtherInfo "))
-    with native(file) as reader:
-        assert reader.sizes[0] == (3 * TILE, 4 * TILE)
-        assert reader.index.levels[0].mosaic is None
+    with pytest.raises(UnsupportedSlideError, match="do not say how their tiles"):
+        native(file)
 
 
 def test_tiles_without_joints_lie_side_by_side(file: Path) -> None:
@@ -164,11 +165,22 @@ def test_what_is_said_of_the_scan_is_heeded(
         native(file)
 
 
-def test_levels_out_of_order_are_damage(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("level=2 mag=20", "0, 2, 2"), ("lost", "0, 2")]
+)
+def test_levels_out_of_order_are_damage(file: Path, text: str, numbers: str) -> None:
     with tifffile.TiffFile(file, mode="r+") as tiff:
         pages: Any = tiff.pages
-        pages[3].tags["ImageDescription"].overwrite("level=2 mag=20")
-    with pytest.raises(DamagedSlideError, match=r"numbered \[0, 2, 2\]"):
+        pages[3].tags["ImageDescription"].overwrite(text)
+    with pytest.raises(DamagedSlideError, match=rf"numbered \[{numbers}\]"):
+        native(file)
+
+
+def test_a_last_level_that_is_called_something_else_is_damage(file: Path) -> None:
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        pages: Any = tiff.pages
+        pages[-1].tags["ImageDescription"].overwrite("lost")
+    with pytest.raises(DamagedSlideError, match="behind them is no level"):
         native(file)
 
 

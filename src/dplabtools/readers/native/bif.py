@@ -201,14 +201,13 @@ def read_bif_index(
     found = dict(_properties(stored[0], scanner))
     stitching = _stitching(stored[0], levels)
     scales = [1 << number for number in range(len(levels))]
-    if stitching is None:
-        sizes = [level.size for level in levels]
-        found.update(level_properties(sizes, [level.tile for level in levels]))
-    else:
-        levels = tuple(map(_stitched, levels, [stitching] * len(levels), scales))
-        sizes = [level.size for level in levels]
-        found.update(level_properties(sizes, downsamples=scales))
-        found.update(region_properties(stitching.regions()))
+    levels = tuple(
+        _stitched(level, stitching, scale)
+        for level, scale in zip(levels, scales, strict=True)
+    )
+    sizes = [level.size for level in levels]
+    found.update(level_properties(sizes, downsamples=scales))
+    found.update(region_properties(stitching.regions()))
     for name, number in associated.items():
         found.update(picture_properties(name, pages[number]))
     return NativeIndex(
@@ -217,7 +216,7 @@ def read_bif_index(
         associated=associated,
         properties=dict(sorted(found.items())),
         icc_profile=icc_profile(stored[0].tags.valueof(ICC_TAG)),
-        downsamples=() if stitching is None else tuple(map(float, scales)),
+        downsamples=tuple(map(float, scales)),
     )
 
 
@@ -239,7 +238,7 @@ def _stored(pages: Sequence[Any]) -> list[Any]:
     Raises
     ------
     DamagedSlideError
-        If they are not in order.
+        If they are not in order, or a picture in tiles behind them is none.
     UnsupportedSlideError
         If none says that it is one.
     """
@@ -248,8 +247,11 @@ def _stored(pages: Sequence[Any]) -> list[Any]:
     if not numbers:
         msg = "files of Ventana whose pictures are not called levels are not read natively"
         raise UnsupportedSlideError(msg)
-    if numbers != list(range(len(numbers))):
-        msg = f"its levels are numbered {numbers}"
+    behind = pages[pages.index(found[0]) :]
+    if numbers != list(range(len(numbers))) or any(
+        page.is_tiled and page not in found for page in behind
+    ):
+        msg = f"its levels are numbered {numbers}, or one behind them is no level"
         raise DamagedSlideError(msg)
     return found
 
@@ -257,8 +259,8 @@ def _stored(pages: Sequence[Any]) -> list[Any]:
 def _stitching(
     page: Any,  # noqa: ANN401 - untyped library
     levels: Sequence[TiledLevel],
-) -> _Stitching | None:
-    """Return what the page of level 0 says of how tiles are put together, if anything.
+) -> _Stitching:
+    """Return what the page of level 0 says of how tiles are put together.
 
     Raises
     ------
@@ -270,7 +272,11 @@ def _stitching(
     text = page.tags.valueof(_XMP)
     root: Element | None = None if text is None else fromstring(text)
     if root is None or root.tag != "EncodeInfo":
-        return None
+        msg = (
+            "files of Ventana that do not say how their tiles are put together are not "
+            "read natively"
+        )
+        raise UnsupportedSlideError(msg)
     tile = levels[0].tile
     if any(level.tile != tile for level in levels):
         msg = "levels with tiles of different sizes are not read natively"
