@@ -65,8 +65,8 @@ bench: $(VENV)/.dev  ## Measure pools, readers and locations
 	$(BIN)/python -m benchmarks.locations
 	$(BIN)/python -m benchmarks.startup
 
-bench-users: $(VENV)/.dev  ## Measure whole runs of the pools beside the limit and OpenSlide
-	$(BIN)/python -m benchmarks.users
+bench-users: $(VENV)/.dev  ## Measure whole runs of the pools beside others: BENCH="--peers PYTHON ..."
+	$(BIN)/python -m benchmarks.users $(BENCH)
 
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html

@@ -1,7 +1,7 @@
 """Whole runs of the pools, as a user sees them: ``python -m benchmarks.users``.
 
 ``[--quick] [--slides FOLDER] [--original PYTHON] [--peers PYTHON …] [--workers N …]
-[--rounds N] [--out FOLDER]``
+[--scenes NAME …] [--rounds N] [--budget-s SECONDS] [--out FOLDER]``
 
 Each run is an interpreter of its own, with everything imported and the slides in the cache
 of the system; the clock runs from the constructor of the pool to the last patch, so that
@@ -9,6 +9,8 @@ starting workers counts, and processor time is that of all processes. Beside the
 
 - the limit: the tiles that these patches take at level 0, each decoded once by simplejpeg
   in as many processes, which wait for the clock with everything open; nothing is copied;
+- what writes JPEG, on grids: files and tar files, with chroma as it is stored, and with
+  tiles passed on; of the first 8,000 patches;
 - loops of other libraries, one patch after the other, in as many processes, and of
   OpenSlide in one too; they wait with their slides open, hand over nothing, and have the
   first 3,000 patches alone to do;
@@ -19,7 +21,8 @@ all of them; figures are medians, and ratios are of one round. PYTHON is the int
 an environment with ``pip install dplabtools==0.0.5 openslide-bin``, or with other libraries
 (numpy, Pillow and some of cucim-cu12, pyvips[binary], tiffslide, tiatoolbox, wsistream);
 what is not installed in any is left out. FOLDER holds wsi1.svs to wsi4.svs, and may hold a
-larger big.svs. Writes users.md, users.json and users.png.
+larger big.svs. What would take longer than SECONDS, going by what was longest so far, is
+left out, and named. Writes users.md, users.json and users.png after each table.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -45,12 +49,20 @@ import matplotlib as mpl
 
 from benchmarks.original import SIDE
 from benchmarks.slides import four_slides
-from benchmarks.users_scenes import Scene, scenes
+from benchmarks.users_scenes import SCENES, Scene, scenes
 from dplabtools.engine.limits import usable_cores
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("users_job.py")
 LIMIT, STREAM, LOOP = "limit: decoding", "stream pool", "OpenSlide loop"
+JPEG_POOLS: Final = {
+    "disk pool, JPEG": "disk",
+    "disk pool, JPEG, stored chroma": "disk stored_chroma",
+    "disk pool, JPEG, tiles passed on": "disk passthrough",
+    "disk pool, WebDataset": "webdataset",
+    "disk pool, WebDataset, stored chroma": "webdataset stored_chroma",
+}
+ORIGINAL: Final = {"original, memory pool": "memory", "original, JPEG files": "disk"}
 LIBRARIES = ("dplabtools-next", "simplejpeg", "openslide-python", "openslide-bin", "numpy")
 PEERS: Final = {  # by what is imported, names of the distributions
     "cucim": ("cucim-cu12", "cucim-cu13"),
@@ -60,6 +72,7 @@ PEERS: Final = {  # by what is imported, names of the distributions
     "wsistream": ("wsistream",),
 }
 LOOPED = 3000  # patches that loops read: the slowest take a minute for all of them
+WRITTEN = 8000  # patches that become files, which are kept: 120 MB each time
 _NOT_INSTALLED = 3  # exit code
 
 
@@ -76,10 +89,25 @@ class Contender:
     def loops(self) -> bool:
         return self.task in (*PEERS, "openslide", "loader")
 
+    @property
+    def writes(self) -> bool:
+        return self.task.startswith(("disk", "webdataset"))
+
+    @property
+    def of_original(self) -> str:
+        """Task of the original to compare with; empty for who is no pool."""
+        if self.loops or self.name == LIMIT:
+            return ""
+        return "disk" if self.writes else "memory"
+
     def takes_part(self, scene: Scene) -> bool:
         """Return whether there is something to compare."""
         if self.task == "stream near":
             return scene.scattered
+        if self.task.endswith("passthrough"):
+            return scene.name == "grid on tiles"
+        if self.writes:
+            return scene.name.startswith("grid")
         return not (scene.levels and self.loops)
 
 
@@ -99,7 +127,7 @@ def contenders(
     tasks = {LIMIT: "decode", STREAM: "stream", "memory pool": "memory"}
     if not quick:
         tasks["stream pool, order near"] = "stream near"
-        tasks |= {"disk pool, JPEG": "disk", "disk pool, WebDataset": "webdataset"}
+        tasks |= JPEG_POOLS
     tasks[LOOP] = "openslide"
     if not quick and find_spec("torch") is not None:
         tasks["DataLoader over OpenSlide"] = "loader"
@@ -110,8 +138,10 @@ def contenders(
         name = f"{library} {release} loop"
         found.append(Contender(name=name, task=library, workers=workers, python=python))
     if original is not None:
-        name = "original, memory pool"
-        found.append(Contender(name=name, task="memory", workers=workers, python=original))
+        found += [
+            Contender(name=name, task=task, workers=workers, python=original)
+            for name, task in ORIGINAL.items()
+        ]
     return found
 
 
@@ -142,15 +172,15 @@ def installed(pythons: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def measure(contender: Contender, scene: Scene) -> Run | None:
-    """Run once, in a folder of its own, which is removed at the end of all runs.
+    """Run once, in a folder of its own; return None if the library is not installed.
 
-    After many files were removed ext4 takes longer to make new ones, for minutes. Returns
-    None if the library is not installed.
+    Image files are removed at the end of all runs: after many files were removed ext4 takes
+    longer to make new ones, for minutes.
     """
     folder = tempfile.mkdtemp(prefix="dplabtools-benchmark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if contender.loops:
-        scene = scene.shortened(LOOPED)
+    if contender.loops or contender.writes:
+        scene = scene.shortened(LOOPED if contender.loops else WRITTEN)
     job = {
         **asdict(scene),
         "task": contender.task,
@@ -171,6 +201,8 @@ def measure(contender: Contender, scene: Scene) -> Run | None:
         cwd=folder,
         env=environment,
     )
+    if contender.task.startswith("webdataset"):
+        shutil.rmtree(folder)
     if done.returncode == _NOT_INSTALLED:
         return None
     if done.returncode:
@@ -209,20 +241,23 @@ def compare(
 def table(scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> Iterator[str]:
     """Yield the lines of a table: the share of the limit first, then what was measured."""
     shares, loop = shares_of(runs), runs[_named(runs, LOOP)] if not scene.levels else None
+    others = {each.task: of for each, of in runs.items() if each.name in ORIGINAL}
     yield f"### {scene.name}, {scene.where}: {scene.count:,} patches of {SIDE} px\n"
     yield (
         "| who | processes | share of the limit | patches/s | slowest to fastest "
-        "| µs of processor a patch | x OpenSlide loop |"
+        "| µs of processor a patch | x OpenSlide loop | x original |"
     )
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for each, of in runs.items():
         rates = [run.patches / run.wall for run in of]
         cpu = statistics.median(run.cpu / run.patches for run in of)
         ratio = "" if loop is None else f"{_ratio(loop, of):.2f}"
+        other = others.get(each.of_original)
+        beside = "" if other is None else f"{_ratio(other, of):.2f}"
         yield (
             f"| {each.name} | {each.workers} | {shares[each]:.0%} "
             f"| {statistics.median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
-            f"| {cpu * 1e6:,.0f} | {ratio} |"
+            f"| {cpu * 1e6:,.0f} | {ratio} | {beside} |"
         )
     yield ""
 
@@ -284,8 +319,54 @@ def machine() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    cores = usable_cores()
+class Report:
+    """What was measured, and the files that say so."""
+
+    def __init__(self, folder: Path, *, rounds: int) -> None:
+        self._folder = folder
+        self._machine, self._rounds = machine(), rounds
+        self._lines: list[str] = []
+        self._results: list[dict[str, Any]] = []
+        self._shares: dict[str, dict[str, float]] = {}
+        self.left_out: list[str] = []
+
+    def add(self, scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> None:
+        """Take the runs of a scene, and show them."""
+        lines, name = list(table(scene, runs)), f"{scene.name}, {scene.where}"
+        print("\n".join(lines), flush=True)
+        self._lines += lines
+        for each, share in shares_of(runs).items():
+            of = list(map(asdict, runs[each]))
+            self._results.append(
+                {"scene": name, **asdict(each), "share": share, "runs": of}
+            )
+        workers = _named(runs, LIMIT).workers
+        self._shares[f"{scene.name},\n{scene.where}, {workers}"] = {
+            each.name: share
+            for each, share in shares_of(runs).items()
+            if each.workers == workers and each.name != LIMIT
+        }
+
+    def write(self) -> None:
+        """Write the files of what there is so far."""
+        where = ", ".join(f"{name} {value}" for name, value in self._machine.items())
+        rounds = f"Medians of {self._rounds} rounds, all in turn. {where}.\n"
+        lines = ["# Whole runs of the pools\n", rounds, *self._lines]
+        if self.left_out:
+            lines.append(f"Left out, as there was no time: {'; '.join(self.left_out)}.\n")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "users.md").write_text("\n".join(lines))
+        report = {
+            "machine": self._machine,
+            "rounds": self._rounds,
+            "left_out": self.left_out,
+            "results": self._results,
+        }
+        (self._folder / "users.json").write_text(json.dumps(report, indent=1) + "\n")
+        draw(self._shares, self._folder / "users.png")
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under three minutes")
     parser.add_argument("--slides", type=Path, help="folder with wsi1.svs to wsi4.svs")
@@ -293,8 +374,14 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=[], help="that have other libraries")
     parser.add_argument("--rounds", type=int, help="5, or with --quick 3")
     parser.add_argument("--workers", type=int, nargs="+", help="1, 2 and all cores")
+    parser.add_argument("--scenes", nargs="+", choices=SCENES, help="all, if not given")
+    parser.add_argument("--budget-s", type=float, default=float("inf"), help="at most")
     parser.add_argument("--out", type=Path, default=ROOT / ".benchmarks")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given, cores = arguments(), usable_cores()
     rounds = given.rounds or (3 if given.quick else 5)
     counts = given.workers or (
         [cores] if given.quick else sorted({1, min(2, cores), cores})
@@ -303,41 +390,20 @@ def main() -> None:
     big = None if given.slides is None else given.slides / "big.svs"
     big = big if big is not None and big.exists() else None
     peers = installed([sys.executable, *given.peers])
-    where = machine()
-    lines = [
-        "# Whole runs of the pools\n",
-        f"Medians of {rounds} rounds, all in turn. "
-        + ", ".join(f"{name} {value}" for name, value in where.items())
-        + ".\n",
-    ]
-    results: list[dict[str, Any]] = []
-    shares: dict[str, dict[str, float]] = {}
-    for scene in scenes(files, big, quick=given.quick):
+    report = Report(given.out, rounds=rounds)
+    begun, longest = time.monotonic(), 0.0
+    for scene in scenes(files, big, quick=given.quick, names=given.scenes or SCENES):
         for workers in counts:
+            since = time.monotonic()
+            if since - begun + longest > given.budget_s:
+                report.left_out.append(f"{scene.name}, {scene.where}, {workers}")
+                continue
             everybody = contenders(workers, given.original, peers, quick=given.quick)
             taking_part = [each for each in everybody if each.takes_part(scene)]
-            runs = compare(scene, taking_part, rounds=rounds)
-            lines += table(scene, runs)
-            print("\n".join(table(scene, runs)), flush=True)
-            results += [
-                {
-                    "scene": f"{scene.name}, {scene.where}",
-                    **asdict(each),
-                    "share": share,
-                    "runs": list(map(asdict, runs[each])),
-                }
-                for each, share in shares_of(runs).items()
-            ]
-            shares[f"{scene.name},\n{scene.where}, {workers}"] = {
-                each.name: share
-                for each, share in shares_of(runs).items()
-                if each.workers == workers and each.name != LIMIT
-            }
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "users.md").write_text("\n".join(lines))
-    report = {"machine": where, "rounds": rounds, "results": results}
-    (given.out / "users.json").write_text(json.dumps(report, indent=1) + "\n")
-    draw(shares, given.out / "users.png")
+            report.add(scene, compare(scene, taking_part, rounds=rounds))
+            report.write()
+            longest = max(longest, time.monotonic() - since)
+    report.write()
     print(f"written: {given.out}/users.md, users.json and users.png")
 
 

@@ -31,6 +31,7 @@ from processes import family_seconds
 Slides = dict[str, list[list[int]]]
 Part = list[tuple[str, list[list[int]]]]
 _NOT_INSTALLED = 3
+_STORED_CHROMA = {"stored_chroma": True}
 
 
 def parts_of(job: dict[str, Any]) -> list[Part]:
@@ -105,11 +106,10 @@ def stream(
     )
 
 
-def disk(job: dict[str, Any], *, container: str | None = None) -> Callable[[], int]:
+def disk(job: dict[str, Any], **own: Any) -> Callable[[], int]:
+    """Return what writes JPEG; `own` are arguments that the original does not have."""
     make = pool_class("DiskPatchExtractorPool", job)
-    given = {**arguments(job), "output_dir": job["output_dir"], "image_type": "jpg"}
-    if container is not None:  # which the original does not have
-        given["container"] = container
+    given = {**arguments(job), "output_dir": job["output_dir"], "image_type": "jpg", **own}
     return lambda: int(make(**given).patch_count) // max(1, len(job["levels"]))
 
 
@@ -206,7 +206,12 @@ TASKS: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "stream": stream,
     "stream near": partial(stream, order="near"),
     "disk": disk,
+    "disk stored_chroma": partial(disk, save_options=_STORED_CHROMA),
+    "disk passthrough": partial(disk, save_options={"passthrough": True}),
     "webdataset": partial(disk, container="webdataset"),
+    "webdataset stored_chroma": partial(
+        disk, container="webdataset", save_options=_STORED_CHROMA
+    ),
     "decode": in_processes(decode_part),
     "loader": loader,
     **{name: in_processes(partial(loop_part, library=name)) for name in READERS},

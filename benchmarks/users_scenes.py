@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import openslide
 from benchmarks.original import SIDE
 from dplabtools.locations.poisson import poisson_disk
 
-__all__ = ["Scene", "Slides", "scenes"]
+__all__ = ["SCENES", "Scene", "Slides", "scenes"]
 
 Corners = list[list[int]]
 Slides = dict[str, Corners]
 
+_LEVELS = "levels 0, 1 and 2"
 _MPP = 1.7  # times the finest: none that slides have, and the one that is asked for most
+_RESAMPLED = f"mpp {_MPP} x the finest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,32 +63,38 @@ class Scene:
         return replace(self, slides=slides)
 
 
-def scenes(files: Sequence[Path], big: Path | None, *, quick: bool) -> Iterator[Scene]:
-    """Yield what is measured: grids alone, or all kinds of places."""
+def scenes(
+    files: Sequence[Path], big: Path | None, *, quick: bool, names: Collection[str]
+) -> Iterator[Scene]:
+    """Yield what is measured, of these names: grids alone, or all kinds of places."""
     one = [big or files[0]]
     for where, chosen, most in (
         ("four slides", files, 250 if quick else 900),
         (f"one slide ({one[0].name})", one, 1500 if quick else 18_000),
     ):
         for name, places in _PLACES.items():
-            if not quick or name == "grid":
+            if name in names and (not quick or name == "grid"):
                 slides = {str(file): places(file)[:most] for file in chosen}
                 yield Scene(name=name, where=where, slides=slides)
         if quick:
             continue
-        grids = {str(file): _grid(file)[:most] for file in chosen}
-        yield Scene(name="levels 0, 1 and 2", where=where, slides=grids, levels=(0, 1, 2))
-        with openslide.OpenSlide(chosen[0]) as opened:
-            finest = float(opened.properties["openslide.mpp-x"])
-        wide = {str(file): _grid(file, step=round(_MPP * SIDE))[:most] for file in chosen}
-        yield Scene(
-            name=f"mpp {_MPP} x the finest",
-            where=where,
-            slides=wide,
-            level_or_mpp=_MPP * finest,
-            mode="tile",
-            factor=_MPP,
-        )
+        if _LEVELS in names:
+            grids = {str(file): _grid(file)[:most] for file in chosen}
+            yield Scene(name=_LEVELS, where=where, slides=grids, levels=(0, 1, 2))
+        if _RESAMPLED in names:
+            with openslide.OpenSlide(chosen[0]) as opened:
+                finest = float(opened.properties["openslide.mpp-x"])
+            wide = {
+                str(file): _grid(file, step=round(_MPP * SIDE))[:most] for file in chosen
+            }
+            yield Scene(
+                name=_RESAMPLED,
+                where=where,
+                slides=wide,
+                level_or_mpp=_MPP * finest,
+                mode="tile",
+                factor=_MPP,
+            )
 
 
 def _grid(slide: Path, *, begin: int = 100, step: int = SIDE) -> Corners:
@@ -135,3 +143,5 @@ _PLACES: dict[str, Callable[[Path], Corners]] = {
     "random": _random,
     "Poisson": _poisson,
 }
+SCENES = (*_PLACES, _LEVELS, _RESAMPLED)
+"""Their names."""
