@@ -34,6 +34,7 @@ class SegmentRows(ChunkWriter):
 
     def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> PixelBuffer:
         """Return the memory of patches."""
+        self.segment.take_pages(self.offsets[items], sizes.prod(axis=1) * 3 * views)
         sizes = np.repeat(sizes, views, axis=0)
         nth = np.tile(np.arange(views), len(items))
         starts = np.repeat(self.offsets[items], views) + nth * sizes.prod(axis=1) * 3
