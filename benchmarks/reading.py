@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,7 +33,7 @@ from dplabtools.extraction.inspection import SlideSpec
 from dplabtools.extraction.plan import ReadOptions, blocks, plan_slide
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.output.memory import SegmentRows
-from dplabtools.readers.compiled import LLVM
+from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.native.assemble import plan_tiles
 from dplabtools.readers.native.cache import TILES
 from dplabtools.readers.native.decode import TileCodec
@@ -271,7 +270,8 @@ def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> No
 
 
 def main() -> None:
-    import_module(LLVM)  # as in workers of a long run
+    for function in (COPYING, RESIZING):  # as in workers of a long run
+        function.prepare()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slides", nargs="*", default=[])
     parser.add_argument("--peers", default=sys.executable)

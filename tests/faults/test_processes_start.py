@@ -354,6 +354,28 @@ def test_nothing_is_forked_where_several_threads_run(
     assert "starts threads (2 run)" in caplog.text
 
 
+def test_what_workers_need_is_called_once_for_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "notes.txt"
+    (tmp_path / "takes_notes.py").write_text(
+        "import os, pathlib\n"
+        "class Made:\n"
+        "    def note(self):\n"
+        f"        with pathlib.Path({str(file)!r}).open('a') as notes:\n"
+        "            print(os.getpid(), file=notes)\n"
+        "made = Made()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["takes_notes:made.missing", "takes_notes:made.note"]
+    with ProcessEngine(workers=2, modules=names) as engine:
+        outcomes = list(run(engine, Task(), [("square", 3)] * 4))
+        (zygote,) = zygotes()
+    assert [each.value() for each in outcomes] == [9] * 4
+    assert set(file.read_text().split()) == {str(zygote.pid)}
+
+
 def test_a_zygote_that_is_not_needed_ends() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

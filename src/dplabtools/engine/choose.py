@@ -44,8 +44,8 @@ class RunOptions:
         Jobs given to a worker at once. With 1 a worker waits for its next job; with 2 it
         has it already.
     modules : tuple of str
-        What the work needs, for workers to import once, before the first starts; they must
-        not start threads.
+        What the work needs, for workers to import once, before the first starts, and as
+        ``module:function`` to call; it must not start threads.
     """
 
     workers: int = 1

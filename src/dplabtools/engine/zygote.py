@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -48,7 +49,8 @@ class Surroundings:
     cores : frozenset of int
         On which it may run.
     modules : tuple of str
-        What it needs; imported before the fork, once for all workers.
+        What it needs; imported before the fork, once for all workers. What is named as
+        ``module:function`` is called, too, and had better do nothing the second time.
     """
 
     environment: Mapping[str, str]
@@ -146,9 +148,8 @@ class _Zygote:
     def _answer(self, message: Message) -> None:
         wanted: Surroundings = pickle.loads(message.data)  # noqa: S301 - from the caller
         sys.path[:] = wanted.path
-        for module in wanted.modules:
-            if module not in sys.modules:
-                _import(module)
+        for name in wanted.modules:
+            _prepare(name)
         if message.files:
             end, folder = message.files
             try:
@@ -207,9 +208,12 @@ def _hung_up(end: socket.socket) -> bool:
     return bool(poller.poll(0))
 
 
-def _import(module: str) -> None:
-    """Import what a worker will need; if it cannot be, that is for the worker to say."""
+def _prepare(name: str) -> None:
+    """Import what a worker will need, or call it; what fails is for the worker to say."""
+    module, _, function = name.partition(":")
     try:
-        importlib.import_module(module)
+        found = importlib.import_module(module)
+        if function:
+            attrgetter(function)(found)()
     except Exception:  # noqa: BLE001 - it runs anybody's code
         return

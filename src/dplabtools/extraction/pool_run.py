@@ -18,7 +18,7 @@ from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import Selection
 from dplabtools.extraction.transform import Transform
 from dplabtools.output.sink import Sink
-from dplabtools.readers.compiled import COPYING, LLVM, RESIZING
+from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.registry import modules_asked_first
 from dplabtools.records.labels import LabelFilter
 from dplabtools.records.share import Share
@@ -29,6 +29,7 @@ __all__ = ["OnError", "PoolRun"]
 
 OnError: TypeAlias = Literal["raise", "skip"]
 _READING = "dplabtools.extraction.chunk_reader"
+_COMPILED = "dplabtools.readers.compiled"
 _MEASURING = "dplabtools.extraction.slide_tissue"
 _COUNTS: Final = (
     *("proc_num_workers", "thread_num_workers"),
@@ -107,7 +108,7 @@ class PoolRun:
             timeout_s=self.timeout_s,
             skip_errors=self.arguments["on_error"] == "skip",
             ahead=ahead,
-            modules=(_READING, *modules_asked_first(), *self._compilers(), *measuring),
+            modules=(_READING, *modules_asked_first(), *self._compiled(), *measuring),
         )
 
     def extraction(self) -> Extraction:
@@ -145,13 +146,17 @@ class PoolRun:
 
                 drop_copies()
 
-    def _compilers(self) -> list[str]:
-        """Return what compiles functions, if one of them pays in a run of this size."""
+    def _compiled(self) -> list[str]:
+        """Return what compiles the functions that pay in a run of this size."""
         patches = sum(map(len, self.tables)) // self.processes
-        work = [(COPYING, 4 * patches)]  # a patch lies on four tiles or so
+        work = [("COPYING", 4 * patches, COPYING)]  # a patch lies on four tiles or so
         if self.reading.mode is not None:
-            work.append((RESIZING, patches))
-        return [LLVM] if any(much > function.after for function, much in work) else []
+            work.append(("RESIZING", patches, RESIZING))
+        return [
+            f"{_COMPILED}:{name}.prepare"
+            for name, much, function in work
+            if much > function.after
+        ]
 
     def into(self, sink: Sink, *, folders: Sequence[str] = ()) -> RunState:
         """Extract all patches to a sink, which writes to these folders."""

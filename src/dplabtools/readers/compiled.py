@@ -1,9 +1,10 @@
 """Two inner loops in machine code, for the processor at hand.
 
 They are written in the language of LLVM, which makes machine code of one in ten and of the
-other in forty milliseconds. So every process does that for itself: nothing is kept on a
-disk, and a first run is like any other. numpy and Pillow do the same, with equal results;
-small work is left to them, for which importing LLVM would take longer.
+other in forty milliseconds. So workers, or the process that they are forked from, do that
+for themselves: nothing is kept on a disk, and a first run is like any other. numpy and
+Pillow do the same, with equal results; small work is left to them, for which importing LLVM
+would take longer.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, Final
 
-__all__ = ["COMPILER", "COPYING", "LLVM", "RESIZING", "CompiledFunction"]
+__all__ = ["COMPILER", "COPYING", "RESIZING", "CompiledFunction"]
 
 COMPILER: Final = "llvmlite.binding"
 """The module that makes machine code."""
-LLVM: Final = "dplabtools.readers.llvm"
-"""The module by which it is imported."""
 
 _LOGGER = logging.getLogger("dplabtools")
 _ADDRESS, _NUMBER = ctypes.c_void_p, ctypes.c_int64
@@ -68,12 +67,21 @@ class CompiledFunction:
         """
         self._work += work
         if not self._tried and (self._work > self.after or COMPILER in sys.modules):
-            self._tried = True
             try:
-                self._function = self.compiled()
+                self.prepare()
             except Exception as error:  # noqa: BLE001 - however a compiler fails, we do without
+                self._tried = True
                 _LOGGER.info("slower without %s in machine code (%s)", self.name, error)
         return self._function
+
+    def prepare(self) -> None:
+        """Compile it, if that has not been tried; what the compiler raises is raised.
+
+        Processes that are forked afterwards have it, too.
+        """
+        if not self._tried:
+            self._function = self.compiled()
+            self._tried = True
 
     def compiled(self) -> Callable[..., None]:
         """Return the function, compiled now; what the compiler raises is raised."""

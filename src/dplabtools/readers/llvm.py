@@ -1,4 +1,4 @@
-"""LLVM, without the memory of its code.
+"""The memory that the code of LLVM takes.
 
 Of some forty megabytes of code that it takes to be imported, and more to compile, none is
 needed any more when a loop has been compiled. The pages are as they are in the file, and
@@ -8,7 +8,6 @@ come back by themselves when they are needed.
 from __future__ import annotations
 
 import ctypes
-from importlib import import_module
 from pathlib import Path
 
 __all__ = ["let_go_of_code"]
@@ -28,7 +27,3 @@ def let_go_of_code() -> None:
         if permissions == "r-xp" and f"/{_LIBRARY}" in file:
             low, high = (int(bound, 16) for bound in bounds.split("-"))
             libc.madvise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), _DONTNEED)
-
-
-import_module("llvmlite.binding")  # this is what the module is imported for
-let_go_of_code()

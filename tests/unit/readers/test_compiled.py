@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -14,10 +15,12 @@ import pytest
 from PIL import Image
 
 from dplabtools._typing import Pixels
+from dplabtools.engine.processes import ProcessEngine
 from dplabtools.readers import resampling
 from dplabtools.readers.compiled import COMPILER, COPYING, RESIZING, CompiledFunction
 from dplabtools.readers.native import copying
 from dplabtools.readers.native.reader import NativeReader
+from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.make_slide import make_slide
 
 
@@ -31,6 +34,36 @@ def fresh(function: CompiledFunction) -> CompiledFunction:
 def test_each_function_can_be_compiled(function: CompiledFunction) -> None:
     assert callable(function.compiled())
     assert fresh(function).worth(1) is not None
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"), [(0, [COPYING, RESIZING]), (1 << 60, [])], ids=["large", "small"]
+)
+def test_workers_are_forked_with_what_pays_in_their_run(
+    made_slide: Path, monkeypatch: pytest.MonkeyPatch, after: int, expected: list[Any]
+) -> None:
+    for function in (COPYING, RESIZING):
+        monkeypatch.setattr(function, "after", after)
+    patch = PatchesMock(
+        patch_data=[((0, 0), (64, 64), "a")], wsi_file=str(made_slide), level_or_mpp=0.7
+    )
+    asked: list[tuple[str, ...]] = []
+    plain = ProcessEngine.__init__
+
+    def init(engine: ProcessEngine, *, modules: tuple[str, ...], **given: Any) -> None:
+        asked.append(modules)
+        plain(engine, modules=modules, **given)
+
+    monkeypatch.setattr(ProcessEngine, "__init__", init)
+    MemPatchExtractorPool(
+        patches_pool=[patch],
+        proc_num_workers=1,
+        thread_num_workers=1,
+        resampling_mode="tile",
+    )
+    (modules,) = asked
+    called = [resolve_name(name) for name in modules if ":" in name]
+    assert called == [function.prepare for function in expected]
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="this is not Linux")
