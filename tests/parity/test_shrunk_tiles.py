@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
 from dplabtools._typing import Pixels, Point, Size
 from dplabtools.geometry.resolution import Mpp
+from dplabtools.readers.native.decode import JPEG_2000_RGB, TileCodec
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.passthrough import stored_regions
 from dplabtools.readers.regions import read_regions
@@ -120,6 +122,63 @@ def test_stored_tiles_are_not_passed_on_for_shrunk_ones(slide: Path) -> None:
         assert fast.source(Mpp(2 * MPP)).factor == 1.0
         assert not stored_regions(fast, [Mpp(2 * MPP)], origins, sizes=sizes)
         assert stored_regions(fast, [Mpp(MPP)], origins, sizes=sizes)
+
+
+@pytest.fixture(scope="module")
+def wavelets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("wavelets") / "a.svs"
+    return make_slide(
+        file, size=(700, 500), tile=TILE, levels=1, mpp=MPP, compression="jpeg2000"
+    )
+
+
+@pytest.mark.parametrize(("factor", "most"), [(2.0, 3.0), (3.0, 2.0), (4.0, 5.0)])
+def test_wavelets_that_are_left_out_are_hardly_missed(
+    wavelets: Path, factor: float, most: float
+) -> None:
+    assert 0 < difference(wavelets, (40, 80), factor, (100, 80)) < most
+
+
+def test_shrunk_wavelets_lie_where_all_else_does(wavelets: Path) -> None:
+    with opened(wavelets) as fast, opened(wavelets, "tile") as exact:
+        found = fast.read((40, 40), Mpp(MPP * 4), (90, 80)).astype(int)
+        centred, left, up = (
+            exact.read((40 - x, 40 - y), Mpp(MPP * 4), (90, 80))
+            for x, y in ((0, 0), (1, 0), (0, 1))
+        )
+    off = [np.abs(found - each).mean() for each in (centred, left, up)]
+    assert off[0] < min(off[1:])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_streams_that_cannot_be_halved_so_often_are_averaged(*, grey: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    stored = pixels[..., 0].copy() if grey else pixels
+    data = bytes(
+        imagecodecs.jpeg2k_encode(
+            stored, resolutions=2, reversible=True, codecformat="j2k", mct=False
+        )
+    )
+    codec = TileCodec(compression=JPEG_2000_RGB, tile=(64, 64), grey=grey)
+    out = np.empty((16, 16, 3), np.uint8)
+    codec.decode(data, out)
+    means = pixels.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
+    wanted = np.repeat(means[..., :1], 3, axis=2) if grey else means
+    assert np.abs(out - wanted).max() <= 0.5
+    smaller = np.empty((32, 32, 3), np.uint8)
+    codec.decode(data, smaller)  # once it can
+    assert smaller.std() > 20
+
+
+def test_a_damaged_stream_is_noticed_where_it_is_shrunk() -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    data = bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, codecformat="j2k"))
+    codec = TileCodec(compression=JPEG_2000_RGB, tile=(64, 64))
+    with pytest.raises(OSError, match="broken data stream"):
+        codec.decode(data[:100], np.empty((32, 32, 3), np.uint8))
+    codec = TileCodec(compression=JPEG_2000_RGB, tile=(128, 128))
+    with pytest.raises(ValueError, match="claims"):
+        codec.decode(data, np.empty((64, 64, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

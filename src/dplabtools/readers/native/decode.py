@@ -15,7 +15,7 @@ import simplejpeg
 
 from dplabtools._typing import Pixels, Size
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
-from dplabtools.readers.native.jpeg2000 import jpeg_2000_header, ycbcr_to_rgb
+from dplabtools.readers.native.jpeg2000 import decode_shrunk, jpeg_2000_header, ycbcr_to_rgb
 
 __all__ = [
     "COMPRESSIONS",
@@ -136,9 +136,9 @@ class TileCodec:
 
     @property
     def shrinks(self) -> tuple[int, ...]:
-        """By what tiles can be shrunk in being decoded, by leaving out frequencies."""
-        jpeg = self.compression in {JPEG, JPEG_PIECE}
-        whole = jpeg and not any(length % 8 for length in self.tile)
+        """By what tiles can be shrunk in being decoded, by leaving out what is finest."""
+        kinds = {JPEG, JPEG_PIECE, *JPEG_2000} - {HTJ2K}
+        whole = self.compression in kinds and not any(length % 8 for length in self.tile)
         return (2, 4, 8) if whole else ()
 
     @property
@@ -182,7 +182,10 @@ class TileCodec:
 
     def _decode_jpeg_2000(self, data: bytes, out: Pixels) -> None:
         self._check_extent(jpeg_2000_header(data).size)
-        if self.compression == HTJ2K:  # by OpenJPEG it takes twice the time
+        shrink = self.tile[0] // out.shape[1]
+        if shrink > 1:
+            decode_shrunk(data, out, shrink=shrink)
+        elif self.compression == HTJ2K:  # by OpenJPEG it takes twice the time
             imagecodecs.htj2k_decode(data, out=out)
         else:
             imagecodecs.jpeg2k_decode(data, numthreads=1, out=out)
