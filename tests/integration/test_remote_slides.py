@@ -37,6 +37,7 @@ from dplabtools.slides.patches import (
     open_patches,
 )
 from dplabtools.sources.stores import StoredObject
+from dplabtools.sources.stream import HEAD_BYTES
 from dplabtools.testing.make_slide import make_slide
 
 pytest.importorskip("obstore")
@@ -84,7 +85,7 @@ class Unreliable:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("near")
     for seed, name in enumerate(NAMES):
-        make_slide(folder / name, size=(2048, 1536), tile=128, seed=seed, quality=95)
+        make_slide(folder / name, size=(4096, 2048), tile=128, seed=seed, quality=95)
     return folder
 
 
@@ -188,7 +189,8 @@ def test_bytes_fetched_are_hardly_more_than_the_tiles(
     GenericSlide(wsi_file=urls()[0]).close()
     header, before = store.nbytes - before, store.nbytes
     assert np.array_equal(in_memory(urls()[:1]), expected[: len(ROWS)])
-    assert needed < store.nbytes - before - header <= 1.3 * needed
+    fetched = store.nbytes - before - header
+    assert needed - HEAD_BYTES < fetched <= 1.3 * needed  # some came with the header
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -15,7 +15,7 @@ from dplabtools._typing import IntArray
 from dplabtools.errors import ChangedSlideError
 from dplabtools.sources.base import RangeReader, SourceState
 from dplabtools.sources.stores import StoredObject, check_not_forked
-from dplabtools.sources.stream import HEAD_BYTES, RemoteStream
+from dplabtools.sources.stream import HEAD_BYTES, FetchedParts, RemoteStream
 
 __all__ = ["RemoteFile", "merged", "open_remote", "remote_state"]
 
@@ -83,8 +83,6 @@ class RemoteFile:
         Its name, without folders.
     state : SourceState
         What it was when it was opened. Whatever is read is of that state.
-    head : memoryview
-        Its first bytes; none if it was known.
     changed : bool
         Whether it was found to be in another state.
 
@@ -102,10 +100,12 @@ class RemoteFile:
         self._object = StoredObject.at(url)
         self.name: str = self._object.name
         self.changed: bool = False
-        self.head: memoryview = memoryview(b"")
+        head = memoryview(b"")
         if known is None:
-            self.head, known = self._object.get(0, HEAD_BYTES)
+            head, known = self._object.get(0, HEAD_BYTES)
         self.state: SourceState = known
+        self._header = FetchedParts(known.nbytes)
+        self._header.add(0, head)
         self._threads = _fetching_threads()
 
     def read(self, count: int, offset: int) -> bytes:
@@ -124,15 +124,17 @@ class RemoteFile:
         return bytes(self.fetch(offset, offset + count))
 
     def fetch(self, start: int, stop: int) -> memoryview:
-        """Return a part of the file.
+        """Return a part of the file; no request for what its header was found in.
 
         Raises
         ------
         SlideReadError
             If it cannot be had, or has changed.
         """
-        if stop <= len(self.head):
-            return self.head[start:stop]
+        found = self._header.find(start, stop)
+        return self._get(start, stop) if found is None else found
+
+    def _get(self, start: int, stop: int) -> memoryview:
         try:
             return self._object.get(start, stop, state=self.state)[0]
         except ChangedSlideError:
@@ -156,8 +158,7 @@ class RemoteFile:
 
     def stream(self) -> BinaryIO:
         """Return it as a file to be read in, which the caller closes."""
-        raw = RemoteStream(self.fetch, nbytes=self.state.nbytes, head=self.head)
-        return cast("BinaryIO", io.BufferedReader(raw))
+        return cast("BinaryIO", io.BufferedReader(RemoteStream(self._header, self._get)))
 
     def close(self) -> None:
         """Do nothing: others of this process may have it, and no connection is held."""

@@ -26,6 +26,7 @@ from dplabtools.settings import Settings
 from dplabtools.sources import staging
 from dplabtools.sources.remote import open_remote
 from dplabtools.sources.staging import drop_copies, staged_copy
+from dplabtools.sources.stream import HEAD_BYTES
 from dplabtools.testing.web_server import SlideServer
 
 pytest.importorskip("obstore")
@@ -70,7 +71,7 @@ def test_a_format_of_other_readers_is_read_from_a_copy_that_goes(
     gc.collect()
     nbytes = server.nbytes
     with open_reader(server.url + "picture.png", settings=Settings()):
-        assert server.nbytes - nbytes <= 1 << 17  # the copy was still there
+        assert server.nbytes - nbytes <= HEAD_BYTES  # the copy was still there
     gc.collect()
     drop_copies()
     assert left() == []
@@ -175,7 +176,7 @@ def test_a_run_leaves_no_copy(
         drop_copies()
     assert left() == []
     size = (tmp_path / "far" / "picture.png").stat().st_size
-    assert server.nbytes < 3 * size  # for two workers, and looking at it before
+    assert server.nbytes < 4 * size  # for two workers, and looking at it before
 
 
 RUN = """

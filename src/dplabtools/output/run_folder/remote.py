@@ -21,7 +21,7 @@ from typing import BinaryIO, Final, cast
 from dplabtools.errors import MissingSlideError, SlideError
 from dplabtools.records.run_record import CONFIG_FILE
 from dplabtools.sources.stores import StoredObject
-from dplabtools.sources.stream import HEAD_BYTES, RemoteStream
+from dplabtools.sources.stream import HEAD_BYTES, FetchedParts, RemoteStream
 from dplabtools.sources.writing import check_free, store_files, writing_to
 
 __all__ = ["RemoteFolder"]
@@ -123,8 +123,9 @@ class RemoteFolder:
         def fetch(start: int, stop: int) -> memoryview:
             return there.get(start, stop, state=state)[0]
 
-        raw = RemoteStream(fetch, nbytes=state.nbytes, head=head)
-        return cast("BinaryIO", io.BufferedReader(raw))
+        parts = FetchedParts(state.nbytes)
+        parts.add(0, head)
+        return cast("BinaryIO", io.BufferedReader(RemoteStream(parts, fetch)))
 
     def holds(self, file: Path) -> bool:
         """Tell whether a file was at the address when the run began.

@@ -334,9 +334,11 @@ def some_tiles(levels: Sequence[TiledLevel], source: ByteSource) -> Iterator[lis
 
 
 def _samples(level: TiledLevel, file_bytes: int) -> tuple[IntArray, IntArray]:
-    """Return where some tiles of a level begin, and how many bytes they have."""
-    stored = np.flatnonzero(level.counts > 0)
-    numbers = stored[np.linspace(0, len(stored) - 1, _LOOKED_AT).astype(int)]
+    """Return where some tiles of a level begin, and how many bytes they have.
+
+    The last ones: the directory of a level often lies behind them, and has been read.
+    """
+    numbers = np.flatnonzero(level.counts > 0)[-_LOOKED_AT:]
     offsets = level.offsets[numbers]
     counts = np.minimum(level.counts[numbers], longest_tile(level.codec))
     return offsets, np.clip(counts, 0, np.maximum(file_bytes - offsets, 0))
