@@ -18,8 +18,11 @@ Corners = list[list[int]]
 Slides = dict[str, Corners]
 
 _LEVELS = "levels 0, 1 and 2"
-_MPP = 1.7  # times the finest: none that slides have, and the one that is asked for most
-_RESAMPLED = f"mpp {_MPP} x the finest"
+_RESAMPLED = {  # times the finest mpp, and how; slides do not have what is asked for most
+    "mpp 1.7 x the finest": (1.7, "tile"),
+    "mpp 2 x the finest": (2.0, "tile"),
+    "mpp 2 x the finest, fast": (2.0, "fast"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +84,19 @@ def scenes(
         if _LEVELS in names:
             grids = {str(file): _grid(file)[:most] for file in chosen}
             yield Scene(name=_LEVELS, where=where, slides=grids, levels=(0, 1, 2))
-        if _RESAMPLED in names:
-            with openslide.OpenSlide(chosen[0]) as opened:
-                finest = float(opened.properties["openslide.mpp-x"])
-            wide = {
-                str(file): _grid(file, step=round(_MPP * SIDE))[:most] for file in chosen
-            }
-            yield Scene(
-                name=_RESAMPLED,
-                where=where,
-                slides=wide,
-                level_or_mpp=_MPP * finest,
-                mode="tile",
-                factor=_MPP,
-            )
+        with openslide.OpenSlide(chosen[0]) as opened:
+            finest = float(opened.properties["openslide.mpp-x"])
+        for name, (factor, mode) in _RESAMPLED.items():
+            step = round(factor * SIDE)
+            if name in names:
+                yield Scene(
+                    name=name,
+                    where=where,
+                    slides={str(file): _grid(file, step=step)[:most] for file in chosen},
+                    level_or_mpp=factor * finest,
+                    mode=mode,
+                    factor=factor,
+                )
 
 
 def _grid(slide: Path, *, begin: int = 100, step: int = SIDE) -> Corners:
@@ -143,5 +145,5 @@ _PLACES: dict[str, Callable[[Path], Corners]] = {
     "random": _random,
     "Poisson": _poisson,
 }
-SCENES = (*_PLACES, _LEVELS, _RESAMPLED)
+SCENES = (*_PLACES, _LEVELS, *_RESAMPLED)
 """Their names."""
