@@ -187,15 +187,14 @@ def _outside(
 def _parts(
     sources: Sequence[Source], sizes: IntArray, items: IntArray
 ) -> Iterator[IntArray]:
-    """Cut items up, so that what waits for being resampled stays small."""
+    """Cut items into even parts, so that what waits for being resampled stays small."""
     waiting = np.zeros(len(items), dtype=np.int64)
     for view, source in enumerate(sources):
         if source.factor != 1.0:
             unscaled = _unscaled_sizes(source, sizes[items * len(sources) + view])
             waiting += unscaled.prod(axis=1) * 3
-    first = 0
-    while first < len(items):
-        ends = np.cumsum(waiting[first:])
-        count = max(1, int(np.searchsorted(ends, _UNSCALED_BYTES, side="right")))
-        yield items[first : first + count]
-        first += count
+    ends = np.cumsum(waiting)
+    total = int(waiting.sum())
+    count = max(1, -(-total // _UNSCALED_BYTES))
+    cuts = np.searchsorted(ends, total * np.arange(1, count) / count)
+    yield from (part for part in np.split(items, cuts) if len(part))
