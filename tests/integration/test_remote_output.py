@@ -213,6 +213,25 @@ def test_manifests_come_last(store: Watched, client: Any, folder: Path) -> None:
     assert journals[0] < patches[0] < patches[-1] < journals[1] < manifests[0]
 
 
+def test_slides_may_be_at_an_address_too(
+    client: Any, folder: Path, tmp_path: Path, expected: Any
+) -> None:
+    for name in NAMES:
+        client.upload_file(str(folder / name), "runs", f"study/{name}")
+    rows = [(corner, (100, 100), "t") for corner in CORNERS]
+    DiskPatchExtractorPool(
+        patches_pool=[
+            PatchesMock(patch_data=rows, wsi_file=f"s3://runs/study/{name}", level_or_mpp=0)
+            for name in NAMES
+        ],
+        output_dir="s3://runs/both",
+        image_type="png",
+        proc_num_workers=2,
+        thread_num_workers=1,
+    )
+    assert images(bring_back(client, "both", tmp_path / "back")) == expected
+
+
 class Interrupts:
     """Progress that interrupts the run once a slide is complete."""
 

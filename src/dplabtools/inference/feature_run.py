@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureRun", "PatchSources", "SlideFeatures", "check_names", "shard_results"]
 
-_LOOKING: Final = 8  # threads that look at slides: network drives make them wait
+_LOOKING: Final = 32  # threads that look at slides: those elsewhere make them wait
 _NEARLY: Final = 0.1  # difference of two mpps, as a share, that encoders do not mind
 
 

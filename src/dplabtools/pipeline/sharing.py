@@ -20,7 +20,7 @@ from dplabtools.slides.patches._sharing import check_repeatable
 
 __all__ = ["check_locations", "divide_inputs", "own_inputs"]
 
-_LOOKING = 8  # threads that look at slides: network drives make them wait
+_LOOKING = 32  # threads that look at slides: those elsewhere make them wait
 
 
 def divide_inputs(

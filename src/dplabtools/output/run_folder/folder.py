@@ -58,7 +58,7 @@ from dplabtools.settings import SLIDE_MPP
 __all__ = ["RunFolder", "remove"]
 
 _STAGING = ".dplabtools-"
-_LOOKING = 8  # threads that look at slide files: network drives make them wait
+_LOOKING = 32  # threads that look at slide files: those elsewhere make them wait
 
 
 class RunFolder:
