@@ -13,10 +13,12 @@ import pytest
 
 from dplabtools._typing import Pixels
 from dplabtools.readers.native.reader import NativeReader
+from dplabtools.testing.make_argos import make_argos_slide
 from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
 from dplabtools.testing.make_scn import make_scn_slide
+from dplabtools.testing.make_slide import make_slide
 
 WHITE = (255, 255, 255)
 SMALL: dict[str, Any] = {"size": (512, 256), "tile": 128}
@@ -48,6 +50,13 @@ MADE: dict[str, Callable[[Path], Path]] = {
     ),
     "Leica, overlapping areas": lambda folder: make_scn_slide(
         folder / "a.scn", offsets=((100, 50), (301, 203), (0, 407))
+    ),
+    "Argos": lambda folder: make_argos_slide(folder / "a.avs", size=(600, 400), tile=128),
+    "Argos, 4 planes": lambda folder: make_argos_slide(
+        folder / "a.avs", size=(300, 200), tile=64, planes=4
+    ),
+    "Huron": lambda folder: make_slide(
+        folder / "a.tif", size=(600, 400), tile=128, vendor="huron"
     ),
     "Ventana": lambda folder: make_bif_slide(folder / "a.bif"),
     "Ventana, one area": lambda folder: make_bif_slide(

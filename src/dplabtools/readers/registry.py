@@ -44,7 +44,7 @@ _AS_WELL_BY_TAGS: Final = frozenset({"aperio", "generic-tiff", None})
 """Kinds of files by OpenSlide that others know as well as OpenSlide does."""
 _NATIVE_AS_WELL: Final = frozenset({"hamamatsu"})
 """And of TIFF files that only the native reader does."""
-_NATIVE_IF_ASKED: Final = frozenset({"leica", "philips", "ventana"})
+_NATIVE_IF_ASKED: Final = frozenset({"argos", "huron", "leica", "philips", "ventana"})
 """And which it was tried on made files only."""
 _SLIDES_ONLY: Final = frozenset(
     {

@@ -23,7 +23,9 @@ _CODECS: Final[dict[str, str | int]] = {
     "none": "none",
 }
 """How tifffile calls each compression."""
+_VENDORS: Final = ("aperio", "huron", "generic")
 _SOFTWARE = "Aperio Image Library v11.2.1"
+_MAKE, _HURON = 271, "Huron Digital Pathology"
 _MICRONS_PER_CENTIMETRE = 10_000
 _LEFT_OUT = 3  # of so many tiles one, where some are
 _THUMBNAIL = 512  # pixels, the longer side at most
@@ -66,9 +68,9 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
         Microns per pixel of level 0, which the sizes of nuclei follow; None to state none,
         and to paint as at 0.5.
     power : int or None, default 20
-        Objective power; None to state none. A generic TIFF cannot.
-    vendor : {"aperio", "generic"}, default "aperio"
-        An Aperio file has a thumbnail and a label too.
+        Objective power; None to state none. Only a file of Aperio can.
+    vendor : {"aperio", "huron", "generic"}, default "aperio"
+        Files of Aperio and Huron have a thumbnail and a label too, Huron's a macro picture.
     seed : int, default 0
         Another seed, another slide.
 
@@ -82,9 +84,9 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
     ParameterError
         If an argument makes no sense.
     """
-    if compression not in _CODECS or vendor not in {"aperio", "generic"}:
+    if compression not in _CODECS or vendor not in _VENDORS:
         msg = (
-            f"compression must be one of {sorted(_CODECS)} and vendor aperio or generic, "
+            f"compression must be one of {sorted(_CODECS)} and vendor of {_VENDORS}, "
             f"not {compression!r} and {vendor!r}"
         )
         raise ParameterError(msg)
@@ -99,7 +101,8 @@ def make_slide(  # noqa: PLR0913 - each is a property of the file
         if vendor == "aperio":
             _write_aperio(tiff, pyramid, stored, scan=_scan_text(mpp, power))
         else:
-            _write_generic(tiff, pyramid, stored, mpp=mpp)
+            write = _write_huron if vendor == "huron" else _write_generic
+            write(tiff, pyramid, stored, mpp=mpp)
     return file
 
 
@@ -167,14 +170,39 @@ def _write_generic(
     mpp: float | None,
 ) -> None:
     """Write the levels as reduced pages; the mpp is in the resolution tags."""
-    scale: dict[str, Any] = {}
     for level, image in enumerate(pyramid):
-        if mpp is not None:
-            shrink = pyramid[0].shape[1] / image.shape[1]
-            per_centimetre = _MICRONS_PER_CENTIMETRE / (mpp * shrink)
-            resolution = (per_centimetre, per_centimetre)
-            scale = {"resolution": resolution, "resolutionunit": "CENTIMETER"}
+        scale = _resolution(mpp, pyramid[0].shape[1] / image.shape[1])
         tiff.write(image, subfiletype=int(level > 0), **scale, **stored.tiled())
+
+
+def _resolution(mpp: float | None, shrink: float) -> dict[str, Any]:
+    """Return the tags for the mpp of a level, if it is to be stated."""
+    if mpp is None:
+        return {}
+    per_centimetre = _MICRONS_PER_CENTIMETRE / (mpp * shrink)
+    resolution = (per_centimetre, per_centimetre)
+    return {"resolution": resolution, "resolutionunit": "CENTIMETER"}
+
+
+def _write_huron(
+    tiff: tifffile.TiffWriter,
+    pyramid: list[Pixels],
+    stored: _Stored,
+    *,
+    mpp: float | None,
+) -> None:
+    """Write the pages in the order that Huron's scanners do."""
+    make = (_MAKE, 2, len(_HURON) + 1, _HURON, True)
+    text = "Source = made\nSlide = made\n"
+    first: dict[str, Any] = {"description": text, "extratags": [make]}
+    for level, image in enumerate(pyramid):
+        scale = _resolution(mpp, pyramid[0].shape[1] / image.shape[1])
+        tiff.write(image, **(first if level == 0 else {}), **scale, **stored.tiled())
+        if level == 0:
+            tiff.write(thumbnail_of(pyramid), **stored.associated())
+    label = label_picture()
+    tiff.write(label, subfiletype=1, **stored.associated())
+    tiff.write(label[::2, ::2], subfiletype=9, **stored.associated())
 
 
 def pyramid_of(level0: Pixels, levels: int, downsample: int) -> Iterator[Pixels]:

@@ -15,6 +15,7 @@ import tifffile
 from dplabtools._typing import Pixels
 from dplabtools.readers.base import BatchReader, SlideReader
 from dplabtools.readers.native.reader import NativeReader
+from dplabtools.testing.make_argos import make_argos_slide
 from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
@@ -174,6 +175,18 @@ class TestVentana(TestPhilips):
         return make_bif_slide(
             tmp_path / "a.bif", grids=((3, 2), (2, 2)), corners=((8, 0), (0, 96)), tile=64
         )
+
+
+class TestArgos(TestPhilips):
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return make_argos_slide(tmp_path / "a.avs", size=(300, 200), tile=64, planes=2)
+
+
+class TestHuron(TestPhilips):
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return make_slide(tmp_path / "a.tif", size=(300, 200), tile=64, vendor="huron")
 
 
 class TestRealNdpi(TestRealAperio):

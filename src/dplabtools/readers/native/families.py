@@ -12,8 +12,10 @@ import tifffile
 from dplabtools._typing import StrPath
 from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import slide_file
+from dplabtools.readers.native.argos import read_argos_index
 from dplabtools.readers.native.bif import read_bif_index
 from dplabtools.readers.native.directories import find_directories
+from dplabtools.readers.native.huron import read_huron_index
 from dplabtools.readers.native.levels import NativeIndex, explained
 from dplabtools.readers.native.ndpi import read_ndpi_index
 from dplabtools.readers.native.philips import read_philips_index
@@ -54,6 +56,8 @@ class _Vendor(NamedTuple):
 
 _VENDORS: Final = (
     _Vendor("Hamamatsu", 65420, "", read_ndpi_index),
+    _Vendor("Argos", 65000, "<argos.scan.metadata", read_argos_index),
+    _Vendor("Huron", "Make", "huron", read_huron_index),
     _Vendor("Ventana", 700, "iscan", read_bif_index),
     _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn", read_scn_index),
     _Vendor("Philips", "ImageDescription", "<dataobject", read_philips_index),

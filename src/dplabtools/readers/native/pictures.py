@@ -10,7 +10,7 @@ from dplabtools._typing import Size
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
 from dplabtools.readers.native.describe import APERIO
 
-__all__ = ["aperio_levels", "generic_levels"]
+__all__ = ["aperio_levels", "check_sizes", "generic_levels"]
 
 # https://www.awaresystems.be/imaging/tiff/tifftags/newsubfiletype.html
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
@@ -52,7 +52,7 @@ def aperio_levels(pages: Sequence[Any]) -> list[Any]:
     stated = _SIZE_OF_SCAN.search(str(pages[0].description))
     if stated is not None:
         _check_statement(pages[0], [(int(stated[1]), int(stated[2]))])
-    _check_sizes(levels, padded=False)
+    check_sizes(levels, padded=False)
     return levels
 
 
@@ -97,7 +97,7 @@ def generic_levels(pages: Sequence[Any]) -> list[Any]:
     reduced = inner or list(_reduced(slide, pictures))
     tiled = [page for page in reduced if page.is_tiled]
     levels = [slide, *sorted(tiled, key=lambda page: -page.imagewidth)]
-    _check_sizes(levels, padded=True)
+    check_sizes(levels, padded=True)
     return levels
 
 
@@ -205,7 +205,7 @@ def _check_statement(page: Any, sizes: Sequence[Size]) -> None:  # noqa: ANN401 
             raise DamagedSlideError(msg)
 
 
-def _check_sizes(levels: Sequence[Any], *, padded: bool) -> None:
+def check_sizes(levels: Sequence[Any], *, padded: bool) -> None:
     """Raise if what are said to be levels are not the same picture, ever smaller.
 
     Raises
