@@ -74,11 +74,13 @@ def make_argos_slide(
     fields = "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
     text = f"<Argos.Scan.Metadata>{fields}</Argos.Scan.Metadata>"
     metadata = [(_METADATA, 2, len(text) + 1, text, True)]
+    pyramids = [
+        list(pyramid_of(paint_tissue(size, seed=seed + plane, mpp=mpp), levels, 2))
+        for plane in range(planes)
+    ]
     file = Path(path)
     with tifffile.TiffWriter(file, bigtiff=True) as tiff:
-        for plane in range(planes):
-            painted = paint_tissue(size, seed=seed + plane, mpp=mpp)
-            pyramid = list(pyramid_of(painted, levels, 2))
+        for plane, pyramid in enumerate(pyramids):
             for level, pixels in enumerate(pyramid):
                 per_centimetre = _PER_CENTIMETRE / (mpp * 2**level)
                 tiff.write(
@@ -91,6 +93,6 @@ def make_argos_slide(
                     resolutionunit="CENTIMETER",
                     **_OPTIONS,
                 )
-        tiff.write(thumbnail_of(pyramid), **_OPTIONS)
+        tiff.write(thumbnail_of(pyramids[0]), **_OPTIONS)
         tiff.write(label_picture(), **_OPTIONS)
     return file
