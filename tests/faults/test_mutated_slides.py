@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dplabtools.testing.make_argos import make_argos_slide
 from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
@@ -35,6 +36,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
         file, size=(512, 64), tile=128, table=False
     ),
     "philips.tiff": lambda file: make_philips_slide(file, size=(320, 256), tile=64),
+    "argos.avs": lambda file: make_argos_slide(file, size=(256, 192), tile=64),
     "leica.scn": lambda file: make_scn_slide(
         file, size=(200, 130), offsets=((20, 10), (61, 90)), tile=64
     ),
@@ -47,7 +49,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
     ),
 }
 
-IF_ASKED = {".tiff", ".scn", ".bif"}
+IF_ASKED = {".tiff", ".avs", ".scn", ".bif"}
 
 
 def made(file: Path) -> Path:

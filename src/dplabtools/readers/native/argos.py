@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["read_argos_index"]
 
 _METADATA: Final = 65000
-_PICTURES: Final = ("thumbnail", "macro")
+_PICTURES: Final[tuple[str, ...]] = ("thumbnail", "macro")
 
 
 def read_argos_index(
@@ -83,7 +83,9 @@ def read_argos_index(
     first = (planes - 1) // 2 * count
     stored = tiled[first : first + count]
     check_sizes(stored, padded=False)
-    associated = dict(zip(_PICTURES, range(len(tiled), len(pages)), strict=True))
+    associated: dict[str, int] = dict(
+        zip(_PICTURES, range(len(tiled), len(pages)), strict=True)
+    )
     others = [page for page in pages if page not in stored]
     levels = tiled_levels(stored, directories, others=others, source=source)
     mark_lengthless(levels)
