@@ -42,6 +42,8 @@ from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 from dplabtools.testing.make_dicom import make_dicom_slide
+from dplabtools.testing.make_ndpi import make_ndpi_slide
+from dplabtools.testing.make_philips import make_philips_slide
 from dplabtools.testing.make_slide import make_slide
 
 _Task: TypeAlias = Callable[[], float | None]
@@ -54,11 +56,15 @@ WANTED = {  # of TIFF: against OpenSlide, cuCIM, pyvips, and each distinct tile 
     "stride 0.5": {"openslide": 11.0, "cucim": 5.5, "decode": 0.75},
     "random": {"openslide": 5.5, "pyvips": 3.0, "decode": 0.75},
 }
-WANTED_OF_DICOM = {
-    "aligned": {"openslide": 6.0},
-    "unaligned": {"openslide": 5.0},
-    "stride 0.5": {"openslide": 12.0},
-    "random": {"openslide": 5.0},
+WANTED_OF_OTHERS = {  # by the end of the name
+    ".dcm": {
+        "aligned": {"openslide": 6.0},
+        "unaligned": {"openslide": 5.0},
+        "stride 0.5": {"openslide": 12.0},
+        "random": {"openslide": 5.0},
+    },
+    ".ndpi": {"aligned": {"openslide": 2.2}, "random": {"openslide": 6.0}},
+    ".tiff": {"aligned": {"openslide": 5.0}, "random": {"openslide": 5.0}},
 }
 
 
@@ -221,7 +227,7 @@ def peer(library: str, slide: str, corners: IntArray, *, python: str) -> float |
 
 def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) -> None:
     """Print how reading at level 0 compares."""
-    dicom = slide.endswith(".dcm")
+    wanted_of = WANTED_OF_OTHERS.get(Path(slide).suffix, WANTED)
     for pattern, corners in patterns(extent):
         ours, decode = our_loop(slide, corners), decoding(slide, corners)
         ours(), decode()
@@ -236,7 +242,7 @@ def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) ->
         mine = found.pop("dplabtools")
         print(f"{Path(slide).name}, {pattern}: {len(corners) / mine:,.0f} patches/s")
         for name, spent in found.items():
-            wanted = (WANTED_OF_DICOM if dicom else WANTED)[pattern].get(name)
+            wanted = wanted_of.get(pattern, {}).get(name)
             hint = "" if wanted is None else f"   (wanted: {wanted})"
             print(f"    {spent / mine:6.2f} x {name}{hint}", flush=True)
 
@@ -284,7 +290,12 @@ def main() -> None:
             for tile in (240, 256)
         ]
         if not given.slides:
-            slides.append(str(make_dicom_slide(Path(folder, "dicom"), size=(4096, 4096))))
+            large = (4096, 4096)
+            slides += [
+                str(make_dicom_slide(Path(folder, "dicom"), size=large)),
+                str(make_ndpi_slide(Path(folder, "hamamatsu.ndpi"), size=large)),
+                str(make_philips_slide(Path(folder, "philips.tiff"), size=large)),
+            ]
         for slide in slides:
             with openslide.OpenSlide(slide) as opened:
                 width, height = opened.dimensions
