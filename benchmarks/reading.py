@@ -136,10 +136,7 @@ def stored_tiles(
     source, index = open_indexed(slide)
     level = index.levels[0]
     tiles = plan_tiles(level, corners, np.full((len(corners), 2), side)).tiles
-    counts, offsets = level.counts[tiles].tolist(), level.offsets[tiles].tolist()
-    spots = list(zip(counts, offsets, strict=True))
-    codec = level.codec
-    return codec, lambda: (codec.unwrapped(source.read(*spot)) for spot in spots)
+    return level.codec, lambda: (level.stored(source, n) for n in tiles.tolist())
 
 
 def decoding(slide: str, corners: IntArray, *, side: int = SIDE) -> Callable[[], None]:

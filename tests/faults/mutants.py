@@ -42,8 +42,8 @@ class Sound:
         self.entries: list[tuple[int, int]] = []
         self.spots: list[tuple[tuple[int, int], tuple[int, int]]] = []
         for level in open_indexed(file)[1].levels:
-            spots = zip(level.offsets.tolist(), level.counts.tolist(), strict=True)
-            self.tiles |= {start: count for start, count in spots if count > 0}
+            spots = level.spots(np.flatnonzero(level.counts > 0))
+            self.tiles |= dict(np.transpose(spots).tolist())
         if file.suffix == ".dcm":
             self._look_at_dicom()
         else:

@@ -16,6 +16,7 @@ import simplejpeg
 from dplabtools._typing import Pixels, Size
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
 from dplabtools.readers.native.jpeg2000 import decode_shrunk, jpeg_2000_header, ycbcr_to_rgb
+from dplabtools.readers.native.pieces import joined_pieces, pieces_of
 
 __all__ = [
     "COMPRESSIONS",
@@ -42,7 +43,7 @@ JPEG_2000_RGB: Final = 33005
 HTJ2K: Final = 1_000_001  # of what follows TIFF has none, and no tag is as large
 JPEG_LS: Final = 1_000_002
 RLE: Final = 1_000_003
-JPEG_PIECE: Final = 1_000_004  # of a picture: what lies between two restart markers
+JPEG_PIECE: Final = 1_000_004  # of a picture: what lies between restart markers
 JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, JPEG_2000_RGB, 34712, HTJ2K})
 _UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
     5: imagecodecs.lzw_decode,
@@ -66,7 +67,6 @@ _NAMES: Final[Mapping[int, str]] = {
 }
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
-_RESTARTS: Final = frozenset(bytes((0xFF, 0xD0 + number)) for number in range(8))
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
@@ -94,7 +94,8 @@ class TileCodec:
     predictor : bool
         Each sample is stored as its difference from that to its left.
     tables : bytes
-        JPEG tables that all tiles share; of pieces all that stands before the first.
+        JPEG tables that all tiles share; of pieces all that stands before the first, and
+        the frame first.
     items : bool
         Each tile is an item of DICOM with its head, or several.
     scale : int
@@ -103,6 +104,8 @@ class TileCodec:
     smooth : bool
         Chroma that a JPEG stream has fewer samples of is interpolated; else each sample is
         repeated.
+    piece : int
+        Stored rows of each of the pieces, one below the other, that make a tile.
     """
 
     compression: int
@@ -114,6 +117,7 @@ class TileCodec:
     items: bool = False
     scale: int = 1
     smooth: bool = True
+    piece: int = 0
     _begin: bytes = field(init=False, repr=False)
     _usual: bytes = field(init=False, repr=False)
 
@@ -138,7 +142,8 @@ class TileCodec:
     def shrinks(self) -> tuple[int, ...]:
         """By what tiles can be shrunk in being decoded, by leaving out what is finest."""
         kinds = {JPEG, JPEG_PIECE, *JPEG_2000} - {HTJ2K}
-        whole = self.compression in kinds and not any(length % 8 for length in self.tile)
+        able = self.compression in kinds and self.scale == 1
+        whole = able and not any(length % 8 for length in self.tile)
         return (2, 4, 8) if whole else ()
 
     @property
@@ -164,7 +169,7 @@ class TileCodec:
             could draw most damaged tiles somehow: here that is an error too.
         """
         if self.compression in {JPEG, JPEG_PIECE}:
-            _decode_jpeg(self.complete(data), out, smooth=self.smooth)
+            self._decode_jpeg(data, out)
             return
         stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
         if self.compression in JPEG_2000:
@@ -291,18 +296,27 @@ class TileCodec:
             If the tile has not the size that it should have, or a piece not its markers.
         """
         if self.compression == JPEG_PIECE:
-            before, behind = data[:2], data[-2:]
-            if (before not in _RESTARTS and before != self.tables[-2:]) or (
-                behind not in _RESTARTS and behind != _EOI
-            ):
-                msg = "a tile does not lie between the markers where it is said to"
-                raise ValueError(msg)
-            return b"".join((self.tables, data[2:-2], _EOI))
+            return joined_pieces(self._pieces(data), self.tables, rows=self.piece)
         if data.startswith(self._usual):
             return self._begin + data[2:]
         size, body = _jpeg_parts(data)
         self._check_extent(size)
         return b"".join((self._begin, *body))
+
+    def _decode_jpeg(self, data: bytes, out: Pixels) -> None:
+        """Decode a JPEG tile; one by one its pieces, if bytes are left over in some."""
+        try:
+            _decode_jpeg(self.complete(data), out, smooth=self.smooth)
+        except ValueError:
+            if self.compression != JPEG_PIECE:
+                raise
+            pieces = self._pieces(data)
+            for piece, part in zip(pieces, np.split(out, len(pieces)), strict=True):
+                stream = joined_pieces([piece], self.tables, rows=self.piece)
+                _decode_jpeg(stream, part, smooth=self.smooth)
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        return pieces_of(data, self.tables, count=self.tile[1] * self.scale // self.piece)
 
     def _unpack(self, data: bytes, out: Pixels) -> None:
         """Decode what is no picture format, but packed samples."""

@@ -18,7 +18,7 @@ from dplabtools.errors import (
 )
 from dplabtools.readers.native.areas import Area, Mosaic, TileAxis, without_hidden
 from dplabtools.readers.native.decode import TileCodec
-from dplabtools.sources.base import ByteSource, SourceState
+from dplabtools.sources.base import ByteSource, RangeReader, SourceState
 
 __all__ = [
     "CONTESTED",
@@ -63,6 +63,9 @@ class TiledLevel:
         The tiles are as wide as the level, and the last is only as high as what is left.
     mosaic : Mosaic or None
         Where its tiles lie, unless they fill it side by side.
+    pieces : ndarray of int64, shape (rows * columns, n, 2), or None
+        Offset and length of the pieces, one below the other, that make each tile; a length
+        of zero stands for none. `offsets` are those of the first, `counts` sums then.
     """
 
     size: Size
@@ -72,6 +75,7 @@ class TiledLevel:
     shrink: int = 1
     strips: bool = False
     mosaic: Mosaic | None = None
+    pieces: IntArray | None = None
 
     @property
     def tile(self) -> Size:
@@ -100,12 +104,45 @@ class TiledLevel:
         return () if self.strips or self.mosaic is not None else self.codec.shrinks
 
     def codec_of(self, number: int) -> TileCodec:
-        """Return how a tile is stored: a strip at the end may be lower than others."""
-        width, height = self.codec.tile
-        left = self.size[1] - number * height
-        if not self.strips or left >= height:
+        """Return how a tile is stored: one at the end may be lower than others.
+
+        So are strips, and tiles that consist of pieces.
+        """
+        if not self.strips and self.pieces is None:
             return self.codec
-        return replace(self.codec, tile=(width, left))
+        height = self.tile[1]
+        left = self.size[1] - number // self.columns * height
+        if left >= height:
+            return self.codec
+        return replace(self.codec, tile=(self.codec.tile[0], left * self.shrink))
+
+    def spots(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
+        """Return offsets and lengths of what is stored of tiles, in the order given.
+
+        Those of pieces are in the order of the file.
+        """
+        if self.pieces is None:
+            return self.offsets[numbers], self.counts[numbers]
+        spots = self.pieces[numbers].reshape(-1, 2)
+        spots = spots[spots[:, 1] > 0]
+        offsets, counts = spots[np.argsort(spots[:, 0])].T
+        return offsets, counts
+
+    def stored(self, file: RangeReader, number: int) -> bytes:
+        """Read what is stored of a tile, without heads of items.
+
+        Raises
+        ------
+        EOFError, OSError
+            As `RangeReader.read`.
+        ValueError
+            If it does not consist of items, and should.
+        """
+        if self.pieces is None:
+            count, offset = int(self.counts[number]), int(self.offsets[number])
+            return self.codec.unwrapped(file.read(count, offset))
+        spots = self.pieces[number].tolist()
+        return b"".join(file.read(count, offset) for offset, count in spots if count)
 
     def shrunk(self, shrink: int) -> TiledLevel:
         """Return the same level, as it is with its tiles shrunk."""
@@ -237,7 +274,12 @@ class NativeIndex:
     @property
     def nbytes(self) -> int:
         """Size, roughly: that of its arrays, of the colour profile and of pictures."""
-        arrays = sum(level.offsets.nbytes + level.counts.nbytes for level in self.levels)
+        arrays = sum(
+            array.nbytes
+            for level in self.levels
+            for array in (level.offsets, level.counts, level.pieces)
+            if array is not None
+        )
         kept = [each for each in self.associated.values() if isinstance(each, bytes)]
         return arrays + sum(map(len, [self.icc_profile or b"", *kept]))
 

@@ -43,6 +43,8 @@ _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _INTERVAL, _SCAN = 0xDD, 0xDA
 _LONGEST_HEADER: Final = 1 << 18
 _LARGEST: Final = 65_500  # pixels, each side, that libjpeg takes
+_MCU_ROWS: Final = 8  # of blocks that are not subsampled from row to row
+_JOINED_ROWS: Final = 64
 _BLOCK: Final = 4 << 20  # bytes that are searched at once
 _WORD: Final = (1 << 32) - 1
 
@@ -102,11 +104,9 @@ def read_ndpi_index(
     levels = _with_reduced([_level(page, source) for page in stored])
     macro = {"macro": lenses.index(_MACRO)} if _MACRO in lenses else {}
     found = dict(_properties(pages[0]))
-    found.update(
-        level_properties(
-            [level.size for level in levels], [level.codec.tile for level in levels]
-        )
-    )
+    codecs = [level.codec for level in levels]
+    pieces = [(codec.tile[0], codec.piece // codec.scale) for codec in codecs]
+    found.update(level_properties([level.size for level in levels], pieces))
     for name, number in macro.items():
         found.update(picture_properties(name, pages[number]))
     return NativeIndex(
@@ -183,14 +183,47 @@ def _level(page: Any, source: ByteSource) -> TiledLevel:  # noqa: ANN401 - untyp
         count=(size[0] // tile[0]) * (size[1] // tile[1]),
     )
     stops = np.append(starts[1:], first + nbytes)
+    # With the marker before. Where colours are not subsampled from row to row, no pixel
+    # depends on the pieces above and below its own.
+    spots = np.stack((starts - 2, stops - starts + 2), axis=-1)
+    joined = _JOINED_ROWS // tile[1] if tile[1] == _MCU_ROWS else 1
+    pieces = _joined(spots.reshape(-1, size[0] // tile[0], 2), joined)
+    codec = TileCodec(
+        compression=JPEG_PIECE,
+        tile=(tile[0], tile[1] * joined),
+        tables=header.of_size(tile),
+        ycbcr=True,
+        piece=tile[1],
+    )
     return TiledLevel(
         size=size,
-        codec=TileCodec(
-            compression=JPEG_PIECE, tile=tile, tables=header.of_size(tile), ycbcr=True
-        ),
-        offsets=starts - 2,  # with the marker before
-        counts=stops - starts + 2,
+        codec=codec,
+        offsets=pieces[:, 0, 0],
+        counts=pieces[:, :, 1].sum(axis=1),
+        pieces=pieces,
     )
+
+
+def _joined(spots: IntArray, count: int) -> IntArray:
+    """Return the spots of so many pieces below each other for each tile.
+
+    To decode them at once takes half of the time; each is only a few rows high.
+
+    Parameters
+    ----------
+    spots : ndarray of int64, shape (rows, columns, 2)
+        Offset and length of each piece.
+    count : int
+        Pieces of a tile; the last ones may have fewer, and zeros.
+
+    Returns
+    -------
+    ndarray of int64, shape (tiles, count, 2)
+        Row by row.
+    """
+    rows, columns, _ = spots.shape
+    whole = np.pad(spots, ((0, -rows % count), (0, 0), (0, 0)))
+    return whole.reshape(-1, count, columns, 2).swapaxes(1, 2).reshape(-1, count, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,9 +280,12 @@ class _Header:
         return tile
 
     def of_size(self, tile: Size) -> bytes:
-        """Return the header of a picture of another (width, height)."""
+        """Return the header of a picture of another (width, height), the frame first."""
+        start = self.frame
+        stop = start + 2 + int.from_bytes(self.data[start + 2 : start + 4], "big")
         sides = struct.pack(">HH", tile[1], tile[0])
-        return self.data[: self.frame + 5] + sides + self.data[self.frame + 9 :]
+        frame = self.data[start : start + 5] + sides + self.data[start + 9 : stop]
+        return self.data[:2] + frame + self.data[2:start] + self.data[stop:]
 
 
 def _not_read(what: str) -> UnsupportedSlideError:

@@ -268,14 +268,13 @@ class NativeReader:
 
 
 class _Tile(NamedTuple):
-    """A tile of a level: its copies, see `TilePlan`, and its bytes in the file."""
+    """A tile of a level: its copies, see `TilePlan`, and how many bytes it has."""
 
     number: int
     begin: int
     end: int
     around: int
     nbytes: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -318,7 +317,7 @@ class _Job:
         numbers = plan.tiles[first:last]
         columns = (
             *(numbers, plan.starts[first:last], plan.starts[first + 1 : last + 1]),
-            *(plan.around[first:last], stored.counts[numbers], stored.offsets[numbers]),
+            *(plan.around[first:last], stored.counts[numbers]),
         )
         return map(_Tile, *(column.tolist() for column in columns))
 
@@ -327,7 +326,7 @@ class _Job:
         codec, count = self.stored.codec_of(tile.number), tile.nbytes
         if not 0 < count <= longest_tile(codec):
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
-        data = codec.unwrapped(self.file.read(count, tile.offset))
+        data = self.stored.stored(self.file, tile.number)
         target = self.copier.whole(tile.begin, tile.end, size=self.stored.tile)
         if target is not None:
             codec.decode(data, target)
@@ -335,7 +334,7 @@ class _Job:
             return
         made = TILES.room(self.stored.tile)
         try:
-            codec.decode(data, made.pixels[: codec.tile[1]])  # the last may be shorter
+            codec.decode(data, made.pixels[: codec.tile[1] // self.stored.shrink])
         except BaseException:
             TILES.give_back(made)
             raise
@@ -358,7 +357,7 @@ def _readable(level: TiledLevel, numbers: IntArray) -> BoolArray:
 def _ahead(file: ByteSource, level: TiledLevel, numbers: IntArray) -> RangeReader:
     """Return what tiles, in the order of the file, are read from."""
     numbers = numbers[_readable(level, numbers)]
-    return file.prefetch(level.offsets[numbers], level.counts[numbers])
+    return file.prefetch(*level.spots(numbers))
 
 
 def _shares(tiles: int, threads: ThreadPoolExecutor | None) -> list[tuple[int, int]]:
