@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import string
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,22 +122,29 @@ class PatchNames:
     origins: IntArray
     set_prefix: str = ""
     sets: IntArray | None = None
+    _heads: tuple[tuple[str, ...], ...] = field(init=False)
+    """What stands before the location, by view and label."""
+
+    def __post_init__(self) -> None:
+        heads = tuple(
+            tuple(self._joined(self.begin, view, label, "x") for label in self.labels)
+            for view in self.views
+        )
+        object.__setattr__(self, "_heads", heads)
+
+    def _joined(self, *parts: str) -> str:
+        return self.separator.join(filter(None, parts))
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def __getitem__(self, item: int) -> tuple[str, ...]:
         """Return the files of a patch, relative to the folder of the run."""
-        code = int(self.codes[item])
-        label = self.labels[code]
-        folder = self.folder(item)
+        code, folder = int(self.codes[item]), self.folder(item)
         corners = self.origins[item].tolist()
-        names = (
-            (self.begin, view, label, f"x{x}", f"y{y}")
-            for view, (x, y) in zip(self.views, corners, strict=True)
-        )
         return tuple(
-            f"{folder}{self.separator.join(filter(None, name))}{self.end}" for name in names
+            f"{folder}{heads[code]}{x}{self.separator}y{y}{self.end}"
+            for heads, (x, y) in zip(self._heads, corners, strict=True)
         )
 
     def folder(self, item: int) -> str:
