@@ -32,6 +32,8 @@ _METADATA_SERVICES: Final = (
     *("/latest/api/token", "/latest/meta-data", "/computeMetadata/", "/metadata/identity"),
 )
 """Asked for credentials in the machines of a cloud, if there are none elsewhere."""
+_NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
+"""What S3 and Google, and Azure, say where there is none."""
 _NO_CREDENTIALS: Final = (
     "say who you are by the variables of your cloud: AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (which takes boto3); "
@@ -155,7 +157,7 @@ class StoredObject:
         """Return an error of the library as one of ours."""
         exceptions = _obstore().exceptions
         text = str(error)
-        bucket = "NoSuchBucket" in text
+        bucket = any(each in text for each in _NO_BUCKET)
         if bucket or isinstance(error, FileNotFoundError):
             msg = f"there is no {'bucket of' if bucket else 'slide file'} {self.url!r}"
             return MissingSlideError(msg, slide=self.name, remedy="check the address")

@@ -120,6 +120,22 @@ def test_few_bytes_are_fetched_in_vain_by_few_requests(
         assert server.requests == requests + 1  # its tile had met all around it
 
 
+@pytest.mark.parametrize(
+    ("scheme", "code"), [("s3", "NoSuchBucket"), ("az", "ContainerNotFound")]
+)
+def test_every_store_tells_that_a_bucket_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, code: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = f"Generic error: status code: 404 Not Found: <Error><Code>{code}</Code>"
+        raise OSError(msg)
+
+    monkeypatch.setattr("obstore.list_with_delimiter", refuse)
+    there = StoredObject(url=f"{scheme}://none/out", store=None, key="out")
+    with pytest.raises(MissingSlideError, match="no bucket"):
+        there.names()
+
+
 def test_a_slide_that_nobody_has_is_let_go_of_at_once(server: SlideServer) -> None:
     gc.disable()
     try:
