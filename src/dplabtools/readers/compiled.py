@@ -13,7 +13,6 @@ import ctypes
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import Any, Final
 
 __all__ = ["COMPILER", "COPYING", "RESIZING", "CompiledFunction"]
@@ -92,9 +91,11 @@ class CompiledFunction:
         return function
 
     def _compile(self) -> Callable[..., None]:
-        text = resources.files(self._package).joinpath(f"{self.name}.ll").read_text("utf-8")
+        from importlib import resources
+
         import llvmlite.binding as llvm
 
+        text = resources.files(self._package).joinpath(f"{self.name}.ll").read_text("utf-8")
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(
