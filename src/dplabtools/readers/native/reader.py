@@ -199,6 +199,7 @@ class NativeReader:
             file=_ahead(self._opened(), stored, wanted),
             key=key,
             stored=stored,
+            size=stored.tile,
             plan=plan,
             kept=kept,
             copier=Copier(plan.copies, buffer),
@@ -275,6 +276,7 @@ class _Tile(NamedTuple):
     end: int
     around: int
     nbytes: int
+    readable: bool  # its length can be its own
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -285,6 +287,7 @@ class _Job:
     file: RangeReader
     key: LevelKey
     stored: TiledLevel
+    size: Size  # of a tile
     plan: TilePlan
     kept: dict[int, DecodedTile]  # by number, what is here, until it has been used
     copier: Copier
@@ -318,21 +321,23 @@ class _Job:
         columns = (
             *(numbers, plan.starts[first:last], plan.starts[first + 1 : last + 1]),
             *(plan.around[first:last], stored.counts[numbers]),
+            _readable(stored, numbers),
         )
         return map(_Tile, *(column.tolist() for column in columns))
 
     def _decode(self, tile: _Tile) -> None:
         """Decode a tile, to where it is needed if it is needed there alone."""
-        codec, count = self.stored.codec_of(tile.number), tile.nbytes
-        if not 0 < count <= longest_tile(codec):
+        count = tile.nbytes
+        if not tile.readable:
             raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
+        codec = self.stored.codec_of(tile.number)
         data = self.stored.stored(self.file, tile.number)
-        target = self.copier.whole(tile.begin, tile.end, size=self.stored.tile)
+        target = self.copier.whole(tile.begin, tile.end, size=self.size)
         if target is not None:
             codec.decode(data, target)
             self.decoded.append(tile.number)
             return
-        made = TILES.room(self.stored.tile)
+        made = TILES.room(self.size)
         try:
             codec.decode(data, made.pixels[: codec.tile[1] // self.stored.shrink])
         except BaseException:
