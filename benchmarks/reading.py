@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 import numpy as np
 import openslide
+import tifffile
 from PIL import Image
 
 from dplabtools._typing import IntArray
@@ -36,7 +37,7 @@ from dplabtools.output.memory import SegmentRows
 from dplabtools.readers.compiled import COPYING, RESIZING
 from dplabtools.readers.native.assemble import plan_tiles
 from dplabtools.readers.native.cache import TILES
-from dplabtools.readers.native.decode import TileCodec
+from dplabtools.readers.native.decode import JPEG, JPEG_2000, TileCodec
 from dplabtools.readers.native.families import open_indexed
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
@@ -45,6 +46,7 @@ from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
 from dplabtools.testing.make_slide import make_slide
+from dplabtools.testing.tissue import paint_tissue
 
 _Task: TypeAlias = Callable[[], float | None]
 
@@ -65,6 +67,16 @@ WANTED_OF_OTHERS = {  # by the end of the name
     },
     ".ndpi": {"aligned": {"openslide": 2.2}, "random": {"openslide": 6.0}},
     ".tiff": {"aligned": {"openslide": 5.0}, "random": {"openslide": 5.0}},
+}
+WANTED_OF_JPEG_2000 = {  # the decoder is the same: there is less to win
+    "aligned": {"openslide": 2.2, "decode": 0.9},
+    "unaligned": {"openslide": 2.2, "decode": 0.9},
+    "stride 0.5": {"openslide": 2.2, "decode": 0.9},
+    "random": {"openslide": 3.0, "decode": 0.9},
+}
+WANTED_OF_STRIPS = {
+    pattern: {"tiffslide": 5.0}
+    for pattern in ("aligned", "unaligned", "stride 0.5", "random")
 }
 
 
@@ -158,6 +170,8 @@ def bare(slide: str, corners: IntArray) -> Callable[[], float | None]:
     except OSError:
         return lambda: None
     codec, tiles = stored_tiles(slide, corners)
+    if codec.compression != JPEG:
+        return lambda: None
     streams = [codec.complete(data) for data in tiles()]
     out = TILES.room(codec.tile).pixels  # where libjpeg-turbo is at its best
     turbo.tjInitDecompress.restype = ctypes.c_void_p
@@ -224,7 +238,7 @@ def peer(library: str, slide: str, corners: IntArray, *, python: str) -> float |
 
 def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) -> None:
     """Print how reading at level 0 compares."""
-    wanted_of = WANTED_OF_OTHERS.get(Path(slide).suffix, WANTED)
+    wanted_of = wanted_for(slide)
     for pattern, corners in patterns(extent):
         ours, decode = our_loop(slide, corners), decoding(slide, corners)
         ours(), decode()
@@ -233,7 +247,8 @@ def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) ->
             "decode": partial(seconds, decode),
             "libjpeg-turbo": bare(slide, corners),
         }
-        for library in ("openslide", "cucim", "pyvips"):
+        libraries = ("openslide", "cucim", "pyvips")
+        for library in ("tiffslide",) if wanted_of is WANTED_OF_STRIPS else libraries:
             tasks[library] = partial(peer, library, slide, corners, python=python)
         found = best(tasks, rounds)
         mine = found.pop("dplabtools")
@@ -242,6 +257,25 @@ def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) ->
             wanted = wanted_of.get(pattern, {}).get(name)
             hint = "" if wanted is None else f"   (wanted: {wanted})"
             print(f"    {spent / mine:6.2f} x {name}{hint}", flush=True)
+
+
+def wanted_for(slide: str) -> Mapping[str, Mapping[str, float]]:
+    """Return what is wanted of each pattern, for slides of this kind."""
+    level = open_indexed(slide)[1].levels[0]
+    if level.strips:
+        return WANTED_OF_STRIPS
+    if level.codec.compression in JPEG_2000:
+        return WANTED_OF_JPEG_2000
+    return WANTED_OF_OTHERS.get(Path(slide).suffix, WANTED)
+
+
+def make_strips(file: Path) -> Path:
+    """Write a picture in strips of 16 rows."""
+    pixels = paint_tissue((4096, 4096), seed=0, mpp=0.5)
+    tifffile.imwrite(
+        file, pixels, rowsperstrip=16, compression="lzw", predictor=True, metadata=None
+    )
+    return file
 
 
 def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> None:
@@ -288,18 +322,21 @@ def main() -> None:
         ]
         if not given.slides:
             large = (4096, 4096)
+            file = Path(folder, "jpeg2000.svs")
             slides += [
                 str(make_dicom_slide(Path(folder, "dicom"), size=large)),
                 str(make_ndpi_slide(Path(folder, "hamamatsu.ndpi"), size=large)),
                 str(make_philips_slide(Path(folder, "philips.tiff"), size=large)),
+                str(make_slide(file, size=large, compression="jpeg2000")),
+                str(make_strips(Path(folder, "strips.tif"))),
             ]
         for slide in slides:
-            with openslide.OpenSlide(slide) as opened:
-                width, height = opened.dimensions
+            width, height = open_indexed(slide)[1].levels[0].size
             most = 4608 if given.quick else 8000
             extent = (min(width, most), min(height, most))
             compare(slide, extent, rounds=rounds, python=given.peers)
-            compare_resampled(slide, extent, rounds=rounds)
+            if wanted_for(slide) is not WANTED_OF_STRIPS:  # which have one level
+                compare_resampled(slide, extent, rounds=rounds)
 
 
 if __name__ == "__main__":
