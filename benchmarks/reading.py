@@ -42,9 +42,11 @@ from dplabtools.readers.native.families import open_indexed
 from dplabtools.readers.slide import Slide
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.testing.make_bif import make_bif_slide
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_ndpi import make_ndpi_slide
 from dplabtools.testing.make_philips import make_philips_slide
+from dplabtools.testing.make_scn import make_scn_slide
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.tissue import paint_tissue
 
@@ -67,6 +69,8 @@ WANTED_OF_OTHERS = {  # by the end of the name
     },
     ".ndpi": {"aligned": {"openslide": 2.2}, "random": {"openslide": 6.0}},
     ".tiff": {"aligned": {"openslide": 5.0}, "random": {"openslide": 5.0}},
+    ".scn": {"aligned": {"openslide": 5.0}, "random": {"openslide": 5.0}},
+    ".bif": {"aligned": {"openslide": 5.0}, "random": {"openslide": 5.0}},
 }
 WANTED_OF_JPEG_2000 = {  # the decoder is the same: there is less to win
     "aligned": {"openslide": 2.2, "decode": 0.9},
@@ -306,6 +310,21 @@ def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> No
     print(f"    {found['more'] / found['one']:6.2f} x   (wanted: at most 1.35)", flush=True)
 
 
+def _leica(file: Path, *, size: tuple[int, int]) -> Path:
+    return make_scn_slide(file, size=size, offsets=((130, 70),), tile=512)
+
+
+def _ventana(file: Path) -> Path:
+    """Make a slide of two areas, with tiles and overlaps of the size of real ones."""
+    return make_bif_slide(
+        file,
+        grids=((5, 2), (4, 2)),
+        corners=((0, 0), (0, 2000)),
+        tile=1024,
+        overlaps=((112, 112),),
+    )
+
+
 def main() -> None:
     for function in (COPYING, RESIZING):  # as in workers of a long run
         function.prepare()
@@ -329,6 +348,8 @@ def main() -> None:
                 str(make_philips_slide(Path(folder, "philips.tiff"), size=large)),
                 str(make_slide(file, size=large, compression="jpeg2000")),
                 str(make_strips(Path(folder, "strips.tif"))),
+                str(_leica(Path(folder, "leica.scn"), size=large)),
+                str(_ventana(Path(folder, "ventana.bif"))),
             ]
         for slide in slides:
             width, height = open_indexed(slide)[1].levels[0].size
