@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dplabtools.slides.patches import PatchesMock
-from dplabtools.testing import make_slide
+from dplabtools.testing.make_slide import make_slide
 
 KEPT = Path(__file__).parent / ".slides"
 
