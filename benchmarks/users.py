@@ -376,7 +376,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", default=[], help="that have other libraries")
     parser.add_argument("--rounds", type=int, help="5, or with --quick 3")
     parser.add_argument("--workers", type=int, nargs="+", help="1, 2 and all cores")
-    parser.add_argument("--scenes", nargs="+", choices=SCENES, help="all, if not given")
+    parser.add_argument(
+        "--scenes", nargs="+", choices=SCENES, help="all, or with --quick grid"
+    )
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="at most")
     parser.add_argument("--out", type=Path, default=ROOT / ".benchmarks")
     return parser.parse_args()
@@ -394,7 +396,8 @@ def main() -> None:
     peers = installed([sys.executable, *given.peers])
     report = Report(given.out, rounds=rounds)
     begun, longest = time.monotonic(), 0.0
-    for scene in scenes(files, big, quick=given.quick, names=given.scenes or SCENES):
+    names = given.scenes or (("grid",) if given.quick else SCENES)
+    for scene in scenes(files, big, quick=given.quick, names=names):
         for workers in counts:
             since = time.monotonic()
             if since - begun + longest > given.budget_s:

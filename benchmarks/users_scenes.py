@@ -69,18 +69,16 @@ class Scene:
 def scenes(
     files: Sequence[Path], big: Path | None, *, quick: bool, names: Collection[str]
 ) -> Iterator[Scene]:
-    """Yield what is measured, of these names: grids alone, or all kinds of places."""
+    """Yield what is measured, of these names: all there is, or few patches."""
     one = [big or files[0]]
     for where, chosen, most in (
         ("four slides", files, 250 if quick else 900),
         (f"one slide ({one[0].name})", one, 1500 if quick else 18_000),
     ):
         for name, places in _PLACES.items():
-            if name in names and (not quick or name == "grid"):
+            if name in names:
                 slides = {str(file): places(file)[:most] for file in chosen}
                 yield Scene(name=name, where=where, slides=slides)
-        if quick:
-            continue
         if _LEVELS in names:
             grids = {str(file): _grid(file)[:most] for file in chosen}
             yield Scene(name=_LEVELS, where=where, slides=grids, levels=(0, 1, 2))
