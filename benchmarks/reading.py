@@ -245,7 +245,8 @@ def compare(slide: str, extent: tuple[int, int], *, rounds: int, python: str) ->
     wanted_of = wanted_for(slide)
     for pattern, corners in patterns(extent):
         ours, decode = our_loop(slide, corners), decoding(slide, corners)
-        ours(), decode()
+        ours()
+        decode()
         tasks: dict[str, _Task] = {
             "dplabtools": partial(seconds, ours),
             "decode": partial(seconds, decode),
@@ -304,7 +305,8 @@ def compare_resampled(slide: str, extent: tuple[int, int], *, rounds: int) -> No
     corners = grid(100, SIDE, extent)
     one = our_loop(slide, corners)
     several = our_loop(slide, corners, views=tuple(map(Level, range(min(levels, 3)))))
-    one(), several()
+    one()
+    several()
     found = best({"one": partial(seconds, one), "more": partial(seconds, several)}, rounds)
     print(f"{Path(slide).name}, levels 0, 1, 2 against level 0 alone:")
     print(f"    {found['more'] / found['one']:6.2f} x   (wanted: at most 1.35)", flush=True)

@@ -147,6 +147,8 @@ class DplabError(Exception):
     ----------
     reason, slide, details : str or None
         As given.
+    problem : str
+        What is wrong, with its details.
     message : str
         All that it says, but for the name of the slide.
     remedy : str
@@ -164,7 +166,8 @@ class DplabError(Exception):
         self.details = details
         self.remedy = remedy or self.advice
         within = f" ({details})" if details else ""
-        self.message = f"{reason}{within}" + (f"; {remedy}" if remedy else "")
+        self.problem = f"{reason}{within}"
+        self.message = self.problem + (f"; {remedy}" if remedy else "")
         super().__init__(self.message if slide is None else f"{slide}: {self.message}")
 
     def of_slide(self, slide: str) -> Self:

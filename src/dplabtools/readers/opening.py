@@ -135,14 +135,15 @@ def open_explained(
         except (AmbiguousSlideError, DamagedSlideError):
             raise
         except UnsupportedSlideError as error:
-            refusals.append(Refusal(library=entry.name, reason=error.message))
+            refusals.append(Refusal(library=entry.name, reason=error.problem))
             cause = error
     reasons = " / ".join(f"{each.library}: {each.reason}" for each in refusals)
     hint = hint_for(file)
     msg = "no reader can open it" + (f": {hint.reason}" if hint.reason else "")
-    raise UnsupportedSlideError(
-        msg, slide=name, details=reasons, remedy=hint.remedy
-    ) from cause
+    remedy = hint.remedy
+    if not remedy and cause is not None and settings.slide_library != AUTO:
+        remedy = cause.remedy
+    raise UnsupportedSlideError(msg, slide=name, details=reasons, remedy=remedy) from cause
 
 
 def _opened_remotely(
@@ -198,4 +199,4 @@ def _opened(
         return entry.open(file, settings)
     except ImportError as error:
         msg = "not installed"
-        raise UnsupportedSlideError(msg, remedy=entry.install) from error
+        raise UnsupportedSlideError(msg, details=entry.install) from error

@@ -97,6 +97,19 @@ class FileProbe:
         return self.head[:4] in _TIFF_SIGNATURES
 
     @cached_property
+    def strip_nbytes(self) -> int:
+        """Bytes of a strip of the first picture of a TIFF file, once it is decoded."""
+        import tifffile
+
+        from dplabtools.readers.native.strips import strip_nbytes
+
+        try:
+            with tifffile.TiffFile(self.path) as tiff:
+                return strip_nbytes(tiff.pages[0])
+        except Exception:  # noqa: BLE001 - whatever a parser makes of a broken file
+            return 0
+
+    @cached_property
     def vendor(self) -> str | None:
         """Whose file OpenSlide takes it for, by a few bytes of it."""
         from openslide import OpenSlide
@@ -170,7 +183,19 @@ def _unsuited_for_native(probe: FileProbe) -> str:
 def _unsuited_for_tiffslide(probe: FileProbe) -> str:
     if probe.suffix == ".ndpi":
         return "as it shows fewer levels of .ndpi files"
-    return _unsuited_for_tags(probe)
+    return _unsuited_for_tags(probe) or _huge_strips(probe)
+
+
+def _huge_strips(probe: FileProbe) -> str:
+    """Say whether strips are so large that the whole picture is better decoded once."""
+    from dplabtools.readers.native.strips import LARGEST_STRIP
+
+    if probe.strip_nbytes <= LARGEST_STRIP:
+        return ""
+    return (
+        f"as it would decode strips of {probe.strip_nbytes / 1e6:,.0f} MB for each patch "
+        f'(config.slide_library = "tiffslide" has it do so)'
+    )
 
 
 def _unsuited_for_pillow(probe: FileProbe) -> str:

@@ -127,6 +127,24 @@ def test_auto_says_what_each_reader_has_against_a_file(tmp_path: Path) -> None:
         assert reader in str(caught.value)
 
 
+def test_auto_does_not_repeat_what_to_do_about_each_reader(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no slide at all")
+    with pytest.raises(UnsupportedSlideError) as caught:
+        opened(tmp_path / "notes.txt")
+    assert "config.slide_library" not in str(caught.value)
+    assert caught.value.remedy == UnsupportedSlideError.advice
+
+
+@pytest.mark.parametrize("library", ["native", "openslide", "pillow", "tiffopenslide"])
+def test_a_library_that_was_named_tells_of_others_at_the_end(
+    tmp_path: Path, library: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("no slide at all")
+    with pytest.raises(UnsupportedSlideError, match=r'"auto"$') as caught:
+        opened(tmp_path / "notes.txt", library)
+    assert str(caught.value).count("another config.slide_library") == 1
+
+
 def test_something_else_than_a_path_is_a_type_error() -> None:
     with pytest.raises(ParameterTypeError, match="must be a str or a path, not None"):
         open_reader(None, settings=Settings())  # type: ignore[arg-type]

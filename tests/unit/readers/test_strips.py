@@ -108,10 +108,10 @@ def test_large_strips_without_compression_are_cut(
 def test_strips_too_large_to_be_decoded_whole_are_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strips, "_LARGEST", 100_000)
+    monkeypatch.setattr(strips, "LARGEST_STRIP", 100_000)
     file = written(tmp_path / "a.tif", rowsperstrip=389, compression="lzw")
     with auto(file) as reader:
-        assert reader.library in {"tiffslide", "pillow"}
+        assert reader.library == "pillow"  # tiffslide would decode it for each patch
         np.testing.assert_array_equal(reader.read((0, 0), 0, (533, 389)), TISSUE)
 
 

@@ -10,9 +10,9 @@ from dplabtools._typing import IntArray, Size
 from dplabtools.errors import UnsupportedSlideError
 from dplabtools.readers.native.decode import STORED
 
-__all__ = ["strips_of"]
+__all__ = ["LARGEST_STRIP", "strip_nbytes", "strips_of"]
 
-_LARGEST: Final = 64 << 20  # bytes of a strip that is decoded whole
+LARGEST_STRIP: Final = 64 << 20  # bytes of one that is decoded whole for each patch
 _CUT: Final = 1 << 20  # bytes; of strips that can be cut
 
 
@@ -37,7 +37,7 @@ def strips_of(page: Any) -> tuple[Size, IntArray, IntArray]:  # noqa: ANN401 - u
         If strips are too large for each to be decoded whole.
     """
     width, height = int(page.imagewidth), int(page.imagelength)
-    rows = max(1, min(int(page.rowsperstrip), height))
+    rows = _rows(page)
     offsets = np.array(page.dataoffsets, dtype=np.int64)
     counts = np.array(page.databytecounts, dtype=np.int64)
     pitch = width * int(page.samplesperpixel)
@@ -49,13 +49,30 @@ def strips_of(page: Any) -> tuple[Size, IntArray, IntArray]:  # noqa: ANN401 - u
         offsets = offsets[starts // rows] + starts % rows * pitch
         counts = np.minimum(few, height - starts) * pitch
         rows = few
-    if rows * pitch > _LARGEST:
+    if rows * pitch > LARGEST_STRIP:
         msg = (
             f"strips of {width:,} x {rows:,} pixels, each of which has to be decoded "
             f"whole, are not read natively"
         )
         raise UnsupportedSlideError(msg)
     return (width, rows), offsets, counts
+
+
+def strip_nbytes(page: Any) -> int:  # noqa: ANN401 - untyped library
+    """Return how many bytes a strip of a picture has once it is decoded.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        Of 8 bits a sample; a picture in tiles has no strips, and zero.
+    """
+    if page.is_tiled:
+        return 0
+    return int(page.imagewidth) * _rows(page) * int(page.samplesperpixel)
+
+
+def _rows(page: Any) -> int:  # noqa: ANN401 - untyped library
+    return max(1, min(int(page.rowsperstrip), int(page.imagelength)))
 
 
 def _divisor(number: int, *, most: int) -> int:
