@@ -55,7 +55,8 @@ def hint_for(file: str) -> Hint:
     if suffix == ".mrxs" and not path.with_suffix("").is_dir():
         return _FOLDER_MISSING
     if suffix in {".vms", ".vmu"}:
-        pictures = [each for each in files_named_in(path) if each.suffix in _PICTURES]
+        named = files_named_in(path)
+        pictures = [each for each in named if each.suffix.lower() in _PICTURES]
         if not all(map(Path.is_file, pictures)):
             return _FILES_MISSING
     return _NOT_READ.get(suffix, Hint())

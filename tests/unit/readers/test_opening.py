@@ -96,6 +96,12 @@ def test_a_file_that_is_not_read_is_refused_with_what_to_do(
     assert remedy in caught.value.remedy
 
 
+def test_missing_files_are_noticed_however_their_names_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a.vms").write_text("NoLayers=1\nImageFile=A.JPG\n")
+    with pytest.raises(UnsupportedSlideError, match="which it names, are missing"):
+        opened(tmp_path / "a.vms")
+
+
 def test_files_that_are_there_are_not_said_to_be_missing(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a.jpg").touch()

@@ -96,6 +96,7 @@ def test_what_lies_beyond_the_glass_is_cut_off(file: Path, shift: int) -> None:
         ('<view sizeX="160000"', '<view sizeX="170000"', UnsupportedSlideError, "differ"),
         ('ifd="2"', 'ifd="9"', DamagedSlideError, "picture 9, and there are 5"),
         ('ifd="2"', 'ifd="1"', DamagedSlideError, r"of \(80, 50\) pixels, which has"),
+        ('sizeX="260500"', f'sizeX="{10**15}"', DamagedSlideError, "cannot be"),
         ("<view ", "<look ", DamagedSlideError, "where a picture lies"),
         ("collection", "selection", DamagedSlideError, "of no pictures"),
         ("</scn>", "", DamagedSlideError, "cannot be made out"),

@@ -31,7 +31,7 @@ from dplabtools.readers.native.describe import (
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
-from dplabtools.readers.native.levels import NativeIndex, TiledLevel
+from dplabtools.readers.native.levels import NativeIndex, TiledLevel, check_extent
 from dplabtools.readers.native.tiff import mark_lengthless, tiled_levels
 from dplabtools.sources.base import ByteSource
 
@@ -314,7 +314,8 @@ def _scan(info: Element, origin: Element, tile: Size) -> _Scan:
     """
     place = [int(origin.attrib[name]) for name in ("OriginX", "OriginY")]
     columns, rows = int(info.attrib["NumCols"]), int(info.attrib["NumRows"])
-    if min(columns, rows) < 1 or place[0] % tile[0] or place[1] % tile[1]:
+    apart = place[0] % tile[0] or place[1] % tile[1]
+    if min(columns, rows) < 1 or min(place) < 0 or apart:
         msg = f"an area of {columns} x {rows} tiles cannot begin at {tuple(place)}"
         raise DamagedSlideError(msg)
     corner = [int(float(info.attrib[name])) for name in ("Pos-X", "Pos-Y")]
@@ -379,22 +380,25 @@ def _stitched(level: TiledLevel, stitching: _Stitching, scale: int) -> TiledLeve
     Raises
     ------
     DamagedSlideError
-        If there are not that many tiles.
+        If there are not that many tiles, or no level has this size.
     UnsupportedSlideError
         If areas lie across each other that were not scanned one below the other.
     """
-    areas = stitching.areas(scale)
     rows = len(level.counts) // level.columns
-    for place, area in enumerate(areas):
-        if area.columns.tiles.max() >= level.columns or area.rows.tiles.max() >= rows:
+    for scan in stitching.scans:
+        stops = np.add(scan.first, scan.count)
+        if (stops > np.multiply(scale, (level.columns, rows))).any():
             msg = f"its XML speaks of more tiles than the {level.columns} x {rows} it has"
             raise DamagedSlideError(msg)
+    width, height = (-(-side // scale) for side in stitching.size)
+    check_extent((width, height), level.tile)
+    areas = stitching.areas(scale)
+    for place, area in enumerate(areas):
         for other in areas[:place]:
             beside = other.rows.tiles.max() >= area.rows.tiles.min()
             if beside and scale == 1 and other.without(area) != [other]:
                 msg = "areas that lie across each other are not read natively"
                 raise UnsupportedSlideError(msg)
-    width, height = (-(-side // scale) for side in stitching.size)
     shown = [part for area in areas for part in area.within((width, height))]
     mosaic = Mosaic(columns=level.columns, areas=without_hidden(shown))
     return replace(level, size=(width, height), mosaic=mosaic)

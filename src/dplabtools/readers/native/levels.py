@@ -193,11 +193,14 @@ def mosaic_of(parts: Sequence[tuple[Point, TiledLevel]], *, size: Size) -> Tiled
 
     Raises
     ------
+    DamagedSlideError
+        If no level has this size.
     UnsupportedSlideError
         If their tiles are not all stored alike.
     """
     levels = [level for _, level in parts]
     codec = levels[0].codec
+    check_extent(size, codec.tile)
     if any(level.codec != codec for level in levels):
         msg = "areas whose tiles are not stored alike are not read natively"
         raise UnsupportedSlideError(msg)
