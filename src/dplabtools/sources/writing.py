@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from threading import Event
+from typing import Any, Final
 
 from dplabtools.errors import OutputError, ParameterError, SlideError
 from dplabtools.sources.stores import StoredObject
@@ -81,7 +82,7 @@ def store_files(*batches: Mapping[Path, StoredObject]) -> None:
     Raises
     ------
     SlideError
-        The first; what has been stored is removed then.
+        The first; what has been stored is removed then, if the store still answers.
     """
     begun: list[StoredObject] = []
 
@@ -91,16 +92,30 @@ def store_files(*batches: Mapping[Path, StoredObject]) -> None:
 
     try:
         for batch in batches:
-            with ThreadPoolExecutor(_AT_ONCE) as threads:
-                waiting = [threads.submit(store, *each) for each in batch.items()]
-                try:
-                    for each in waiting:
-                        each.result()
-                except BaseException:
-                    threads.shutdown(cancel_futures=True)
-                    raise
+            _for_each(store, batch.items())
     except BaseException:
-        for stored in begun:
-            with suppress(SlideError):  # the first error counts
-                stored.delete()
+        with suppress(SlideError):  # the first error counts
+            _for_each(StoredObject.delete, ((each,) for each in begun))
         raise
+
+
+def _for_each(act: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
+    """Act on some at once, until one fails: a store that is down is slow to say so."""
+    ended = Event()
+
+    def act_on(*given: object) -> None:
+        if ended.is_set():
+            return
+        try:
+            act(*given)
+        except BaseException:
+            ended.set()
+            raise
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        waiting = [threads.submit(act_on, *each) for each in arguments]
+        try:
+            for each in waiting:
+                each.result()
+        finally:
+            ended.set()
