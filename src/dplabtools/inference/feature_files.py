@@ -168,8 +168,10 @@ class FeatureLayout:
         if remote is not None:
             if not self.header:
                 return remote.stream(file) if remote.holds(file) else None
-            for name in self.header:
+            for name in self.header:  # without the first it is there by half, if at all
                 remote.fetch(file / name)
+                if not file.exists():
+                    break
         return file if file.exists() else None
 
 
