@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,7 @@ from dplabtools.errors import (
     ParameterError,
     ResumeError,
 )
+from dplabtools.output.run_folder.remote import RemoteFolder
 from dplabtools.pipeline import extract_slides
 from dplabtools.slides.patches import (
     DiskPatchExtractor,
@@ -30,6 +36,8 @@ from dplabtools.slides.patches import (
     PatchesMock,
     open_patches,
 )
+from dplabtools.sources import stores
+from dplabtools.sources.writing import output_root
 from dplabtools.testing.make_slide import make_slide
 
 pytest.importorskip("obstore")
@@ -42,12 +50,19 @@ CORNERS = [(x, y) for y in range(0, 800, 100) for x in range(0, 1000, 100)]
 
 
 class Watched:
-    """A server of S3 that counts what is stored, and refuses some of it."""
+    """A server of S3 that counts what is stored, and fails or refuses some of it."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self.app = app
+        self.reset()
+
+    def reset(self) -> None:
         self.refused = ""
         self.stored: list[str] = []
+        self.failing = 0  # every so many requests to store
+        self.down_after = 0  # so many files, for good
+        self.failures: Counter[str] = Counter()
+        self._count = itertools.count(1)
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -57,8 +72,27 @@ class Watched:
             if self.refused and self.refused in path:
                 start_response("403 Forbidden", [("Content-Length", "0")])
                 return [b""]
-            self.stored.append(path.removeprefix("/runs/"))
+            if self.failing and (nth := next(self._count)) % self.failing == 0:
+                return self._fail(environ, start_response, cut=nth % 2 == 0)
+            if not self._is_down():
+                self.stored.append(path.removeprefix("/runs/"))
+        if self._is_down():
+            return self._fail(environ, start_response, cut=False)
         return self.app(environ, start_response)
+
+    def _is_down(self) -> bool:
+        return bool(self.down_after) and len(self.stored) >= self.down_after
+
+    def _fail(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], *, cut: bool
+    ) -> Iterable[bytes]:
+        removal = "delete" in environ["QUERY_STRING"]  # of several, by S3
+        method = "DELETE" if removal else environ["REQUEST_METHOD"]
+        self.failures["cut" if cut else method] += 1
+        if cut:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return [b""]
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +126,7 @@ def store() -> Iterator[Watched]:
 def client(store: Watched) -> Any:
     import boto3
 
-    store.refused = ""
-    store.stored.clear()
+    store.reset()
     return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
 
 
@@ -240,20 +273,39 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("container", [None, "webdataset"])
+class InterruptsWhenDown:
+    """Progress that interrupts the run once its store is down."""
+
+    def __init__(self, store: Watched) -> None:
+        self.store = store
+
+    def __call__(self, progress: Any) -> None:
+        if progress.slides_done > 1 and self.wait():
+            raise KeyboardInterrupt
+
+    def wait(self) -> bool:
+        deadline = time.monotonic() + 30
+        while not self.store.failures and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return bool(self.store.failures)
+
+
+@pytest.mark.parametrize("container", [None, "webdataset", "zarr", "parquet"])
 def test_a_run_goes_on_with_what_is_complete_there(
     store: Watched, client: Any, folder: Path, tmp_path: Path, container: Any, expected: Any
 ) -> None:
     prefix = f"on/{container}"
-    options = {"container": container, "resume": True}
+    kind = None if container == "zarr" else "png"
+    options = {"container": container, "image_type": kind, "resume": True}
     with pytest.raises(KeyboardInterrupt):
         extract(folder, f"s3://runs/{prefix}", progress=Interrupts(), **options)
     there = keys(client, f"{prefix}/manifests/manifest__")
     assert 2 <= len(there) < 6
     begun = set(keys(client, prefix))
-    numbers = {key.split("__")[1] for key in there}
+    whole = {key.split("__")[1] for key in there}  # numbers of runs, and folders of zarr
+    whole |= {f"/{Path(key.split('__')[2]).stem}.zarr/" for key in there}
     for key in begun - set(there):
-        assert "journal__" in key or any(number in key for number in numbers), key
+        assert "journal__" in key or any(each in key for each in whole), key
     store.stored.clear()
     extract(folder, f"s3://runs/{prefix}", **options)
     assert not [key for key in store.stored if key in begun and "journal" not in key]
@@ -315,6 +367,100 @@ def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
     assert store.stored
     assert not [key for key in keys(client, "half/") if "journal" not in key]
     assert not list(stage.rglob("*"))
+
+
+def test_a_store_that_fails_at_times_is_asked_again(
+    store: Watched, client: Any, folder: Path, tmp_path: Path, expected: Any
+) -> None:
+    store.failing = 5
+    extract(folder, "s3://runs/failing")
+    assert store.failures["cut"] > 10
+    assert store.failures["PUT"] > 10
+    assert images(bring_back(client, "failing", tmp_path / "back")) == expected
+
+
+@pytest.fixture
+def few_tries(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(stores, "_TRIES", 2)
+    stores._store.cache_clear()
+    yield 2
+    stores._store.cache_clear()
+
+
+def test_a_store_that_stays_down_ends_the_run_soon(
+    store: Watched, client: Any, folder: Path, tmp_path: Path, few_tries: int, expected: Any
+) -> None:
+    store.down_after = 130  # in the middle of the second slide
+    with pytest.raises(
+        OutputError, match=r"s3://runs/down: its store cannot be reached, .*check the add"
+    ):
+        extract(folder, "s3://runs/down")
+    # What is there of the slide is not asked for file by file.
+    assert few_tries <= store.failures["DELETE"] <= 32 * few_tries
+    store.down_after = 0
+    complete = keys(client, "down/manifests/manifest__")
+    assert {key.rpartition("__")[2] for key in complete} <= {"a.txt", "a.csv"}
+    extract(folder, "s3://runs/down", resume=True)
+    assert images(bring_back(client, "down", tmp_path / "back")) == expected
+
+
+def test_an_interrupted_run_does_not_wait_for_a_store_that_is_down(
+    store: Watched, folder: Path, stage: Path, few_tries: int
+) -> None:
+    store.down_after = 130
+    with pytest.raises(KeyboardInterrupt):
+        extract(folder, "s3://runs/gone", progress=InterruptsWhenDown(store))
+    assert few_tries <= store.failures["DELETE"] <= 32 * few_tries
+    assert not list(stage.rglob("*"))
+
+
+def test_a_full_disk_leaves_what_is_there_as_it_is(
+    client: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(folder, "s3://runs/full", names=NAMES[:1])
+    (journal,) = keys(client, "full/manifests/journal__")
+    before = client.get_object(Bucket="runs", Key=journal)["Body"].read()
+    write = Path.write_bytes
+    failed = []
+
+    def write_half(file: Path, data: bytes) -> int:
+        if "journal__" not in file.name:
+            return write(file, data)
+        failed.append(write(file, data[: len(data) // 2]))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OutputError, match="No space left"):
+        extract(folder, "s3://runs/full", resume=True)
+    assert failed
+    assert client.get_object(Bucket="runs", Key=journal)["Body"].read() == before
+
+
+def test_journals_that_grow_meanwhile_are_not_stored_in_wrong_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "manifests" / "journal__1.jsonl"
+    journal.parent.mkdir()
+    journal.write_text("begun\n")
+    stored: list[bytes] = []
+    started, grown = threading.Event(), threading.Event()
+
+    def put(_: stores.StoredObject, content: bytes) -> None:
+        if not started.is_set():
+            started.set()
+            grown.wait(0.5)
+        stored.append(content)
+
+    monkeypatch.setattr(stores.StoredObject, "put", put)
+    remote = RemoteFolder(output_root("s3://runs/journals"), tmp_path)
+    earlier = threading.Thread(target=remote.store_journals)
+    earlier.start()
+    started.wait()
+    journal.write_text("begun\ncomplete\n")
+    remote.store_journals()
+    grown.set()
+    earlier.join()
+    assert stored == [b"begun\n", b"begun\ncomplete\n"]
 
 
 @pytest.mark.parametrize(
@@ -475,3 +621,7 @@ def test_features_go_to_an_address(
         assert last[-1].endswith("b.zarr/zarr.json")
     with pytest.raises(OtherFeaturesError, match=r"s3:/runs/features-.*another encoder"):
         run(address, name="others")
+    file = {"clam": "h5_files/b.h5", "zarr": "b.zarr/zarr.json"}.get(layout, "b.h5")
+    client.delete_object(Bucket="runs", Key=f"features-{layout}/{file}")  # as a kill does
+    assert [each.status for each in run(address)] == ["kept", "written", "kept"]
+    assert f"features-{layout}/{file}" in keys(client, f"features-{layout}/")

@@ -53,9 +53,10 @@ def output_folder(output_dir: StrPath, *, resume: bool) -> Generator[StrPath]:
     root = output_root(str(output_dir))
     with staged_folder() as staged:
         folder = staged.resolve()
-        remote = _REMOTE[folder] = RemoteFolder(root, folder)
+        remote = RemoteFolder(root, folder)
+        remote.begin(resume=resume)
+        _REMOTE[folder] = remote
         try:
-            remote.begin(resume=resume)
             yield folder
         except BaseException:
             with suppress(OutputError):  # the first error counts

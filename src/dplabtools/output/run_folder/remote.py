@@ -16,8 +16,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, Final, cast
 
+from dplabtools.atomic import write_whole
 from dplabtools.errors import MissingSlideError, SlideError
 from dplabtools.records.run_record import CONFIG_FILE
 from dplabtools.sources.stores import StoredObject
@@ -57,6 +59,7 @@ class RemoteFolder:
         self._same: dict[Path, tuple[int, int]] = {}
         self._untold: list[Path] = []
         self._next_record = 0.0
+        self._storing = Lock()  # of journals, that no older one comes last
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="dplabtools-store")
         self._slides: deque[Future[None]] = deque()
         self._failed = False
@@ -100,12 +103,12 @@ class RemoteFolder:
         Raises
         ------
         OutputError
-            If it cannot be had.
+            If it cannot be had, or written here.
         """
         with writing_to(self.address), suppress(MissingSlideError):
             data = self.object_of(file).get(0, _WHOLE)[0]
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
+            write_whole(file, data)  # what is here will be there
             self._same[file] = _state(file)
 
     def stream(self, file: Path) -> BinaryIO:
@@ -202,9 +205,11 @@ class RemoteFolder:
             If they cannot be stored.
         """
         folder = self._folder / _MANIFESTS
-        here = list(folder.glob("journal__*"))
-        gone = [each for each in self._same if each.parent == folder and each not in here]
-        with writing_to(self.address):
+        with self._storing, writing_to(self.address):
+            here = list(folder.glob("journal__*"))
+            gone = [
+                each for each in self._same if each.parent == folder and each not in here
+            ]
             for file in here:
                 state = _state(file)
                 if self._same.get(file) != state:
