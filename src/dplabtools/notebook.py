@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import logging
 import math
@@ -158,4 +157,6 @@ def _text(value: object) -> str:
     """Return text that is only text, numbers with separators."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    import html
+
     return html.escape(str(value))

@@ -11,9 +11,6 @@ import logging
 import math
 import mmap
 import os
-import shutil
-import tempfile
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
@@ -88,7 +85,7 @@ class Segment:
                 raise
         except OSError as error:
             raise _named(error, size) from error
-        return cls(uuid.uuid4().hex, buffer, descriptor=descriptor)
+        return cls(os.urandom(16).hex(), buffer, descriptor=descriptor)
 
     @classmethod
     def attach(cls, key: str, descriptor: int) -> Segment:
@@ -207,6 +204,8 @@ def _open_anonymous(size: int) -> int:
             os.close(descriptor)
             raise
         return descriptor
+    import tempfile
+
     folder = _folder_with_room(size, memory=room, asked_for=asked_for)
     _LOGGER.warning("%s bytes of pixels go to a file in %s, not to memory", size, folder)
     with tempfile.TemporaryFile(dir=folder, prefix="dplabtools-") as file:
@@ -227,6 +226,9 @@ def _folder_with_room(size: int, *, memory: int, asked_for: str | None) -> Path:
     NotEnoughMemoryError
         If none has.
     """
+    import shutil
+    import tempfile
+
     names = (asked_for,) if asked_for else (tempfile.gettempdir(), *_MORE_FOLDERS)
     found: list[str] = []
     for folder in dict.fromkeys(map(Path, names)):

@@ -97,7 +97,7 @@ class PatchReader:
         """
         slides, rows = self._places(numbers)
         found: list[list[Pixels]] = [[] for _ in numbers]
-        for slide in np.unique(slides).tolist():
+        for slide in sorted(set(slides.tolist())):
             mine = np.flatnonzero(slides == slide)
             writer = ReturnedPatches()
             plan, spec = self._plan(slide), self._inspected(slide)[0]

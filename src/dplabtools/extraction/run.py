@@ -263,12 +263,13 @@ class Extraction:
             cells = list(runs(plan.table, inside, views=len(plan.views), count=CHUNK_ROWS))
             kept = [cells[number] for number in self._own(plan, len(cells))]
             own = np.concatenate([inside[:0], *kept])
-            state.leave_to_others(plan.slide_index, np.setdiff1d(inside, own))
+            left = np.setdiff1d(inside, own, assume_unique=True)
+            state.leave_to_others(plan.slide_index, left)
             inside = np.sort(own)
         state.delivered[plan.slide_index][:] = True
         state.delivered[plan.slide_index][wanted] = False
         state.leave_out(plan.slide_index, plan.left_out)
-        return np.intersect1d(inside, wanted)
+        return np.intersect1d(inside, wanted, assume_unique=True)
 
     def _cuts(self, plan: SlidePlan) -> bool:
         """Tell whether other jobs do a part of a slide."""

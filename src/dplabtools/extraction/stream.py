@@ -462,7 +462,7 @@ class BatchStream:
             pixels = pixels[: len(rows)]
         labels = np.empty(len(rows), dtype=np.object_)
         locations = np.empty((len(rows), 2), dtype=np.int64)
-        for slide in np.unique(slides).tolist():
+        for slide in set(slides.tolist()):
             here, table = slides == slide, self._tables[slide]
             labels[here] = table.labels_of(rows[here])
             locations[here] = table.origins[rows[here]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import pickle
 from collections.abc import Callable
@@ -133,6 +132,8 @@ def _imported(words: str) -> Any:  # noqa: ANN401 - whatever is there
 
 def _digest(of: Any, state: bytes) -> str:  # noqa: ANN401 - a function or a class
     """Return the hash of the source of a module, and of a state."""
+    import hashlib
+
     digest = hashlib.sha256(state)
     try:
         file = inspect.getsourcefile(of) or inspect.getfile(of)

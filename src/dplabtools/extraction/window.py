@@ -179,7 +179,7 @@ class Window:
     def note_read(self, piece: Piece, *, failed: BoolArray) -> None:
         """Enter that a piece has been read, and which of its patches were not."""
         numbers, nth = np.divmod(piece.places, self._size)
-        for number in np.unique(numbers).tolist():
+        for number in set(numbers.tolist()):
             batch, here = self._batches[number], numbers == number
             batch.unread -= int(here.sum())
             batch.delivered[nth[here & failed]] = False

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dplabtools._typing import FloatArray, Pixels
 from dplabtools.errors import ParameterError
 from dplabtools.locations.locate import Placed
 from dplabtools.locations.regions import Region
 from dplabtools.masks.colors import Rgb
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 __all__ = ["Ink", "draw_preview"]
 
@@ -73,6 +77,8 @@ def draw_preview(
     PIL.Image
         With all of it.
     """
+    from PIL import ImageDraw
+
     scale = placed.downsample / downsample
     if ink.patches:
         _draw_patches(ImageDraw.Draw(image), placed, ink, scale=scale)

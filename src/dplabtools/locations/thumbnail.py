@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dplabtools._typing import FloatArray, IntArray
 from dplabtools.masks.colors import LABEL_COLOURS
@@ -48,6 +48,8 @@ def draw_thumbnail(
     PIL.Image.Image
         RGB.
     """
+    from PIL import ImageDraw
+
     small = overview.copy()
     small.thumbnail((edge, edge), Image.Resampling.LANCZOS)
     inked = small.copy()

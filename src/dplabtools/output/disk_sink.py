@@ -246,7 +246,8 @@ class DiskSink:
     def sample(self, plan: SlidePlan) -> IntArray:
         """Return rows that are to be compared with the slide."""
         whole = np.flatnonzero(self._slides[plan.slide_index].whole)
-        return self._run.sample(plan.slide_index, np.setdiff1d(whole, plan.left_out))
+        rows = np.setdiff1d(whole, plan.left_out, assume_unique=True)
+        return self._run.sample(plan.slide_index, rows)
 
     def comparison(self, plan: SlidePlan, rows: IntArray) -> Comparison:
         """Return where rows are compared with what is stored."""
@@ -285,7 +286,7 @@ class DiskSink:
         rows = np.flatnonzero(~self._slides[plan.slide_index].whole)
         if self.chunk_rows(plan) is not None:  # shards are cut as if all were good enough
             return rows
-        return np.setdiff1d(rows, plan.left_out)
+        return np.setdiff1d(rows, plan.left_out, assume_unique=True)
 
     def chunk_rows(self, plan: SlidePlan) -> int | None:
         """Return how many patches of a slide make a chunk; None if any number will do."""
@@ -339,11 +340,12 @@ class DiskSink:
         )
         # Where others have some of the rows, those that the table lacks are all told.
         left_out = () if self._run.shares(plan) else plan.left_out
+        missing = np.flatnonzero(~delivered)
         self._run.complete(
             plan.slide_index,
             text=text,
             table=table,
-            missing=np.setdiff1d(np.flatnonzero(~delivered), left_out).tolist(),
+            missing=np.setdiff1d(missing, left_out, assume_unique=True).tolist(),
             sizes=slide.files.sizes(),
         )
         slide.complete = True

@@ -164,7 +164,7 @@ class PatchTable:
         """Return a table of the patches that have one of these labels, and their labels."""
         kept = [code for code, label in enumerate(self.labels) if label in labels]
         chosen = self.take(np.flatnonzero(np.isin(self.codes, kept)))
-        present = np.unique(chosen.codes)
+        present = np.flatnonzero(np.bincount(chosen.codes))
         return replace(
             chosen,
             codes=np.searchsorted(present, chosen.codes),

@@ -83,7 +83,7 @@ class ImageFileKind:
         """
         names = self.naming.names(slide.plan, slide.manifest_id, first_set=slide.first_set)
         _check_lengths(slide, names)
-        used = set(np.unique(names.codes).tolist())
+        used = set(names.codes.tolist())
         folders = [
             slide.folder / folder
             for code, folder in enumerate(names.folders)

@@ -1,0 +1,45 @@
+"""What a run imports: its start takes as long as that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PRELUDE = """
+import sys
+from dplabtools.slides import patches
+slide, folder = sys.argv[1:]
+rows = [((x, y), (64, 64), "t") for y in range(0, 700, 64) for x in range(0, 960, 64)]
+mock = patches.PatchesMock(patch_data=rows, wsi_file=slide, level_or_mpp=0)
+given = {"patches_pool": [mock], "proc_num_workers": 1, "thread_num_workers": 1}
+"""
+STREAM = "list(patches.StreamPatchExtractorPool(**given))"
+MEMORY = "patches.MemPatchExtractorPool(**given)"
+FILES = 'patches.DiskPatchExtractorPool(output_dir=folder, image_type="jpg", **given)'
+
+
+def modules_after(code: str, *arguments: Path) -> set[str]:
+    """Return what an interpreter has imported when it has run this code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{PRELUDE}\n{code}\nprint(*sys.modules)", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("code", [STREAM, MEMORY, FILES], ids=["stream", "memory", "files"])
+def test_the_caller_of_a_run_imports_no_masked_arrays(
+    made_slide: Path, tmp_path: Path, code: str
+) -> None:
+    """`numpy.unique` imports them if it is to find nothing but values."""
+    assert "numpy.ma" not in modules_after(code, made_slide, tmp_path)
+
+
+def test_a_caller_imports_what_draws_and_shows_when_it_is_needed() -> None:
+    found = modules_after("", Path(), Path())
+    assert not {"PIL.ImageDraw", "html", "tempfile"} & found
