@@ -153,7 +153,8 @@ class Segment:
         """Have pages at hand for parts that this process is going to overwrite.
 
         That takes half as long as to have each page taken when it is written to, here and
-        in processes that come later. What is there is lost.
+        in processes that come later. Pages that another process has taken are only mapped;
+        what is there may be lost.
 
         Parameters
         ----------
@@ -168,8 +169,18 @@ class Segment:
         memory = self.memory()
         zeros = np.zeros(max(length for _, length in new), dtype=np.uint8)
         for start, length in new:
-            self.write(zeros[:length], offset=start)
+            if not self._has_page(start + length // 2):
+                self.write(zeros[:length], offset=start)
             memory[start : start + length : _MAPPED_AT_ONCE].max(initial=0)
+
+    def _has_page(self, offset: int) -> bool:
+        """Tell whether any process has touched the page that a byte is on."""
+        if not hasattr(os, "SEEK_DATA"):
+            return False
+        try:
+            return os.lseek(self.descriptor, offset, os.SEEK_DATA) == offset
+        except OSError:  # there is none from here to the end
+            return False
 
     def close(self) -> None:
         """Let go of it; the memory goes with its last view."""

@@ -42,6 +42,19 @@ def test_pages_are_taken_once() -> None:
     assert (segment.memory() == 7).all()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell what is there")
+def test_pages_that_another_process_has_taken_are_there() -> None:
+    segment = Segment.create(2 * PART)
+    segment.memory()[:PART] = 7
+    other = Segment.attach("other", os.dup(segment.descriptor))
+    Segment.keep_only(())
+    other.take_pages(np.array([0, PART]), np.array([PART, PART]))
+    assert (segment.memory()[:PART] == 7).all()
+    before = faults()
+    other.memory()[:] = 1
+    assert faults() - before < 50
+
+
 def test_what_is_written_is_seen_by_all_who_map_it() -> None:
     segment = Segment.create(PART)
     other = Segment.attach("other", os.dup(segment.descriptor))
