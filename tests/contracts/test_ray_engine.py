@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
+import threading
 import time
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from dplabtools.engine import dealing
-from dplabtools.engine.base import Engine, JobResult, run
+from dplabtools.engine.base import Engine, JobResult, WorkerId, run
 from dplabtools.errors import ClusterError, WorkerError
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.engine import EngineContract, Task
@@ -75,6 +77,22 @@ def test_a_worker_that_hangs_is_replaced() -> None:
     assert isinstance(outcomes[0].error, WorkerError)
     assert "took longer than 1.5 s" in str(outcomes[0].error)
     assert outcomes[1].value() == 9
+
+
+@pytest.mark.parametrize("host", [WorkerId.here().host, "another"])
+def test_workers_have_ended_when_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Ray says at once that they have; one that is stopped has not."""
+    with new_engine(workers=1) as engine:
+        pid = next(run(engine, Task(), [("square", 1)])).pid
+        engine.submit(0, ("sleep", 60.0))
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
+        monkeypatch.setattr(socket, "gethostname", lambda: host)
+        engine.close()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_jobs_of_a_lost_node_are_run_once_more(ray_cluster: Any) -> None:

@@ -8,8 +8,10 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
@@ -22,16 +24,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dplabtools import __version__
 from dplabtools._typing import StrPath
+from dplabtools.engine.base import WorkerId
 from dplabtools.engine.limits import usable_cores
 from dplabtools.errors import ClusterError
 
-__all__ = ["check_nodes", "join", "what_is_missing"]
+__all__ = ["check_nodes", "join", "wait_until_gone", "what_is_missing"]
 
 _ANSWER_S: Final = 10.0
 _STORE: Final = 256 << 20  # bytes for each core of a cluster of this machine: four chunks
 _THREADS: Final = 16  # that look at files of one node at once: network drives take time
 _MARK: Final = ".dplabtools-"
 _CORES: Final = "num_cpus"
+_LOOK_S: Final = 0.002  # how often to look whether a process is gone
 
 
 def join(*, cores: int) -> bool:
@@ -157,9 +161,14 @@ def _looker(node: str, workers: Mapping[str, Any]) -> Any:  # noqa: ANN401 - has
     """Return whom to ask what a node lacks."""
     if node in workers:
         return workers[node].what_is_missing
-    look: Any = ray.remote(what_is_missing)
+    return _on_node(node, what_is_missing)
+
+
+def _on_node(node: str, function: Callable[..., object]) -> Any:  # noqa: ANN401 - has no types
+    """Return a function as a task of a node, which takes no core there."""
+    task: Any = ray.remote(function)
     there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    return look.options(num_cpus=0, scheduling_strategy=there)
+    return task.options(num_cpus=0, scheduling_strategy=there)
 
 
 def _raise_for(node: str, answer: Any) -> None:  # noqa: ANN401 - has no types
@@ -205,6 +214,46 @@ def what_is_missing(files: Sequence[str], marks: Sequence[str], version: str) ->
         except OSError as error:
             return f"cannot write to {mark.parent} ({error.strerror})"
     return ""
+
+
+def wait_until_gone(workers: Mapping[WorkerId, str], *, within_s: float) -> None:
+    """Wait until the processes of actors that have been killed are gone.
+
+    Ray says that they have died as soon as they are to; what they are at goes on until
+    the system has ended them.
+
+    Parameters
+    ----------
+    workers : mapping of WorkerId to str
+        Them, and on which node of the cluster each is.
+    within_s : float
+        How long to wait at most.
+    """
+    host = WorkerId.here().host
+    elsewhere = [
+        _on_node(node, _wait_until_gone).remote(who.pid, within_s)
+        for who, node in workers.items()
+        if who.host != host
+    ]
+    deadline = time.monotonic() + within_s
+    for who in workers:
+        if who.host == host:
+            _wait_until_gone(who.pid, deadline - time.monotonic())
+    if elsewhere:  # of a node that is lost, this ends at once
+        remaining = max(0.0, deadline - time.monotonic())
+        ray.wait(elsewhere, num_returns=len(elsewhere), timeout=remaining)
+
+
+def _wait_until_gone(pid: int, within_s: float) -> None:
+    """Wait until a process of this node is gone."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            with suppress(PermissionError):  # it is another user's
+                os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(_LOOK_S)
 
 
 def _as_seen(path: StrPath) -> str:

@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from dplabtools.engine.base import JobResult, Work, WorkerId
-from dplabtools.engine.cluster import check_nodes, join, what_is_missing
+from dplabtools.engine.cluster import check_nodes, join, wait_until_gone, what_is_missing
 from dplabtools.engine.dealing import NOBODY, BaseWorker, JobQueue
 from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
 from dplabtools.engine.slabs import Segment
@@ -34,7 +34,7 @@ _MEMORY: Final = 512 << 20  # bytes that Ray sets aside for a worker: decoded ti
 _AHEAD = 2
 _FALSE_STARTS = 3
 _SAY_S = 30.0  # without any worker, until the caller is told what it waits for
-_KILL_S = 5.0
+_KILL_S = 10.0  # Ray kills a process that does not end by itself in 5
 _LOOK_S = 1.0  # how often to look for workers that hang
 _LOGGER = logging.getLogger(__name__)
 
@@ -212,12 +212,7 @@ class RayEngine:
         self._queue.clear()
         self._begin = None
         if ray.is_initialized():
-            for worker in workers:
-                ray.kill(worker.actor)
-            # Whoever closes may remove what they write: they must have ended by then.
-            under_way = [answer for worker in workers for answer in worker.answers]
-            if under_way:
-                ray.wait(under_way, num_returns=len(under_way), timeout=_KILL_S)
+            _end(workers)
             if self._joined:
                 ray.shutdown()
         self._joined = False
@@ -304,7 +299,7 @@ class RayEngine:
     def _bury(self, worker: _Worker, ending: str) -> None:
         """Let go of a worker; its first job is run once more, or has failed."""
         self._workers.remove(worker)
-        ray.kill(worker.actor)
+        _end([worker])
         who = worker.identity or NOBODY
         _LOGGER.warning("worker %s of %s %s", who.pid, who.host, ending)
         self._queue.take_back(worker, who=worker.identity, ending=ending)
@@ -324,6 +319,14 @@ class RayEngine:
                 dict(self._needs),
                 ray.available_resources(),
             )
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """Kill workers, and wait for those at a job: others may remove or write its files."""
+    for worker in workers:
+        ray.kill(worker.actor)
+    at_work = {each.identity: each.node for each in workers if each.identity and each.jobs}
+    wait_until_gone(at_work, within_s=_KILL_S)
 
 
 def _packed(
