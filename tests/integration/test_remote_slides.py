@@ -23,11 +23,14 @@ from dplabtools.errors import (
     OutputError,
     ParameterError,
     UnreachableSlideError,
+    UnsupportedSlideError,
 )
 from dplabtools.pipeline import upload_run
 from dplabtools.readers.finding import find_slides
 from dplabtools.readers.native.assemble import plan_tiles
 from dplabtools.readers.native.families import open_indexed
+from dplabtools.readers.opening import open_reader
+from dplabtools.settings import Settings
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
@@ -38,6 +41,7 @@ from dplabtools.slides.patches import (
 )
 from dplabtools.sources.stores import StoredObject
 from dplabtools.sources.stream import HEAD_BYTES
+from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_slide import make_slide
 
 pytest.importorskip("obstore")
@@ -55,13 +59,18 @@ class Unreliable:
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self.app = app
         self.latency_s = 0.0
+        self.lists = True
         self.failing = self.cut = self.failed = self.was_cut = self.nbytes = 0
         self._count = itertools.count(1)
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "GET" or ".svs" not in environ["PATH_INFO"]:
+        if not self.lists and "list-type=" in environ["QUERY_STRING"]:
+            start_response("403 Forbidden", [("Content-Length", "0")])
+            return [b""]
+        of_slide = Path(environ["PATH_INFO"]).suffix in {".svs", ".dcm"}
+        if environ["REQUEST_METHOD"] != "GET" or not of_slide:
             return self.app(environ, start_response)
         time.sleep(self.latency_s)
         nth = next(self._count)
@@ -115,6 +124,7 @@ def store(folder: Path) -> Iterator[Unreliable]:
         for name in NAMES:
             client.upload_file(str(folder / name), "slides", f"a study/{name}")
         client.put_object(Bucket="slides", Key="a study/notes.txt", Body=b"-")
+        client.create_bucket(Bucket="dicom")
         yield app
     server.shutdown()
     thread.join()
@@ -130,6 +140,7 @@ def client(store: Unreliable) -> Any:  # noqa: ARG001 - that has to be there
 
 @pytest.fixture(autouse=True)
 def reliable(store: Unreliable) -> None:
+    store.lists = True
     store.latency_s = store.failing = store.cut = store.failed = store.was_cut = 0
 
 
@@ -285,6 +296,153 @@ def test_an_object_that_is_replaced_is_an_error(client: Any, folder: Path) -> No
     client.upload_file(str(folder / "b.svs"), "slides", key)
     with pytest.raises(ChangedSlideError, match=r"^a\.svs: .*has changed"):
         list(batches)
+
+
+def stored(client: Any, case: Path) -> list[str]:
+    """Store the files of a folder, and return their addresses."""
+    names = [file.name for file in files_in(case)]
+    for name in names:
+        client.upload_file(str(case / name), "dicom", f"{case.name}/{name}")
+    return [f"s3://dicom/{case.name}/{name}" for name in names]
+
+
+def test_a_series_below_an_address_is_one_slide_as_in_a_folder(
+    client: Any, tmp_path: Path
+) -> None:
+    for number, case in enumerate(("two cases", "two cases", "another/case")):
+        made = tmp_path / f"made {number}"
+        make_dicom_slide(made, size=(300, 200), tile=64, seed=number)
+        folder = tmp_path / "near" / case
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files_in(made):
+            file.rename(folder / f"{number} {file.name}")
+    (tmp_path / "near" / "two cases" / "damaged.dcm").touch()
+    for file in files_in(tmp_path / "near"):
+        key = file.relative_to(tmp_path / "near").as_posix()
+        client.upload_file(str(file), "dicom", f"cases/{key}")
+    near = find_slides([tmp_path / "near"])
+    assert len(near) == 4
+    assert [
+        url.removeprefix("s3://dicom/cases/") for url in find_slides(["s3://dicom/cases"])
+    ] == [Path(file).relative_to(tmp_path / "near").as_posix() for file in near]
+
+
+@pytest.mark.parametrize(
+    ("table", "sparse", "parts"),
+    [("basic", False, 1), ("extended", True, 1), ("none", False, 3)],
+)
+def test_a_slide_of_dicom_in_a_store_is_as_in_a_folder(
+    client: Any, tmp_path: Path, table: str, parts: int, *, sparse: bool
+) -> None:
+    case = tmp_path / f"{table} case"
+    make_dicom_slide(case, tile=64, table=table, sparse=sparse, parts=parts)
+    others = tmp_path / "others"
+    make_dicom_slide(others, size=(300, 200), seed=1)
+    for file in files_in(others):  # of another series
+        file.rename(case / f"other {file.name}")
+    (case / "notes").write_text("-")
+    urls = stored(client, case)
+    for number in (-1, 0):
+        near = open_reader(files_in(case)[number], settings=Settings())
+        far = open_reader(urls[number], settings=Settings())
+        with near, far:
+            assert far.library == "native"
+            assert far.sizes == near.sizes
+            assert far.properties == near.properties
+            assert far.associated_image("label") == near.associated_image("label")
+            for level, size in enumerate(near.sizes):
+                assert np.array_equal(
+                    far.read((0, 0), level, size), near.read((0, 0), level, size)
+                )
+
+
+def test_of_a_slide_of_dicom_hardly_more_than_frames_is_fetched(
+    client: Any, store: Unreliable, tmp_path: Path
+) -> None:
+    case = tmp_path / "large case"
+    make_dicom_slide(case, size=(4096, 2048), tile=128)
+    url = stored(client, case)[0]
+    near = case / Path(url).name
+    index = open_indexed(near)[1]
+    plan = plan_tiles(
+        index.levels[0],
+        np.array([row[0] for row in ROWS]),
+        np.array([row[1] for row in ROWS]),
+    )
+    needed = int(index.levels[0].counts[plan.tiles].sum())
+    before = store.nbytes
+    GenericSlide(wsi_file=url).close()
+    header, before = store.nbytes - before, store.nbytes
+    assert header <= len(files_in(case)) * 2 * HEAD_BYTES
+    for number, workers in enumerate((1, 2)):
+        before = store.nbytes
+        assert np.array_equal(in_memory([url], workers=workers), in_memory([near]))
+        fetched = store.nbytes - before - header
+        assert needed - HEAD_BYTES < fetched <= 1.3 * needed, number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slide_of_dicom_comes_whole_from_an_unreliable_store(
+    client: Any, store: Unreliable, tmp_path: Path, workers: int
+) -> None:
+    case = tmp_path / "unreliable case"
+    make_dicom_slide(case, size=(2048, 1600), tile=128, parts=2)
+    url = stored(client, case)[0]
+    expected = in_memory([case / Path(url).name], workers=1)
+    store.latency_s, store.failing, store.cut = 0.02, 4, 3
+    assert np.array_equal(in_memory([url], workers=workers), expected)
+    assert store.failed
+    assert store.was_cut
+
+
+def test_a_part_of_a_slide_that_is_replaced_is_an_error(
+    client: Any, tmp_path: Path
+) -> None:
+    case, other = tmp_path / "changing case", tmp_path / "other"
+    make_dicom_slide(case, size=(2048, 1600), tile=128)
+    make_dicom_slide(other, size=(2048, 1600), tile=128, seed=1)
+    urls = stored(client, case)
+    named = next(url for url in urls if not url.endswith("level-0.dcm"))
+    pool = StreamPatchExtractorPool(
+        patches_pool=[mock(named)] * 3,
+        proc_num_workers=2,
+        thread_num_workers=1,
+        batch_size=16,
+        max_memory=17 * 16 * 100 * 100 * 3,
+    )
+    batches = iter(pool)
+    next(batches)
+    client.upload_file(str(other / "level-0.dcm"), "dicom", "changing case/level-0.dcm")
+    with pytest.raises(ChangedSlideError, match=r"has changed since it was opened"):
+        list(batches)
+
+
+@pytest.mark.parametrize("library", ["auto", "openslide"])
+def test_one_file_of_dicom_is_never_taken_for_the_slide(
+    client: Any, tmp_path: Path, library: str
+) -> None:
+    case = tmp_path / "strange case"
+    make_dicom_slide(case)
+    for file in files_in(case):  # a transfer syntax that nobody knows
+        data = file.read_bytes()
+        assert data.count(b"1.2.840.10008.1.2.4.50") == 1
+        file.write_bytes(data.replace(b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.4.99"))
+    url = stored(client, case)[0]
+    with pytest.raises(
+        UnsupportedSlideError, match=r"not read natively.*copy its files here"
+    ):
+        open_reader(url, settings=Settings(slide_library=library))
+
+
+def test_a_store_that_lists_nothing_is_told(
+    client: Any, store: Unreliable, tmp_path: Path
+) -> None:
+    case = tmp_path / "hidden case"
+    make_dicom_slide(case)
+    url = stored(client, case)[0]
+    store.lists = False
+    with pytest.raises(UnreachableSlideError, match=r"refuses access.*what they allow"):
+        GenericSlide(wsi_file=url)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.readers.stamps import dicom_series
+from dplabtools.readers.stamps import dicom_series, remote_dicom_series
 from dplabtools.records.run_record import CONFIG_FILE
 from dplabtools.sources.urls import checked_url, is_url
 
@@ -39,7 +40,8 @@ def find_slides(paths: Iterable[StrPath]) -> tuple[str, ...]:
     tuple of str
         Each once, in the order given; those of folders and patterns sorted. A file that
         does not exist is among them: it fails when it is opened. Of the files of a DICOM
-        series in a folder, which are levels of one slide, it is the first.
+        series in a folder, here or in a store, which are levels of one slide, it is the
+        first.
 
     Raises
     ------
@@ -54,8 +56,9 @@ def find_slides(paths: Iterable[StrPath]) -> tuple[str, ...]:
         if is_url(path):
             found |= dict.fromkeys(_remote_slides(checked_url(path)))
         else:
-            files = _each_series_once(_slides_of(Path(path)))
-            found |= dict.fromkeys(map(str, files))
+            files = list(_slides_of(Path(path)))
+            once = _each_series_once(map(str, files), map(dicom_series, files))
+            found |= dict.fromkeys(once)
     return tuple(found)
 
 
@@ -65,7 +68,10 @@ def _remote_slides(url: str) -> Iterable[str]:
         return [url]
     from dplabtools.sources.stores import StoredObject
 
-    return sorted(filter(_named_as_slide, StoredObject.at(url).below())) or [url]
+    listed = [each for each in StoredObject.at(url).below() if _named_as_slide(each[0])]
+    listed.sort(key=itemgetter(0))
+    files = [address for address, _ in listed]
+    return _each_series_once(files, remote_dicom_series(listed)) if files else [url]
 
 
 def _named_as_slide(name: str) -> bool:
@@ -101,10 +107,12 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
-def _each_series_once(files: Iterable[Path]) -> Iterator[Path]:
+def _each_series_once(
+    files: Iterable[str], series: Iterable[bytes | None]
+) -> Iterator[str]:
     """Yield files, but of those of a DICOM series in a folder only the first."""
-    first: dict[tuple[Path, bytes], Path] = {}
-    for file in files:
-        series = dicom_series(file)
-        if series is None or first.setdefault((file.parent, series), file) == file:
+    first: dict[tuple[str, bytes], str] = {}
+    for file, each in zip(files, series, strict=True):
+        folder = os.path.dirname(file)  # noqa: PTH120 - of an address, too
+        if each is None or first.setdefault((folder, each), file) == file:
             yield file

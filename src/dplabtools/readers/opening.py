@@ -23,13 +23,15 @@ from dplabtools.readers.registry import (
     check_library,
     readers_for,
 )
+from dplabtools.readers.stamps import is_dicom
 from dplabtools.readers.unread import hint_for
 from dplabtools.settings import Settings
+from dplabtools.sources.opening import open_source
 from dplabtools.sources.urls import is_url
 
 __all__ = ["Refusal", "open_explained", "open_reader"]
 
-_OF_SEVERAL_FILES: Final = frozenset({".mrxs", ".vms", ".vmu", ".dcm", ".dicom", ".vsi"})
+_OF_SEVERAL_FILES: Final = frozenset({".mrxs", ".vms", ".vmu", ".vsi"})
 logger = logging.getLogger("dplabtools")
 
 
@@ -160,15 +162,23 @@ def _opened_remotely(
     if Path(url).suffix.lower() in _OF_SEVERAL_FILES:
         msg = "a slide of this format has several files, and is not read from elsewhere"
         raise UnsupportedSlideError(msg, slide=name, remedy="copy its files here")
+    file = open_source(url)
     native = READERS.own["native"]
+    reason = ""
     if settings.slide_library in {AUTO, native.name}:
         try:
             return native.open(url, settings), ()
         except (AmbiguousSlideError, DamagedSlideError):
             raise
-        except UnsupportedSlideError:  # the copy will tell why
+        except UnsupportedSlideError as error:  # a copy will tell why
             if settings.slide_library == native.name:
                 raise
+            reason = error.message
+    if is_dicom(file):  # a copy would be one of several files
+        msg = "a DICOM slide that is not read natively is not read from elsewhere"
+        raise UnsupportedSlideError(
+            msg, slide=name, details=reason, remedy="copy its files here"
+        )
     from dplabtools.sources.staging import staged_copy
 
     copy = staged_copy(url)

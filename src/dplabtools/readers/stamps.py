@@ -9,16 +9,35 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from dplabtools.errors import ChangedSlideError, SlideError, SlideReadError
+from dplabtools.errors import (
+    AmbiguousSlideError,
+    ChangedSlideError,
+    MissingSlideError,
+    SlideError,
+    SlideReadError,
+)
+from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.urls import is_url
 
-__all__ = ["DICOM_SIGN", "SlideStamp", "dicom_series", "files_named_in", "series_files"]
+__all__ = [
+    "DICOM_SIGN",
+    "SlideStamp",
+    "dicom_series",
+    "files_named_in",
+    "is_dicom",
+    "remote_dicom_series",
+    "remote_series_files",
+    "series_files",
+]
 
 DICOM_SIGN: Final = (128, b"DICM")
 """What tells a file of DICOM, and where in it (PS3.10, 7.1)."""
@@ -26,8 +45,12 @@ DICOM_SIGN: Final = (128, b"DICM")
 _DICOM_SUFFIXES: Final = frozenset({".dcm", ".dicom"})
 # https://dicom.nema.org/medical/dicom/current/output/chtml/part10/chapter_7.html
 _DICOM_HEAD: Final = 1 << 16  # bytes in which a file of DICOM says to what it belongs
+_SIGN_END: Final = DICOM_SIGN[0] + len(DICOM_SIGN[1])
+_UNDER_WAY: Final = 32  # objects of a store that are looked into at once
 _SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI(?s:(..))([0-9.]+)")
 _NAMED_FILE: Final = re.compile(r"^\s*\w+\s*=\s*(\S.*?)\s*$", re.MULTILINE)
+
+_Listed: TypeAlias = tuple[str, SourceState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +221,98 @@ def _series(path: Path) -> bytes | None:
 @lru_cache(maxsize=1 << 16)
 def _series_of(path: Path, _nbytes: int, _mtime_ns: int) -> bytes | None:
     """Look into a file once: all slides of a folder ask for all files in it."""
-    place, sign = DICOM_SIGN
-    end = place + len(sign)
     with path.open("rb") as file:
-        if not file.read(end).endswith(sign):
-            return None
-        found = _SERIES.search(file.read(_DICOM_HEAD))
+        head = file.read(_SIGN_END)
+        return _stated_series(head + file.read(_DICOM_HEAD) if _is_dicom(head) else head)
+
+
+def is_dicom(source: ByteSource) -> bool:
+    """Tell whether a file is one of DICOM."""
+    return _is_dicom(source.read(min(_SIGN_END, source.state.nbytes), 0))
+
+
+def _is_dicom(head: bytes) -> bool:
+    place, sign = DICOM_SIGN
+    return head[place:_SIGN_END] == sign
+
+
+def _stated_series(head: bytes) -> bytes | None:
+    found = _SERIES.search(head) if _is_dicom(head) else None
     return None if found is None else found[2][: int.from_bytes(found[1], "little")]
+
+
+def remote_dicom_series(listed: Iterable[_Listed]) -> list[bytes | None]:
+    """Return what `dicom_series` does, of objects of a store: many are asked at once.
+
+    Parameters
+    ----------
+    listed : iterable of (str, SourceState)
+        Addresses, and what a list of the store says of them.
+
+    Returns
+    -------
+    list of bytes or None
+        For each; None also of what cannot be had: it fails when it is opened.
+    """
+
+    def look(each: _Listed) -> bytes | None:
+        if Path(each[0]).suffix.lower() not in _DICOM_SUFFIXES:
+            return None
+        with suppress(SlideError):
+            return _remote_series_of(*each)
+        return None
+
+    with _asking() as threads:
+        return list(threads.map(look, listed))
+
+
+def remote_series_files(url: str) -> list[str]:
+    """Return the addresses of what belongs to the same series of DICOM, as `series_files`.
+
+    Parameters
+    ----------
+    url : str
+        Of a file of DICOM.
+
+    Raises
+    ------
+    AmbiguousSlideError
+        If it is on a web server, which cannot be asked what there is beside it.
+    MissingSlideError
+        If the store does not list it.
+    SlideError
+        If the store cannot be listed, or something beside it cannot be had.
+    """
+    if url.startswith("http"):
+        msg = "a slide of DICOM has several files, and a web server does not list them"
+        raise AmbiguousSlideError(
+            msg,
+            slide=Path(url).name,
+            remedy="copy them to a folder, or name the slide by s3://, gs:// or az:// if "
+            "it lies in such a store, which does",
+        )
+    from dplabtools.sources.stores import StoredObject
+
+    listed = sorted(StoredObject.at(url).beside(), key=itemgetter(0))
+    with _asking() as threads:
+        series = list(threads.map(lambda each: _remote_series_of(*each), listed))
+    stated = dict(zip((address for address, _ in listed), series, strict=True))
+    if url not in stated:
+        msg = f"its store does not list {url!r}, and may not list others of its files"
+        raise MissingSlideError(msg, slide=Path(url).name, remedy="check the address")
+    own = stated.pop(url)
+    return [] if own is None else [file for file, each in stated.items() if each == own]
+
+
+def _asking() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_UNDER_WAY, thread_name_prefix="dplabtools-list")
+
+
+@lru_cache(maxsize=1 << 16)
+def _remote_series_of(url: str, state: SourceState) -> bytes | None:
+    """Look into an object once, as long as the list says the same of it."""
+    from dplabtools.sources.stores import StoredObject
+
+    if state.nbytes < _SIGN_END:
+        return None
+    return _stated_series(bytes(StoredObject.at(url).get(0, _DICOM_HEAD)[0]))

@@ -21,10 +21,13 @@ class SourceState:
     etag : str
         What a store calls this state of it; empty if it says nothing, or of a file of
         this machine.
+    parts : tuple of SourceState
+        Those of the files that it is joined of; empty of one.
     """
 
     nbytes: int
     etag: str = ""
+    parts: tuple[SourceState, ...] = ()
 
 
 class RangeReader(Protocol):

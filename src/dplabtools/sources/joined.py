@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO
 
@@ -25,13 +24,6 @@ def joined(sources: Sequence[ByteSource]) -> ByteSource:
         At least one; the first gives its name.
     """
     return sources[0] if len(sources) == 1 else _Joined(sources)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _JoinedState(SourceState):
-    """The states of several files."""
-
-    parts: tuple[SourceState, ...]
 
 
 class _JoinedRanges:
@@ -56,7 +48,7 @@ class _Joined(_JoinedRanges):
         super().__init__(sources, [0, *ends[:-1]])
         self._sources = sources
         self.name: str = sources[0].name
-        self.state: SourceState = _JoinedState(nbytes=ends[-1], parts=states)
+        self.state: SourceState = SourceState(nbytes=ends[-1], parts=states)
 
     def prefetch(self, offsets: IntArray, counts: IntArray) -> RangeReader:
         which = np.searchsorted(self._starts, offsets, side="right") - 1

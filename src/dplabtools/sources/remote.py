@@ -158,7 +158,8 @@ class RemoteFile:
 
     def stream(self) -> BinaryIO:
         """Return it as a file to be read in, which the caller closes."""
-        return cast("BinaryIO", io.BufferedReader(RemoteStream(self._header, self._get)))
+        stream = RemoteStream(self._header, self._get, name=self.name)
+        return cast("BinaryIO", io.BufferedReader(stream))
 
     def close(self) -> None:
         """Do nothing: others of this process may have it, and no connection is held."""

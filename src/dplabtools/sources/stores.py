@@ -7,7 +7,7 @@ passes here, and messages of the library are shortened to what names none.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,8 @@ _METADATA_SERVICES: Final = (
 """Asked for credentials in the machines of a cloud, if there are none elsewhere."""
 _NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
 """What S3 and Google, and Azure, say where there is none."""
+_REFUSED: Final = "401 Unauthorized", "403 Forbidden"
+"""Of which the library makes errors of a kind of their own, but not of lists."""
 _NO_CREDENTIALS: Final = (
     "say who you are by the variables of your cloud: AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (which takes boto3); "
@@ -172,7 +174,7 @@ class StoredObject:
         refused = exceptions.UnauthenticatedError, exceptions.PermissionDeniedError
         if any(each in text for each in _METADATA_SERVICES):
             msg, remedy = "there are no credentials for its store", _NO_CREDENTIALS
-        elif isinstance(error, refused):
+        elif isinstance(error, refused) or any(each in text for each in _REFUSED):
             msg = "its store refuses access with the credentials that there are"
             remedy = f"check them and what they allow; {_NO_CREDENTIALS}"
         else:
@@ -212,21 +214,41 @@ class StoredObject:
         except Exception as error:  # noqa: BLE001 - as above
             raise self._error(error) from None
 
-    def below(self) -> Iterator[str]:
-        """Yield the addresses of all objects below it, as if it were a folder.
+    def below(self) -> Iterator[tuple[str, SourceState]]:
+        """Yield all objects below it, as if it were a folder: addresses and states.
+
+        A state is what the list says, which need not be what `get` does.
 
         Raises
         ------
         SlideError
             As `get`.
         """
-        parts = urlsplit(self.url)
-        base = f"{parts.scheme}://{parts.netloc}"
         try:
             for batch in _obstore().list(self.store, self.key or None):
-                yield from (f"{base}/{each['path']}" for each in batch)
+                yield from map(self._listed, batch)
         except Exception as error:  # noqa: BLE001 - as above
             raise self._error(error) from None
+
+    def beside(self) -> list[tuple[str, SourceState]]:
+        """Return all objects of its folder, itself too, as `below` does.
+
+        Raises
+        ------
+        SlideError
+            As `get`.
+        """
+        folder = self.key.rpartition("/")[0]
+        try:
+            found = _obstore().list_with_delimiter(self.store, folder or None)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._error(error) from None
+        return list(map(self._listed, found["objects"]))
+
+    def _listed(self, meta: Mapping[str, Any]) -> tuple[str, SourceState]:
+        parts = urlsplit(self.url)
+        state = SourceState(nbytes=int(meta["size"]), etag=meta["e_tag"] or "")
+        return f"{parts.scheme}://{parts.netloc}/{meta['path']}", state
 
     def names(self) -> frozenset[str]:
         """Return what is directly below it, as if it were a folder: objects and folders.

@@ -74,10 +74,13 @@ class RemoteStream(io.RawIOBase):
         What is there of it.
     fetch : callable
         Given first byte and the one after the last, returns what lies there.
+    name : str
+        Name of the source, which some libraries ask a file for.
     """
 
-    def __init__(self, parts: FetchedParts, fetch: Fetch) -> None:
+    def __init__(self, parts: FetchedParts, fetch: Fetch, *, name: str) -> None:
         super().__init__()
+        self.name: str = name
         self._parts = parts
         self._fetch: Fetch | None = fetch
         self._place = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -21,7 +23,7 @@ from dplabtools.readers.native.ndpi import read_ndpi_index
 from dplabtools.readers.native.philips import read_philips_index
 from dplabtools.readers.native.scn import read_scn_index
 from dplabtools.readers.native.tiff import read_tiff_index
-from dplabtools.readers.stamps import DICOM_SIGN, series_files
+from dplabtools.readers.stamps import is_dicom, remote_series_files, series_files
 from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.joined import joined
 from dplabtools.sources.opening import open_source
@@ -30,6 +32,7 @@ from dplabtools.sources.urls import is_url
 __all__ = ["open_indexed", "read_any_tiff"]
 
 _SET_OF_FILES: Final = ".ndpis"
+_OPENING: Final = 16  # files of a store at once
 _ReadIndex: TypeAlias = Callable[..., NativeIndex]
 
 
@@ -117,19 +120,20 @@ def open_indexed(
         understood.
     """
     if index is not None and index.names:
-        folder = Path(path).parent
-        return joined([_opened(folder / name) for name in index.names]), index
-    source = _opened(path, known=None if index is None else index.file)
+        folder = os.path.dirname(path)  # noqa: PTH120 - of an address, too
+        files = [os.path.join(folder, name) for name in index.names]  # noqa: PTH118
+        return joined(list(map(_opened, files, index.file.parts))), index
+    source = _opened(path, None if index is None else index.file)
     if index is not None:
         return source, index
     sources = [source]
     try:
         _check_single(source)
-        if not _is_dicom(source):
+        if not is_dicom(source):
             return source, explained(lambda: read_any_tiff(source), slide=source.name)
         from dplabtools.readers.native.dicom.index import read_dicom_index
 
-        sources += _others_of_series(path, source)
+        sources += _others_of_series(path)
         return explained(lambda: read_dicom_index(sources), slide=source.name)
     except BaseException:
         for each in sources:
@@ -137,14 +141,15 @@ def open_indexed(
         raise
 
 
-def _others_of_series(path: StrPath, first: ByteSource) -> list[ByteSource]:
-    if is_url(path):
-        msg = "a slide of DICOM has several files, which are not looked for elsewhere"
-        raise AmbiguousSlideError(msg, slide=first.name, remedy="copy them here")
-    return [_opened(file) for file in series_files(Path(path))]
+def _others_of_series(path: StrPath) -> list[ByteSource]:
+    if not is_url(path):
+        return [_opened(file) for file in series_files(Path(path))]
+    files = remote_series_files(slide_file(path))
+    with ThreadPoolExecutor(_OPENING, thread_name_prefix="dplabtools-open") as threads:
+        return list(threads.map(_opened, files))
 
 
-def _opened(path: StrPath, *, known: SourceState | None = None) -> ByteSource:
+def _opened(path: StrPath, known: SourceState | None = None) -> ByteSource:
     return open_source(slide_file(path), known=known)
 
 
@@ -161,12 +166,6 @@ def _check_single(source: ByteSource) -> None:
         raise AmbiguousSlideError(
             msg, slide=source.name, remedy="open one of the .ndpi files that it names"
         )
-
-
-def _is_dicom(source: ByteSource) -> bool:
-    place, sign = DICOM_SIGN
-    end = place + len(sign)
-    return source.state.nbytes >= end and source.read(end, 0)[place:] == sign
 
 
 def read_any_tiff(source: ByteSource) -> NativeIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from dplabtools.readers.native.dicom.items import (
     element_at,
     frame_positions,
 )
+from dplabtools.sources.base import RangeReader
 
 __all__ = ["Frames", "find_frames"]
 
@@ -27,7 +28,7 @@ _OFFSETS: Final = 0x7FE0_0001
 _PIXELS: Final = 0x7FE0_0010
 _ITEM_HEAD: Final = 8  # bytes before what is in an item
 _HEADER: Final = 12  # bytes, of the longest head of an element
-_BLOCK: Final = 4 << 20  # bytes that are read at once
+_BLOCKS: Final = 1 << 16, 4 << 20  # bytes that are read at once, first and at most
 _ITEM_BYTES: Final = 1 << 10  # what an item of a frame hardly exceeds
 
 
@@ -49,12 +50,12 @@ class Frames:
     positions: IntArray | None
 
 
-def find_frames(stream: BinaryIO, instance: Instance, *, positions: bool) -> Frames:
+def find_frames(source: RangeReader, instance: Instance, *, positions: bool) -> Frames:
     """Find the frames of a file.
 
     Parameters
     ----------
-    stream : binary file
+    source : RangeReader
         The file.
     instance : Instance
         Its header.
@@ -69,34 +70,39 @@ def find_frames(stream: BinaryIO, instance: Instance, *, positions: bool) -> Fra
         If frames are in several pieces, and nothing tells which.
     """
     try:
-        return _find(_Bytes(stream, instance), instance, positions=positions)
+        return _find(_Bytes(source, instance), instance, positions=positions)
     except struct.error as error:
         msg = f"{instance.name} ends, after {instance.nbytes:,} bytes, before its pixels do"
         raise DamagedSlideError(msg) from error
 
 
 class _Bytes:
-    """A file that is read in large pieces, from the front to the back."""
+    """A file that is read from the front to the back, in ever larger pieces.
 
-    def __init__(self, stream: BinaryIO, instance: Instance) -> None:
-        self._stream = stream
+    With a table, three small ones will do; without, all of the file is walked through.
+    """
+
+    def __init__(self, source: RangeReader, instance: Instance) -> None:
+        self._source = source
         self._nbytes = instance.nbytes
         self._implicit = instance.implicit
         self._block = b""
         self._start = 0
+        self._next, self._most = _BLOCKS
 
     def element(self, at: int) -> Element:
         """Return what begins at a place in the file."""
         place = at - self._start
         if not 0 <= place <= len(self._block) - _HEADER:
-            self._block, self._start, place = self.read(at, _BLOCK), at, 0
+            self._block, self._start, place = self.read(at, self._next), at, 0
+            self._next = min(2 * self._next, self._most)
         tag, start, length = element_at(self._block, place, implicit=self._implicit)
         return Element(tag, start + self._start, length)
 
     def read(self, start: int, count: int) -> bytes:
         """Return bytes; fewer where the file ends."""
-        self._stream.seek(start)
-        return self._stream.read(min(count, max(self._nbytes - start, 0)))
+        count = min(count, self._nbytes - start)
+        return self._source.read(count, start) if start >= 0 < count else b""
 
     def frame_positions(
         self, element: Element, frames: int

@@ -14,7 +14,7 @@ from dplabtools._typing import IntArray
 from dplabtools.errors import AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
 from dplabtools.readers.native.decode import JPEG, TileCodec, stated_ycbcr
 from dplabtools.readers.native.dicom.describe import properties_of
-from dplabtools.readers.native.dicom.frames import Frames, find_frames
+from dplabtools.readers.native.dicom.frames import find_frames
 from dplabtools.readers.native.dicom.instance import (
     Instance,
     read_instance,
@@ -184,10 +184,7 @@ def _whole_level(parts: Sequence[_File], source: ByteSource) -> tuple[Instance, 
             raise DamagedSlideError(msg)
     check_extent(first.size, first.tile)
     full = str(first.header.get("DimensionOrganizationType", "")) == "TILED_FULL"
-    found: list[Frames] = []
-    for part in parts:
-        with part.source.stream() as stream:
-            found.append(find_frames(stream, part.instance, positions=not full))
+    found = [find_frames(each.source, each.instance, positions=not full) for each in parts]
     offsets = np.concatenate(
         [each.offsets + part.base for each, part in zip(found, parts, strict=True)]
     )
