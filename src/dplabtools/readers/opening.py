@@ -67,7 +67,7 @@ def open_reader(
         installed and the file is a TIFF, else Pillow, if the file is an ordinary picture;
         readers that other distributions add by their priority, after OpenSlide at the
         earliest. A remote slide that the native reader does not understand is copied
-        first. With
+        first, but not if it is DICOM. With
         ``"tiffopenslide"`` tiffslide, else OpenSlide. ``background``.
     index : SlideIndex, optional
         What the reader that opened the file with these settings before found out.

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -293,10 +292,10 @@ def remote_series_files(url: str) -> list[str]:
         )
     from dplabtools.sources.stores import StoredObject
 
-    listed = sorted(StoredObject.at(url).beside(), key=itemgetter(0))
+    listed = dict(StoredObject.at(url).beside())
     with _asking() as threads:
-        series = list(threads.map(lambda each: _remote_series_of(*each), listed))
-    stated = dict(zip((address for address, _ in listed), series, strict=True))
+        series = threads.map(_remote_series_of, listed, listed.values())
+        stated = dict(sorted(zip(listed, series, strict=True)))
     if url not in stated:
         msg = f"its store does not list {url!r}, and may not list others of its files"
         raise MissingSlideError(msg, slide=Path(url).name, remedy="check the address")

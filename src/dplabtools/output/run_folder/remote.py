@@ -128,7 +128,8 @@ class RemoteFolder:
 
         parts = FetchedParts(state.nbytes)
         parts.add(0, head)
-        return cast("BinaryIO", io.BufferedReader(RemoteStream(parts, fetch)))
+        stream = RemoteStream(parts, fetch, name=there.name)
+        return cast("BinaryIO", io.BufferedReader(stream))
 
     def holds(self, file: Path) -> bool:
         """Tell whether a file was at the address when the run began.

@@ -93,7 +93,8 @@ class _Bytes:
     def element(self, at: int) -> Element:
         """Return what begins at a place in the file."""
         place = at - self._start
-        if not 0 <= place <= len(self._block) - _HEADER:
+        last = self._start + len(self._block) == self._nbytes  # heads may be shorter there
+        if not 0 <= place <= len(self._block) - (0 if last else _HEADER):
             self._block, self._start, place = self.read(at, self._next), at, 0
             self._next = min(2 * self._next, self._most)
         tag, start, length = element_at(self._block, place, implicit=self._implicit)
