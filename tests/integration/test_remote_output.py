@@ -369,6 +369,21 @@ def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
     assert not list(stage.rglob("*"))
 
 
+def test_a_slide_without_one_of_its_manifests_is_written_again(
+    store: Watched, client: Any, folder: Path
+) -> None:
+    extract(folder, "s3://runs/torn", names=NAMES[:1])
+    manifests = keys(client, "torn/manifests/manifest__")
+    client.delete_object(Bucket="runs", Key=manifests[0])  # as a kill between them does
+    store.refused = "_x300_y500"
+    with pytest.raises(OutputError, match="refuses access"):
+        extract(folder, "s3://runs/torn", names=NAMES[:1], resume=True)
+    assert not keys(client, "torn/manifests/manifest__")  # they come last
+    store.refused = ""
+    extract(folder, "s3://runs/torn", names=NAMES[:1], resume=True)
+    assert keys(client, "torn/manifests/manifest__") == manifests
+
+
 def test_a_store_that_fails_at_times_is_asked_again(
     store: Watched, client: Any, folder: Path, tmp_path: Path, expected: Any
 ) -> None:
