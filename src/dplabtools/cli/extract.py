@@ -105,6 +105,7 @@ def _tell(record: RunRecord, *, out: Path, report: bool, json_output: bool) -> N
     """Print the summary, and leave with 1 or 130 if not all went well."""
     from dplabtools.cli.run_account import print_record
     from dplabtools.output.run_folder.output_folder import shown_path
+    from dplabtools.sources.urls import is_url
 
     if json_output:
         typer.echo(record.to_json(), nl=False)
@@ -115,9 +116,7 @@ def _tell(record: RunRecord, *, out: Path, report: bool, json_output: bool) -> N
         typer.echo(f"The report is {page}", err=json_output)
     if record.interrupted:
         complete = [each for each in record.slides if each.status in ("complete", "empty")]
-        kept = (
-            "" if shown_path(out) != str(out) else "; what is whole of the others is kept"
-        )
+        kept = "" if is_url(out) else "; what is whole of the others is kept"
         typer.echo(
             f"dplabtools: {len(complete)} of {len(record.slides)} slides are complete, "
             f"with a manifest in {shown_path(out)}{kept}",
