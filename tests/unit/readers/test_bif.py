@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,16 @@ def test_areas_side_by_side_that_lie_across_each_other_are_refused(tmp_path: Pat
     edited(file, lambda text: text.replace(old, new))
     with pytest.raises(UnsupportedSlideError, match="across each other"):
         native(file)
+
+
+def test_the_area_whose_tiles_are_stored_later_is_above(tmp_path: Path) -> None:
+    """Whatever the order in which the XML speaks of them."""
+    crossing: dict[str, Any] = SMALL | {"corners": ((0, 0), (0, 60))}
+    file = make_bif_slide(tmp_path / "a.bif", **crossing)
+    with native(file) as reader:
+        before = reader.read((0, 0), 0, reader.sizes[0])
+    for each in (r"<ImageInfo .*?</ImageInfo>", r"<AOI\d .*?/>"):
+        pair = re.compile(f"({each})({each})")
+        edited(file, lambda text, pair=pair: pair.sub(r"\2\1", text))
+    with native(file) as reader:
+        np.testing.assert_array_equal(reader.read((0, 0), 0, reader.sizes[0]), before)

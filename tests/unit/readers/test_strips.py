@@ -105,6 +105,22 @@ def test_large_strips_without_compression_are_cut(
         np.testing.assert_array_equal(reader.read((0, 0), 0, (533, 389)), TISSUE)
 
 
+def test_strips_that_are_cut_may_lie_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two change places: no piece reaches from one into the other."""
+    monkeypatch.setattr(strips, "_CUT", 10_000)
+    file = written(tmp_path / "a.tif", rowsperstrip=97)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        tag: Any = tiff.pages.first.tags["StripOffsets"]
+        first, second, *others = tag.value
+        tag.overwrite((second, first, *others))
+    with NativeReader(file, background=(255, 255, 255)) as reader:
+        pixels = reader.read((0, 0), 0, (533, 389))
+    swapped = np.concatenate((TISSUE[97:194], TISSUE[:97], TISSUE[194:]))
+    np.testing.assert_array_equal(pixels, swapped)
+
+
 def test_strips_too_large_to_be_decoded_whole_are_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
