@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,6 @@ def test_the_area_whose_tiles_are_stored_later_is_above(tmp_path: Path) -> None:
     with native(file) as reader:
         before = reader.read((0, 0), 0, reader.sizes[0])
     for each in (r"<ImageInfo .*?</ImageInfo>", r"<AOI\d .*?/>"):
-        pair = re.compile(f"({each})({each})")
-        edited(file, lambda text, pair=pair: pair.sub(r"\2\1", text))
+        edited(file, partial(re.sub, f"({each})({each})", r"\2\1"))
     with native(file) as reader:
         np.testing.assert_array_equal(reader.read((0, 0), 0, reader.sizes[0]), before)

@@ -23,6 +23,7 @@ from dplabtools.errors import (
 )
 from dplabtools.readers.layout import stored_levels
 from dplabtools.readers.native import ndpi
+from dplabtools.readers.native.pieces import pieces_of
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.openslide import OpenSlideReader
@@ -331,3 +332,13 @@ def test_levels_may_be_larger_than_4_gb(file: Path, sound: Pixels) -> None:
         offsets = reader.index.levels[0].offsets
     assert offsets[-1] - offsets[0] > 1 << 32
     check_rows(file, sound, damaged={1, 2})  # the holes are in pieces 39 and 79
+
+
+def test_pieces_lie_between_their_markers() -> None:
+    sound = b"\xff\xd0ab\xff\xd1\xff\xd1cd\xff\xd2"
+    assert pieces_of(sound, b"", count=2) == [b"ab", b"cd"]
+    for damaged in (b"xx" + sound[2:], sound[:-2] + b"xx"):
+        with pytest.raises(ValueError, match="between the markers"):
+            pieces_of(damaged, b"", count=2)
+    with pytest.raises(ValueError, match="between the markers"):
+        pieces_of(sound, b"", count=3)
