@@ -78,9 +78,14 @@ class CompiledFunction:
 
         Processes that are forked afterwards have it, too.
         """
-        if not self._tried:
+        if self._tried:
+            return
+        self._tried = True  # threads that need it meanwhile do without
+        try:
             self._function = self.compiled()
-            self._tried = True
+        except BaseException:
+            self._tried = False
+            raise
 
     def compiled(self) -> Callable[..., None]:
         """Return the function, compiled now; what the compiler raises is raised."""

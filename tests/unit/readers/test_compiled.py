@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pkgutil import resolve_name
 from types import ModuleType, SimpleNamespace
@@ -157,6 +158,24 @@ def test_an_interruption_while_compiling_is_none_of_its_failures(
     monkeypatch.setattr(function, "compiled", failing(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         function.worth(1)
+
+
+def test_threads_do_without_while_one_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = fresh(RESIZING)
+    meanwhile: list[object] = []
+    begun: list[None] = []
+
+    def compiled() -> Callable[..., None]:
+        begun.append(None)
+        if len(begun) == 1:
+            with ThreadPoolExecutor(1) as another:
+                meanwhile.append(another.submit(function.worth, 1).result())
+        return print
+
+    monkeypatch.setattr(function, "compiled", compiled)
+    assert function.worth(1) is print
+    assert meanwhile == [None]
+    assert len(begun) == 1
 
 
 SCRIPT = """
