@@ -239,7 +239,7 @@ def wait_until_gone(workers: Mapping[WorkerId, str], *, within_s: float) -> None
     for who in workers:
         if who.host == host:
             _wait_until_gone(who.pid, deadline - time.monotonic())
-    if elsewhere:  # of a node that is lost, this ends at once
+    if elsewhere:
         remaining = max(0.0, deadline - time.monotonic())
         ray.wait(elsewhere, num_returns=len(elsewhere), timeout=remaining)
 

@@ -294,12 +294,13 @@ class RayEngine:
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.jobs and now - worker.since > self._timeout_s:
+                _end([worker])
                 self._bury(worker, f"took longer than {self._timeout_s:g} s")
 
     def _bury(self, worker: _Worker, ending: str) -> None:
         """Let go of a worker; its first job is run once more, or has failed."""
         self._workers.remove(worker)
-        _end([worker])
+        ray.kill(worker.actor)
         who = worker.identity or NOBODY
         _LOGGER.warning("worker %s of %s %s", who.pid, who.host, ending)
         self._queue.take_back(worker, who=worker.identity, ending=ending)
