@@ -121,6 +121,18 @@ def test_whole_tiles_are_decoded_to_where_they_go(
     assert len(copied) == -(-width // side) * -(-height // side) - whole
 
 
+def test_a_tile_that_others_need_too_goes_to_all_of_them(made: Pair) -> None:
+    side = made.native.index.levels[0].tile[0]
+    corners = [(0, 0), (side // 2, 0)]
+    buffer = PixelBuffer.allocated(np.full((2, 2), side))
+    TILES.clear()
+    assert not made.native.read_into(np.array(corners), 0, buffer)
+    for number, corner in enumerate(corners):
+        theirs = made.other.read(corner, 0, (side, side))
+        apart = np.abs(buffer.picture(number).astype(int) - theirs)
+        assert apart.max() <= made.worst
+
+
 @pytest.mark.parametrize("name", REAL)
 @settings(max_examples=40)
 @given(place=places, width=sides, height=sides)
