@@ -126,16 +126,13 @@ def _in_area(
 def _merged(
     parts: Sequence[tuple[IntArray, IntArray, tuple[IntArray, IntArray]]], count: int
 ) -> tuple[IntArray, IntArray, tuple[IntArray, IntArray]]:
-    """Return what was found in several areas; rectangles in two show nothing for sure."""
+    """Return what was found in several areas; of those that show, the last one counts."""
     number = np.concatenate([number for number, _, _ in parts])
     copies = np.concatenate([copies for _, copies, _ in parts])
     low, high = np.zeros((2, count, 2), dtype=np.int64)
-    areas = np.zeros(count, dtype=np.int64)
     for _, _, (first, end) in parts:
         inside = (end > first).all(axis=1)
-        areas += inside
         low[inside], high[inside] = first[inside], end[inside]
-    high[areas > 1] = 0
     return number, copies, (low, high)
 
 
