@@ -1,7 +1,7 @@
 """Whole runs of the pools, as a user sees them: ``python -m benchmarks.users``.
 
 ``[--quick] [--slides FOLDER] [--original PYTHON] [--peers PYTHON …] [--workers N …]
-[--scenes NAME …] [--rounds N] [--budget-s SECONDS] [--out FOLDER]``
+[--scenes NAME …] [--of four|one] [--rounds N] [--budget-s SECONDS] [--out FOLDER]``
 
 Each run is an interpreter of its own, with everything imported and the slides in the cache
 of the system; the clock runs from the constructor of the pool to the last patch, so that
@@ -42,6 +42,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +72,7 @@ PEERS: Final = {  # by what is imported, names of the distributions
     "tiatoolbox": ("tiatoolbox",),
     "wsistream": ("wsistream",),
 }
+SLIDES = ("four", "one")
 LOOPED = 3000  # patches that loops read: the slowest take a minute for all of them
 WRITTEN = 8000  # patches that become files, which are kept: 120 MB each time
 _NOT_INSTALLED = 3  # exit code
@@ -379,6 +381,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scenes", nargs="+", choices=SCENES, help="all, or with --quick grid"
     )
+    parser.add_argument("--of", nargs="+", choices=SLIDES, default=SLIDES, help="both")
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="at most")
     parser.add_argument("--out", type=Path, default=ROOT / ".benchmarks")
     return parser.parse_args()
@@ -397,7 +400,11 @@ def main() -> None:
     report = Report(given.out, rounds=rounds)
     begun, longest = time.monotonic(), 0.0
     names = given.scenes or (("grid",) if given.quick else SCENES)
-    for scene in scenes(files, big, quick=given.quick, names=names):
+    wanted = {
+        "four": scenes(files, most=250 if given.quick else 900, names=names),
+        "one": scenes([big or files[0]], most=1500 if given.quick else 18_000, names=names),
+    }
+    for scene in chain.from_iterable(wanted[place] for place in given.of):
         for workers in counts:
             since = time.monotonic()
             if since - begun + longest > given.budget_s:

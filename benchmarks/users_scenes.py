@@ -66,35 +66,30 @@ class Scene:
         return replace(self, slides=slides)
 
 
-def scenes(
-    files: Sequence[Path], big: Path | None, *, quick: bool, names: Collection[str]
-) -> Iterator[Scene]:
-    """Yield what is measured, of these names: all there is, or few patches."""
-    one = [big or files[0]]
-    for where, chosen, most in (
-        ("four slides", files, 250 if quick else 900),
-        (f"one slide ({one[0].name})", one, 1500 if quick else 18_000),
-    ):
-        for name, places in _PLACES.items():
-            if name in names:
-                slides = {str(file): places(file)[:most] for file in chosen}
-                yield Scene(name=name, where=where, slides=slides)
-        if _LEVELS in names:
-            grids = {str(file): _grid(file)[:most] for file in chosen}
-            yield Scene(name=_LEVELS, where=where, slides=grids, levels=(0, 1, 2))
-        with openslide.OpenSlide(chosen[0]) as opened:
-            finest = float(opened.properties["openslide.mpp-x"])
-        for name, (factor, mode) in _RESAMPLED.items():
-            step = round(factor * SIDE)
-            if name in names:
-                yield Scene(
-                    name=name,
-                    where=where,
-                    slides={str(file): _grid(file, step=step)[:most] for file in chosen},
-                    level_or_mpp=factor * finest,
-                    mode=mode,
-                    factor=factor,
-                )
+def scenes(files: Sequence[Path], *, most: int, names: Collection[str]) -> Iterator[Scene]:
+    """Yield what is measured, of these names, of so many patches a slide at most."""
+    count = {1: "one slide", 4: "four slides"}[len(files)]
+    where = count if len(files) > 1 else f"{count} ({files[0].name})"
+    for name, places in _PLACES.items():
+        if name in names:
+            slides = {str(file): places(file)[:most] for file in files}
+            yield Scene(name=name, where=where, slides=slides)
+    if _LEVELS in names:
+        grids = {str(file): _grid(file)[:most] for file in files}
+        yield Scene(name=_LEVELS, where=where, slides=grids, levels=(0, 1, 2))
+    with openslide.OpenSlide(files[0]) as opened:
+        finest = float(opened.properties["openslide.mpp-x"])
+    for name, (factor, mode) in _RESAMPLED.items():
+        step = round(factor * SIDE)
+        if name in names:
+            yield Scene(
+                name=name,
+                where=where,
+                slides={str(file): _grid(file, step=step)[:most] for file in files},
+                level_or_mpp=factor * finest,
+                mode=mode,
+                factor=factor,
+            )
 
 
 def _grid(slide: Path, *, begin: int = 100, step: int = SIDE) -> Corners:
