@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from dplabtools._typing import IntArray
+if TYPE_CHECKING:  # the help of the command imports this module, and no numpy
+    from dplabtools._typing import IntArray
 
 __all__ = ["ByteSource", "RangeReader", "SourceState"]
 
