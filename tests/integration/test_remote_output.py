@@ -265,6 +265,12 @@ def test_slides_may_be_at_an_address_too(
     assert images(bring_back(client, "both", tmp_path / "back")) == expected
 
 
+@pytest.fixture
+def told_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have progress told of each chunk, however little time has passed."""
+    monkeypatch.setattr("dplabtools.extraction.progress._INTERVAL_S", 0)
+
+
 class Interrupts:
     """Progress that interrupts the run once a slide is complete."""
 
@@ -291,14 +297,21 @@ class InterruptsWhenDown:
 
 
 @pytest.mark.parametrize("container", [None, "webdataset", "zarr", "parquet"])
+@pytest.mark.usefixtures("told_of_all")
 def test_a_run_goes_on_with_what_is_complete_there(
     store: Watched, client: Any, folder: Path, tmp_path: Path, container: Any, expected: Any
 ) -> None:
     prefix = f"on/{container}"
     kind = None if container == "zarr" else "png"
     options = {"container": container, "image_type": kind, "resume": True}
-    with pytest.raises(KeyboardInterrupt):
-        extract(folder, f"s3://runs/{prefix}", progress=Interrupts(), **options)
+    with pytest.raises(KeyboardInterrupt):  # with the first slide
+        extract(
+            folder,
+            f"s3://runs/{prefix}",
+            engine="serial",
+            progress=Interrupts(),
+            **options,
+        )
     there = keys(client, f"{prefix}/manifests/manifest__")
     assert 2 <= len(there) < 6
     begun = set(keys(client, prefix))

@@ -44,6 +44,7 @@ _NO_CREDENTIALS: Final = (
 )
 _USED_BY: Final[set[int]] = set()
 """Numbers of the processes that use the library, with those they were forked from."""
+_TELLING: Final = ("AWS_", "AZURE_", "GOOGLE_")  # begin variables that obstore reads
 _TRIES: Final = 10
 _TIMEOUT_S: Final = 30  # without a byte, or of a connection
 
@@ -84,7 +85,7 @@ class StoredObject:
         if parts.scheme.startswith("http"):
             key = unquote(key)
         try:
-            store = _store(f"{parts.scheme}://{parts.netloc}")
+            store = _store(f"{parts.scheme}://{parts.netloc}", _environment())
         except DplabError:
             raise
         except Exception as error:  # noqa: BLE001 - of the library, or of that of profiles
@@ -297,8 +298,13 @@ def _obstore() -> Any:  # noqa: ANN401 - loaded where it is needed
     return optional("obstore", what="slides that lie elsewhere", extra="remote")
 
 
+def _environment() -> frozenset[tuple[str, str]]:
+    """Return what stores are told by the environment, which may be mended on the way."""
+    return frozenset(each for each in os.environ.items() if each[0].startswith(_TELLING))
+
+
 @cache
-def _store(base: str) -> Any:  # noqa: ANN401 - loaded where it is needed
+def _store(base: str, _told: frozenset[tuple[str, str]]) -> Any:  # noqa: ANN401 - loaded where it is needed
     """Return the store of a bucket or web server; its connections are used again."""
     _obstore()
     from datetime import timedelta

@@ -35,7 +35,6 @@ from dplabtools.readers.opening import open_reader
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.settings import Settings
-from dplabtools.sources import stores
 from dplabtools.sources.remote import RemoteFile, merged, open_remote
 from dplabtools.sources.stores import StoredObject
 from dplabtools.testing.make_slide import make_slide
@@ -321,13 +320,20 @@ def test_an_environment_that_cannot_be_is_told(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    stores._store.cache_clear()
     with pytest.raises(
         UnreachableSlideError, match=r"^a\.svs: its store cannot be"
     ) as caught:
         StoredObject.at(url)
     assert "say who you are" in str(caught.value)
     assert "S3CRET" not in str(caught.value)
+
+
+def test_what_the_environment_says_later_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    before = StoredObject.at("s3://box/a.svs").store
+    assert StoredObject.at("s3://box/b.svs").store is before
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
+    assert StoredObject.at("s3://box/a.svs").store is not before
 
 
 def test_real_slides_are_as_in_their_files(slides_dir: Path) -> None:
