@@ -147,10 +147,8 @@ class DplabError(Exception):
     ----------
     reason, slide, details : str or None
         As given.
-    problem : str
-        What is wrong, with its details.
-    message : str
-        All that it says, but for the name of the slide.
+    message, problem : str
+        All that it says, but for the name of the slide; and without the remedy.
     remedy : str
         As given, else what helps with most errors of its class; may be empty.
     """
@@ -165,8 +163,7 @@ class DplabError(Exception):
         self.reason = reason
         self.details = details
         self.remedy = remedy or self.advice
-        within = f" ({details})" if details else ""
-        self.problem = f"{reason}{within}"
+        self.problem = f"{reason} ({details})" if details else reason
         self.message = self.problem + (f"; {remedy}" if remedy else "")
         super().__init__(self.message if slide is None else f"{slide}: {self.message}")
 

@@ -12,18 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dplabtools.errors import DamagedSlideError
-from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native.describe import (
     level_properties,
     number_text,
-    picture_properties,
     resolution_properties,
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.levels import NativeIndex
 from dplabtools.readers.native.pictures import check_sizes
-from dplabtools.readers.native.tiff import mark_lengthless, tiled_levels
+from dplabtools.readers.native.tiff import index_of, mark_lengthless, tiled_levels
 from dplabtools.sources.base import ByteSource
 
 if TYPE_CHECKING:
@@ -92,14 +90,13 @@ def read_argos_index(
     found = dict(_properties(stored[0], stated))
     sizes = [level.size for level in levels]
     found.update(level_properties(sizes, [level.tile for level in levels]))
-    for name, number in associated.items():
-        found.update(picture_properties(name, pages[number]))
-    return NativeIndex(
-        file=source.state,
-        levels=levels,
+    return index_of(
+        levels,
+        pages,
+        main=stored[0],
         associated=associated,
-        properties=dict(sorted(found.items())),
-        icc_profile=icc_profile(stored[0].tags.valueof(ICC_TAG)),
+        properties=found,
+        source=source,
     )
 
 

@@ -21,18 +21,16 @@ from dplabtools.errors import (
     DamagedSlideError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native.areas import Area, Mosaic, TileAxis, without_hidden
 from dplabtools.readers.native.describe import (
     level_properties,
     number_text,
-    picture_properties,
     region_properties,
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.levels import NativeIndex, TiledLevel, check_extent
-from dplabtools.readers.native.tiff import mark_lengthless, tiled_levels
+from dplabtools.readers.native.tiff import index_of, mark_lengthless, tiled_levels
 from dplabtools.sources.base import ByteSource
 
 if TYPE_CHECKING:
@@ -208,16 +206,15 @@ def read_bif_index(
     sizes = [level.size for level in levels]
     found.update(level_properties(sizes, downsamples=scales))
     found.update(region_properties(stitching.regions()))
-    for name, number in associated.items():
-        found.update(picture_properties(name, pages[number]))
-    return NativeIndex(
-        file=source.state,
-        levels=levels,
+    index = index_of(
+        levels,
+        pages,
+        main=stored[0],
         associated=associated,
-        properties=dict(sorted(found.items())),
-        icc_profile=icc_profile(stored[0].tags.valueof(ICC_TAG)),
-        downsamples=tuple(map(float, scales)),
+        properties=found,
+        source=source,
     )
+    return replace(index, downsamples=tuple(map(float, scales)))
 
 
 def _scanner(page: Any) -> Element:  # noqa: ANN401 - untyped library

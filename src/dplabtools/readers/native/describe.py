@@ -52,7 +52,6 @@ def properties_of(
     *,
     sizes: Sequence[Size],
     tiles: Sequence[Size],
-    associated: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return the properties of a slide.
 
@@ -62,13 +61,11 @@ def properties_of(
         The first.
     sizes, tiles : sequence of (int, int)
         (width, height) of each level, and of its tiles.
-    associated : mapping of str to tifffile.TiffPage
-        The page of each associated image.
 
     Returns
     -------
     dict of str to str
-        Sorted by name.
+        All but those of associated images.
     """
     description = str(page.description)
     found = dict(tag_properties(page))
@@ -80,9 +77,7 @@ def properties_of(
         found.update(_generic(found, description))
     found.update(level_properties(sizes, tiles))
     found.update(_icc(page, "openslide."))
-    for name, image in associated.items():
-        found.update(picture_properties(name, image))
-    return dict(sorted(found.items()))
+    return found
 
 
 def picture_properties(

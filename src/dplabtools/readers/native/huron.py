@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native.describe import (
     level_properties,
-    picture_properties,
     resolution_properties,
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.levels import NativeIndex
 from dplabtools.readers.native.pictures import aperio_levels
-from dplabtools.readers.native.tiff import mark_lengthless, tiled_levels
+from dplabtools.readers.native.tiff import index_of, mark_lengthless, tiled_levels
 from dplabtools.sources.base import ByteSource
 
 __all__ = ["read_huron_index"]
@@ -69,14 +67,13 @@ def read_huron_index(
     found = dict(_properties(pages[0]))
     sizes = [level.size for level in levels]
     found.update(level_properties(sizes, [level.tile for level in levels]))
-    for name, number in associated.items():
-        found.update(picture_properties(name, pages[number]))
-    return NativeIndex(
-        file=source.state,
-        levels=levels,
+    return index_of(
+        levels,
+        pages,
+        main=pages[0],
         associated=associated,
-        properties=dict(sorted(found.items())),
-        icc_profile=icc_profile(pages[0].tags.valueof(ICC_TAG)),
+        properties=found,
+        source=source,
     )
 
 

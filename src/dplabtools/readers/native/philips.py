@@ -16,16 +16,14 @@ import simplejpeg
 
 from dplabtools._typing import IntArray, Size
 from dplabtools.errors import DamagedSlideError
-from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native.describe import (
     level_properties,
     number_text,
-    picture_properties,
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.levels import NativeIndex, TiledLevel
-from dplabtools.readers.native.tiff import tiled_levels
+from dplabtools.readers.native.tiff import index_of, tiled_levels
 from dplabtools.sources.base import ByteSource
 
 if TYPE_CHECKING:
@@ -93,19 +91,19 @@ def read_philips_index(
     found = dict(_properties(pages[0], root))
     sizes = [level.size for level in levels]
     found.update(level_properties(sizes, [level.codec.tile for level in levels]))
-    for name, number in numbers.items():
-        found.update(picture_properties(name, pages[number]))
     for name, jpeg in embedded.items():
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
         found[f"openslide.associated.{name}.width"] = str(width)
         found[f"openslide.associated.{name}.height"] = str(height)
-    return NativeIndex(
-        file=source.state,
-        levels=levels,
-        associated={**numbers, **embedded},
-        properties=dict(sorted(found.items())),
-        icc_profile=icc_profile(pages[0].tags.valueof(ICC_TAG)),
+    index = index_of(
+        levels,
+        pages,
+        main=pages[0],
+        associated=numbers,
+        properties=found,
+        source=source,
     )
+    return replace(index, associated={**numbers, **embedded})
 
 
 def _objects(parent: Element, attribute: str) -> list[Element]:

@@ -20,19 +20,17 @@ from dplabtools.errors import (
     DamagedSlideError,
     UnsupportedSlideError,
 )
-from dplabtools.readers.metadata import ICC_TAG, icc_profile
 from dplabtools.readers.native.describe import (
     bounds_properties,
     level_properties,
     number_text,
-    picture_properties,
     region_properties,
     resolution_properties,
     tag_properties,
 )
 from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.levels import NativeIndex, TiledLevel, mosaic_of
-from dplabtools.readers.native.tiff import mark_lengthless, tiled_levels
+from dplabtools.readers.native.tiff import index_of, mark_lengthless, tiled_levels
 from dplabtools.sources.base import ByteSource
 
 if TYPE_CHECKING:
@@ -139,14 +137,13 @@ def read_scn_index(
     boxes = list(_boxes(areas))
     found.update(bounds_properties(boxes))
     found.update(region_properties(boxes))
-    for name, number in associated.items():
-        found.update(picture_properties(name, pages[number]))
-    return NativeIndex(
-        file=source.state,
-        levels=levels,
+    return index_of(
+        levels,
+        pages,
+        main=main,
         associated=associated,
-        properties=dict(sorted(found.items())),
-        icc_profile=icc_profile(main.tags.valueof(ICC_TAG)),
+        properties=found,
+        source=source,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,12 @@ from dplabtools.readers.native.decode import (
     TileCodec,
     shared_tables,
 )
-from dplabtools.readers.native.describe import APERIO, associated_name, properties_of
+from dplabtools.readers.native.describe import (
+    APERIO,
+    associated_name,
+    picture_properties,
+    properties_of,
+)
 from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.extents import contested
 from dplabtools.readers.native.levels import (
@@ -39,7 +44,7 @@ from dplabtools.readers.native.pictures import aperio_levels, generic_levels
 from dplabtools.readers.native.strips import strips_of
 from dplabtools.sources.base import ByteSource
 
-__all__ = ["mark_lengthless", "read_tiff_index", "tiled_levels"]
+__all__ = ["index_of", "mark_lengthless", "read_tiff_index", "tiled_levels"]
 
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _PHOTOMETRICS: Final = frozenset({*range(7), 8, 9, 10})
@@ -99,17 +104,56 @@ def read_tiff_index(
         mark_lengthless(levels)
     elif len(levels) > 1:
         _check_missing(levels)
+    properties = properties_of(
+        found[0],
+        sizes=[level.size for level in levels],
+        tiles=[level.codec.tile for level in levels],
+    )
+    return index_of(
+        levels,
+        pages,
+        main=found[0],
+        associated=associated,
+        properties=properties,
+        source=source,
+    )
+
+
+def index_of(
+    levels: tuple[TiledLevel, ...],
+    pages: Sequence[Any],
+    *,
+    main: Any,  # noqa: ANN401 - untyped library
+    associated: Mapping[str, int],
+    properties: Mapping[str, str],
+    source: ByteSource,
+) -> NativeIndex:
+    """Return the index of a slide, once its levels are known.
+
+    Parameters
+    ----------
+    levels : tuple of TiledLevel
+        Finest first.
+    pages : sequence of tifffile.TiffPage
+        All that the file has.
+    main : tifffile.TiffPage
+        Level 0, or a part of it.
+    associated : mapping of str to int
+        The page of each associated image.
+    properties : mapping of str to str
+        All but those of associated images.
+    source : ByteSource
+        The slide file.
+    """
+    found = dict(properties)
+    for name, number in associated.items():
+        found.update(picture_properties(name, pages[number]))
     return NativeIndex(
         file=source.state,
         levels=levels,
         associated=associated,
-        properties=properties_of(
-            found[0],
-            sizes=[level.size for level in levels],
-            tiles=[level.codec.tile for level in levels],
-            associated={name: pages[number] for name, number in associated.items()},
-        ),
-        icc_profile=icc_profile(found[0].tags.valueof(ICC_TAG)),
+        properties=dict(sorted(found.items())),
+        icc_profile=icc_profile(main.tags.valueof(ICC_TAG)),
     )
 
 
