@@ -188,6 +188,13 @@ def in_processes(
     return task
 
 
+def decode(job: dict[str, Any]) -> Callable[[], int]:
+    """Return what decodes tiles, in rows: no two processes share many of them."""
+    slides: Slides = job["slides"]
+    rows = {slide: sorted(each, key=lambda at: at[::-1]) for slide, each in slides.items()}
+    return in_processes(decode_part)({**job, "slides": rows})
+
+
 def loader(job: dict[str, Any]) -> Callable[[], int]:
     """Return what tutorials show: a `DataLoader` over a dataset that reads by OpenSlide."""
     sys.path.insert(0, job["root"])
@@ -212,7 +219,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "webdataset stored_chroma": partial(
         disk, container="webdataset", save_options=_STORED_CHROMA
     ),
-    "decode": in_processes(decode_part),
+    "decode": decode,
     "loader": loader,
     **{name: in_processes(partial(loop_part, library=name)) for name in READERS},
 }
