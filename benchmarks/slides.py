@@ -12,10 +12,10 @@ from dplabtools.testing.make_slide import make_slide
 KEPT = Path(__file__).parent / ".slides"
 
 
-def four_slides(folder: Path | None) -> list[Path]:
-    """Return four slides of about 8,000 pixels: those in a folder, or made ones."""
+def several_slides(folder: Path | None) -> list[Path]:
+    """Return all wsi*.svs of a folder, at least four, or four made slides of 6,000 px."""
     if folder is not None:
-        found = sorted(folder.glob("wsi*.svs"))[:4]
+        found = sorted(folder.glob("wsi*.svs"))
         if len(found) < 4:
             message = f"{folder} does not hold wsi1.svs to wsi4.svs"
             raise SystemExit(message)
@@ -26,6 +26,11 @@ def four_slides(folder: Path | None) -> list[Path]:
     with ProcessPoolExecutor() as pool:
         list(pool.map(partial(_make, size=6000), missing))
     return files
+
+
+def four_slides(folder: Path | None) -> list[Path]:
+    """Return the first four of them."""
+    return several_slides(folder)[:4]
 
 
 def _make(file: Path, *, size: int) -> None:

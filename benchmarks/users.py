@@ -1,7 +1,8 @@
 """Whole runs of the pools, as a user sees them: ``python -m benchmarks.users``.
 
 ``[--quick] [--slides FOLDER] [--original PYTHON] [--peers PYTHON …] [--workers N …]
-[--scenes NAME …] [--of four|one] [--rounds N] [--budget-s SECONDS] [--out FOLDER]``
+[--scenes NAME …] [--who NAME …] [--of several|one] [--most N] [--rounds N]
+[--budget-s SECONDS] [--out FOLDER]``
 
 Each run is an interpreter of its own, with everything imported and the slides in the cache
 of the system; the clock runs from the constructor of the pool to the last patch, so that
@@ -17,12 +18,14 @@ starting workers counts, and processor time is that of all processes. Beside the
 - a `DataLoader` of PyTorch over OpenSlide, if PyTorch is installed.
 
 All take turns, after a round that does not count, so that a machine that slows down slows
-all of them; figures are medians, and ratios are of one round. PYTHON is the interpreter of
-an environment with ``pip install dplabtools==0.0.5 openslide-bin``, or with other libraries
-(numpy, Pillow and some of cucim-cu12, pyvips[binary], tiffslide, tiatoolbox, wsistream);
-what is not installed in any is left out. FOLDER holds wsi1.svs to wsi4.svs, and may hold a
-larger big.svs. What would take longer than SECONDS, going by what was longest so far, is
-left out, and named. Writes users.md, users.json and users.png after each table.
+all of them; figures are medians, and ratios are of one round. Memory is that of the round
+that does not count: the largest proportional set size of all processes together. PYTHON is
+the interpreter of an environment with ``pip install dplabtools==0.0.5 openslide-bin``, or
+with other libraries (numpy, Pillow and some of cucim-cu12, pyvips[binary], tiffslide,
+tiatoolbox, wsistream); what is not installed in any is left out. FOLDER holds wsi1.svs to
+wsi4.svs or more, and may hold a larger big.svs; N patches of all of them together are read
+at most. What would take longer than SECONDS, going by what was longest so far, is left out,
+and named. Writes users.md, users.json and users.png after each table.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain
@@ -49,7 +52,8 @@ from typing import Any, Final
 import matplotlib as mpl
 
 from benchmarks.original import SIDE
-from benchmarks.slides import four_slides
+from benchmarks.processes import ChildrenMemory
+from benchmarks.slides import several_slides
 from benchmarks.users_scenes import SCENES, Scene, scenes
 from dplabtools.engine.limits import usable_cores
 
@@ -72,7 +76,9 @@ PEERS: Final = {  # by what is imported, names of the distributions
     "tiatoolbox": ("tiatoolbox",),
     "wsistream": ("wsistream",),
 }
-SLIDES = ("four", "one")
+SLIDES = ("several", "one")
+KINDS = ("stream", "memory", "files", "loops")  # of who takes part beside the limit
+MOST = 30_000  # patches of all slides together
 LOOPED = 3000  # patches that loops read: the slowest take a minute for all of them
 WRITTEN = 8000  # patches that become files, which are kept: 120 MB each time
 _NOT_INSTALLED = 3  # exit code
@@ -88,19 +94,18 @@ class Contender:
     python: str = sys.executable
 
     @property
-    def loops(self) -> bool:
-        return self.task in (*PEERS, "openslide", "loader")
-
-    @property
-    def writes(self) -> bool:
-        return self.task.startswith(("disk", "webdataset"))
+    def kind(self) -> str:
+        """One of `KINDS`, or the limit."""
+        if self.task.startswith(("disk", "webdataset")):
+            return "files"
+        if self.task in ("stream", "stream near"):
+            return "stream"
+        return {"decode": "limit", "memory": "memory"}.get(self.task, "loops")
 
     @property
     def of_original(self) -> str:
         """Task of the original to compare with; empty for who is no pool."""
-        if self.loops or self.name == LIMIT:
-            return ""
-        return "disk" if self.writes else "memory"
+        return {"stream": "memory", "memory": "memory", "files": "disk"}.get(self.kind, "")
 
     def takes_part(self, scene: Scene) -> bool:
         """Return whether there is something to compare."""
@@ -108,20 +113,21 @@ class Contender:
             return scene.scattered
         if self.task.endswith("passthrough"):
             return scene.name == "grid on tiles"
-        if self.writes:
+        if self.kind == "files":
             return scene.name.startswith("grid")
         if scene.mode == "fast" and self.task == "memory":
             return self.python == sys.executable  # the original cannot do that
-        return not (scene.levels and self.loops)
+        return not (scene.levels and self.kind == "loops")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a run took, in seconds."""
+    """What a run took, in seconds, and at most at once of memory, in bytes."""
 
     patches: int
     wall: float
     cpu: float
+    peak: int = 0
 
 
 def contenders(
@@ -183,8 +189,8 @@ def measure(contender: Contender, scene: Scene) -> Run | None:
     """
     folder = tempfile.mkdtemp(prefix="dplabtools-benchmark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if contender.loops or contender.writes:
-        scene = scene.shortened(LOOPED if contender.loops else WRITTEN)
+    if most := {"loops": LOOPED, "files": WRITTEN}.get(contender.kind):
+        scene = scene.shortened(most)
     job = {
         **asdict(scene),
         "task": contender.task,
@@ -226,14 +232,20 @@ def compare(
     for slide in scene.slides:
         Path(slide).read_bytes()
     runs: dict[Contender, list[Run]] = {each: [] for each in taking_part}
-    for number in range(1 + rounds):
-        for each in list(runs):
+    peaks: dict[Contender, int] = {}
+    for each in taking_part:
+        with ChildrenMemory() as memory:
             run = measure(each, scene)
-            if run is None:
-                print(f"{each.name} cannot be imported", file=sys.stderr)
-                del runs[each]
-            elif number:
-                runs[each].append(run)
+        if run is None:
+            print(f"{each.name} cannot be imported", file=sys.stderr)
+            del runs[each]
+        peaks[each] = memory.peak
+        print(".", end="", flush=True, file=sys.stderr)
+    for _ in range(rounds):
+        for each, of in runs.items():
+            run = measure(each, scene)
+            assert run is not None
+            of.append(replace(run, peak=peaks[each]))
             print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
     return runs
@@ -244,14 +256,15 @@ def compare(
 
 def table(scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> Iterator[str]:
     """Yield the lines of a table: the share of the limit first, then what was measured."""
-    shares, loop = shares_of(runs), runs[_named(runs, LOOP)] if not scene.levels else None
+    shares = shares_of(runs)
+    loop = next((of for each, of in runs.items() if each.name == LOOP), None)
     others = {each.task: of for each, of in runs.items() if each.name in ORIGINAL}
     yield f"### {scene.name}, {scene.where}: {scene.count:,} patches of {SIDE} px\n"
     yield (
         "| who | processes | share of the limit | patches/s | slowest to fastest "
-        "| µs of processor a patch | x OpenSlide loop | x original |"
+        "| µs of processor a patch | peak, MB | x OpenSlide loop | x original |"
     )
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for each, of in runs.items():
         rates = [run.patches / run.wall for run in of]
         cpu = statistics.median(run.cpu / run.patches for run in of)
@@ -261,20 +274,15 @@ def table(scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> Iterator[str
         yield (
             f"| {each.name} | {each.workers} | {shares[each]:.0%} "
             f"| {statistics.median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
-            f"| {cpu * 1e6:,.0f} | {ratio} | {beside} |"
+            f"| {cpu * 1e6:,.0f} | {of[0].peak / 1e6:,.0f} | {ratio} | {beside} |"
         )
     yield ""
 
 
 def shares_of(runs: Mapping[Contender, Sequence[Run]]) -> dict[Contender, float]:
-    """Return how fast each is, as a share of decoding alone in as many processes."""
-    limit = runs[_named(runs, LIMIT)]
+    """Return how fast each is, as a share of the first, which decodes alone."""
+    limit = next(iter(runs.values()))
     return {each: _ratio(limit, of) for each, of in runs.items()}
-
-
-def _named(runs: Mapping[Contender, Sequence[Run]], name: str) -> Contender:
-    """Return the first of a name, which has most processes."""
-    return next(each for each in runs if each.name == name)
 
 
 def _ratio(of: Sequence[Run], by: Sequence[Run]) -> float:
@@ -344,7 +352,7 @@ class Report:
             self._results.append(
                 {"scene": name, **asdict(each), "share": share, "runs": of}
             )
-        workers = _named(runs, LIMIT).workers
+        workers = next(iter(runs)).workers
         self._shares[f"{scene.name},\n{scene.where}, {workers}"] = {
             each.name: share
             for each, share in shares_of(runs).items()
@@ -373,7 +381,7 @@ class Report:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under three minutes")
-    parser.add_argument("--slides", type=Path, help="folder with wsi1.svs to wsi4.svs")
+    parser.add_argument("--slides", type=Path, help="folder with wsi*.svs, and big.svs")
     parser.add_argument("--original", help="interpreter that has the original")
     parser.add_argument("--peers", nargs="*", default=[], help="that have other libraries")
     parser.add_argument("--rounds", type=int, help="5, or with --quick 3")
@@ -381,7 +389,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scenes", nargs="+", choices=SCENES, help="all, or with --quick grid"
     )
+    parser.add_argument(
+        "--who", nargs="+", choices=KINDS, default=KINDS, help="beside the limit: all"
+    )
     parser.add_argument("--of", nargs="+", choices=SLIDES, default=SLIDES, help="both")
+    parser.add_argument("--most", type=int, help="30,000 patches; with --quick few")
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="at most")
     parser.add_argument("--out", type=Path, default=ROOT / ".benchmarks")
     return parser.parse_args()
@@ -393,16 +405,17 @@ def main() -> None:
     counts = given.workers or (
         [cores] if given.quick else sorted({1, min(2, cores), cores})
     )
-    files = four_slides(given.slides)
+    files = several_slides(given.slides)
     big = None if given.slides is None else given.slides / "big.svs"
     big = big if big is not None and big.exists() else None
     peers = installed([sys.executable, *given.peers])
     report = Report(given.out, rounds=rounds)
     begun, longest = time.monotonic(), 0.0
     names = given.scenes or (("grid",) if given.quick else SCENES)
+    quick = {"several": 250 * len(files), "one": 1500} if given.quick else {}
     wanted = {
-        "four": scenes(files, most=250 if given.quick else 900, names=names),
-        "one": scenes([big or files[0]], most=1500 if given.quick else 18_000, names=names),
+        of: scenes(slides, most=given.most or quick.get(of, MOST), names=names)
+        for of, slides in {"several": files, "one": [big or files[0]]}.items()
     }
     for scene in chain.from_iterable(wanted[place] for place in given.of):
         for workers in counts:
@@ -411,7 +424,10 @@ def main() -> None:
                 report.left_out.append(f"{scene.name}, {scene.where}, {workers}")
                 continue
             everybody = contenders(workers, given.original, peers, quick=given.quick)
-            taking_part = [each for each in everybody if each.takes_part(scene)]
+            kinds = {"limit", *given.who}
+            taking_part = [
+                each for each in everybody if each.kind in kinds and each.takes_part(scene)
+            ]
             report.add(scene, compare(scene, taking_part, rounds=rounds))
             report.write()
             longest = max(longest, time.monotonic() - since)

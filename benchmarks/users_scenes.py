@@ -67,9 +67,9 @@ class Scene:
 
 
 def scenes(files: Sequence[Path], *, most: int, names: Collection[str]) -> Iterator[Scene]:
-    """Yield what is measured, of these names, of so many patches a slide at most."""
-    count = {1: "one slide", 4: "four slides"}[len(files)]
-    where = count if len(files) > 1 else f"{count} ({files[0].name})"
+    """Yield what is measured, of these names, of so many patches of all slides at most."""
+    where = f"{len(files)} slides" if len(files) > 1 else f"one slide ({files[0].name})"
+    most //= len(files)
     for name, places in _PLACES.items():
         if name in names:
             slides = {str(file): places(file)[:most] for file in files}
