@@ -26,6 +26,7 @@ __all__ = [
     "CHUNK_ROWS",
     "ReadOptions",
     "blocks",
+    "closer",
     "groups",
     "is_scattered",
     "pieces",
@@ -215,7 +216,7 @@ def blocks(
 
 
 def pieces(
-    table: PatchTable, rows: IntArray, *, views: int, weights: Sequence[float], parts: int
+    table: PatchTable, rows: IntArray, *, views: int, weights: Sequence[float], parts: float
 ) -> list[tuple[int, IntArray]]:
     """Cut rows of a slide into pieces of neighbours, a share for each worker.
 
@@ -229,8 +230,8 @@ def pieces(
         Resolutions of each patch.
     weights : sequence of float
         Share of each worker, of any sum; if there are few rows, some get equal shares.
-    parts : int
-        In how many parts each piece is going to be read.
+    parts : float
+        In how many parts each piece is going to be read, the last of which may be smaller.
 
     Returns
     -------
@@ -239,7 +240,7 @@ def pieces(
         then the second, ... Pieces of a share follow each other. Of one strip of a slide
         and of the next, the first shares are neighbours, and so are the second, ...
     """
-    corners, most = table.origins[rows], _held(table.sizes[rows], views=views) * parts
+    corners, most = table.origins[rows], int(_held(table.sizes[rows], views=views) * parts)
     if len(weights) > 1:  # nobody waits long for a share of another
         most = min(most, max(_LEAST_PIECE, len(rows) // (2 * len(weights))))
     enough = -(-len(rows) // _LEAST_SHARE)
@@ -328,10 +329,30 @@ def runs(
     ndarray of int
         Rows that lie together, and those of each `groups` closer still.
     """
-    corners, held = table.origins[rows], _held(table.sizes[rows], views=views)
-    for run in _squares(corners, most=count, exactly=True):
-        closer = _squares(corners[run], most=held, exactly=True)
-        yield rows[run[np.concatenate(list(closer))]]
+    for run in _squares(table.origins[rows], most=count, exactly=True):
+        yield rows[run][closer(table, rows[run], views=views)]
+
+
+def closer(table: PatchTable, rows: IntArray, *, views: int) -> IntArray:
+    """Put rows of a slide into an order in which those of each `groups` lie together.
+
+    Parameters
+    ----------
+    table : PatchTable
+        The patches of the slide.
+    rows : ndarray of int, shape (m,)
+        Rows of the table.
+    views : int
+        Resolutions of each patch.
+
+    Returns
+    -------
+    ndarray of int, shape (m,)
+        Their places in `rows`.
+    """
+    held = _held(table.sizes[rows], views=views)
+    parts = _squares(table.origins[rows], most=held, exactly=True)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 def _squares(corners: IntArray, *, most: int, exactly: bool) -> Iterator[IntArray]:

@@ -18,7 +18,7 @@ from dplabtools.errors import NotEnoughMemoryError, ParameterError
 from dplabtools.extraction.chunk_reader import Chunk
 from dplabtools.extraction.inspection import SlideSpec
 from dplabtools.extraction.lane_speeds import LaneSpeeds
-from dplabtools.extraction.plan import blocks, is_scattered, pieces, strips
+from dplabtools.extraction.plan import blocks, closer, is_scattered, pieces, strips
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.run_state import RunState
@@ -36,6 +36,7 @@ _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
 _STRIP = 256  # patches of a grid that are read together, from half to three halves of it
 _STRIP_OF_WORKER = 128  # the same, of each worker, if these are more
+_QUICK = 0.1  # of the time: what a caller takes that workers may wait for
 _HELD_STRIPS = 4  # for which there is memory, at least
 
 
@@ -251,10 +252,12 @@ class BatchStream:
             batch = self._window.complete(in_turn=self._in_turn())
             if batch is not None:
                 found = self._delivered(batch)
-                self._dispatch()
+                self._dispatch(handing_over=True)
+                handed = time.monotonic()
                 if len(found):
                     yield found
                 del found
+                self._state.profile.caller += time.monotonic() - handed
                 self._engine.poll()
             elif self._engine.pending:
                 self._take()
@@ -266,11 +269,14 @@ class BatchStream:
     def _in_turn(self) -> bool:
         return self._options.order != "ready" or bool(self._options.shuffle_buffer)
 
-    def _dispatch(self) -> None:
-        """Hand out what can be read as long as somebody could use it."""
+    def _dispatch(self, *, handing_over: bool = False) -> None:
+        """Hand out what can be read as long as somebody could use it.
+
+        While a batch is handed over its memory is not free, and soon may be.
+        """
         self._look_ahead()
         while len(self._jobs) < self._engine.capacity:
-            piece = self._next_piece()
+            piece = self._next_piece(handing_over=handing_over)
             if piece is None:
                 return
             self._submit(piece)
@@ -286,7 +292,7 @@ class BatchStream:
             self._engine.submit(self._next_job, self._specs[slide])
             self._next_job += 1
 
-    def _next_piece(self) -> Piece | None:
+    def _next_piece(self, *, handing_over: bool) -> Piece | None:
         """Return what to read next; None if nothing is ready, or nobody could use it."""
         while True:
             whole = self._window.whole()
@@ -299,7 +305,15 @@ class BatchStream:
         # A part of a piece is for a worker that had nothing to do otherwise.
         if whole or len(self._jobs) >= self._extraction.options.workers:
             return None
-        return self._window.part({piece.lane for piece, _ in self._jobs.values()})
+        patient = self._caller_is_quick()
+        if patient and handing_over:
+            return None
+        return self._window.part({p.lane for p, _ in self._jobs.values()}, patient=patient)
+
+    def _caller_is_quick(self) -> bool:
+        """Tell whether the caller takes batches faster than they are read, by far."""
+        elapsed = time.monotonic() - self._begun
+        return self._state.profile.caller < _QUICK * elapsed
 
     def _choice(self, whole: Sequence[Piece]) -> Piece | None:
         """Choose one of the pieces of which all patches have memory.
@@ -370,7 +384,7 @@ class BatchStream:
                 rows[places],
                 views=self._views(table),
                 weights=self._speeds.weights(),
-                parts=-(-len(rows) // self._slot_pool.patches),
+                parts=max(1.0, len(rows) / self._slot_pool.patches),
             ):
                 yield Piece(
                     slide=slide,
@@ -383,6 +397,8 @@ class BatchStream:
         """Hand out what lies together."""
         plan = self._state.plans[piece.slide]
         assert plan is not None  # noqa: S101 - or it would have no patches here
+        table = self._tables[piece.slide]
+        piece = piece.part(closer(table, piece.rows, views=self._views(table)))
         chunk = Chunk.of(
             plan,
             piece.rows,

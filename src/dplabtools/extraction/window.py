@@ -62,8 +62,8 @@ class Piece:
     rows: IntArray
     places: IntArray
 
-    def part(self, chosen: slice) -> Piece:
-        """Return some of it."""
+    def part(self, chosen: slice | IntArray) -> Piece:
+        """Return some of it, or all in another order."""
         return replace(self, rows=self.rows[chosen], places=self.places[chosen])
 
 
@@ -151,16 +151,30 @@ class Window:
         end = self._with_memory
         return [piece for piece in self.pieces if piece.places[-1] < end]
 
-    def part(self, busy: Collection[int]) -> Piece | None:
-        """Take what has memory of a piece; None if nothing has, or batches wait.
+    def part(self, busy: Collection[int], *, patient: bool) -> Piece | None:
+        """Take what has memory of a piece; None if nothing has, or it is too early.
 
         Pieces take turns, as they lie on the slide: what one has in common with the next
         has just been read. Those of workers that are busy come last.
+
+        Parameters
+        ----------
+        busy : collection of int
+            Lanes of workers that have something to do.
+        patient : bool
+            Wait until all memory is for patches of the slide: the more of them are read
+            together, the fewer tiles are decoded again. Else until a third of it is left
+            to batches that wait for the caller.
         """
         waiting = sum(1 for _ in takewhile(_is_complete, self._batches.values()))
+        if waiting > (0 if patient else len(self._batches) // 3):
+            return None
         end = self._with_memory
         there = [n for n, piece in enumerate(self.pieces) if piece.places[0] < end]
-        if not there or 3 * waiting > len(self._batches):
+        if patient and there:
+            first = next(iter(self._batches.values())).slides
+            there = [n for n in there if self.pieces[n].slide in first]
+        if not there:
             return None
         index = min(there, key=lambda n: (self.pieces[n].lane in busy, n < self._turn, n))
         self._turn = index + 1

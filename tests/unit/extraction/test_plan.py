@@ -11,6 +11,8 @@ from dplabtools._typing import IntArray, Size
 from dplabtools.extraction.plan import (
     ReadOptions,
     blocks,
+    closer,
+    groups,
     is_scattered,
     pieces,
     rows_outside,
@@ -205,6 +207,15 @@ def test_runs_have_the_length_asked_for() -> None:
     parts = list(runs(plan.table, np.arange(100), views=1, count=32))
     assert [len(part) for part in parts] == [32, 32, 32, 4]
     assert sorted(np.concatenate(parts).tolist()) == list(range(100))
+
+
+def test_those_of_a_group_lie_closer() -> None:
+    origins = np.random.default_rng(2).integers(0, 4000, (500, 2))
+    table = plan_at([(x, y) for x, y in origins.tolist()]).table
+    places = closer(table, np.arange(500), views=1)
+    assert sorted(places.tolist()) == list(range(500))
+    for group in groups(table.sizes, views=1):
+        assert np.ptp(origins[places[group]], axis=0).min() < 2200
 
 
 def test_grids_are_cut_between_columns_near_the_middle() -> None:

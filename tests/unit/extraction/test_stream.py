@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dplabtools._typing import IntArray
 from dplabtools.engine.base import JobResult, Work
 from dplabtools.engine.choose import RunOptions
-from dplabtools.engine.serial import perform
+from dplabtools.engine.serial import SerialEngine, perform
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import SlideReadError
 from dplabtools.extraction.chunk_reader import Chunk, ChunkReport
@@ -157,6 +157,7 @@ def test_each_patch_comes_once(
     reading = ReadOptions(views=None, mode=None, settings=Settings())
     extraction = Extraction(tables=tables, reading=reading, options=run)
     state = RunState(tables, run)
+    state.profile.caller = choose.choice([0, 1e9])  # seconds: for some nobody waits
     clock = ProgressClock(None, total=sum(map(len, tables)), slides=len(tables))
     engine = AnyOrder(workers * choose.choice([1, 2]), choose)
     engine.begin(Mark(bad))
@@ -182,6 +183,48 @@ def test_each_patch_comes_once(
     lost = sum(map(len, tables)) - len(wanted)
     assert len([failure for failure in state.errors() if failure.row is not None]) == lost
     assert not state.planned()  # what is known of slides is let go
+
+
+class Note(Mark):
+    """Notes where the patches of each chunk lie."""
+
+    def __init__(self) -> None:
+        super().__init__(10_000)
+        self.chunks: list[IntArray] = []
+
+    def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
+        if isinstance(job, Chunk):
+            self.chunks.append(job.origins[:, 0])
+        return super().__call__(job)
+
+
+def test_patches_that_are_read_at_once_lie_together() -> None:
+    left = np.random.default_rng(1).integers(0, SIDE // 2, (1500, 2))
+    right = np.random.default_rng(2).integers(SIDE // 2, SIDE, (1500, 2))
+    tables = [table(np.concatenate([left, right]), 0)]
+    options = StreamOptions(
+        batch_size=100, order="table", shuffle_buffer=0, seed=0, max_memory=2000 * 3
+    )
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
+    run = RunOptions(workers=1, skip_errors=True)
+    extraction = Extraction(tables=tables, reading=reading, options=run)
+    work, engine = Note(), SerialEngine()
+    engine.begin(work)
+    stream = BatchStream(
+        extraction,
+        RunState(tables, run),
+        options=options,
+        engine=engine,
+        clock=ProgressClock(None, total=3000, slides=1),
+    )
+    assert sum(map(len, stream)) == 2999  # the first one is damaged
+    stream.close()
+    large = [corners for corners in work.chunks if len(corners) > 256]
+    assert large
+    for corners in large:
+        at_once = [corners[:256], corners[256:]]
+        area = sum(np.ptp(part, axis=0).prod() for part in at_once)
+        assert area < 1.2 * np.ptp(corners, axis=0).prod()
 
 
 def _by_order(table: PatchTable, order: BatchOrder, *, shuffled: bool) -> list[int]:

@@ -7,8 +7,8 @@ from dplabtools.extraction.slot_pool import SlotPool
 from dplabtools.extraction.window import Piece, Window
 
 
-def piece(lane: int, *places: int) -> Piece:
-    return Piece(slide=0, lane=lane, rows=np.array(places), places=np.array(places))
+def piece(lane: int, *places: int, slide: int = 0) -> Piece:
+    return Piece(slide=slide, lane=lane, rows=np.array(places), places=np.array(places))
 
 
 @pytest.fixture
@@ -22,16 +22,16 @@ def window() -> Window:
 
 def test_a_part_is_for_a_worker_that_has_nothing_to_do(window: Window) -> None:
     window.pieces = [piece(0, 0, 4), piece(1, 1, 5), piece(0, 2, 3, 6, 7)]
-    taken = [window.part(busy) for busy in ({0}, {1}, {1})]
+    taken = [window.part(busy, patient=False) for busy in ({0}, {1}, {1})]
     assert [part.places.tolist() for part in taken if part] == [[1], [2, 3], [0]]
-    assert window.part(()) is None
+    assert window.part((), patient=False) is None
     assert [rest.places.tolist() for rest in window.pieces] == [[4], [5], [6, 7]]
 
 
 def test_pieces_take_turns(window: Window) -> None:
     window.pieces = [piece(0, 0, 1, 4), piece(0, 2, 5), piece(0, 3, 6, 7)]
     for expected in ([0, 1], [2], [3]):
-        part = window.part(())
+        part = window.part((), patient=False)
         assert part is not None
         assert part.places.tolist() == expected
         window.note_read(part, failed=np.zeros(len(expected), np.bool_))
@@ -42,18 +42,48 @@ def test_pieces_take_turns(window: Window) -> None:
 
 def test_parts_of_the_next_batch_go_on_where_the_last_ended(window: Window) -> None:
     window.pieces = [piece(0, 0, 4), piece(0, 1, 2, 3, 6), piece(0, 5, 7)]
-    assert window.part(()) is not None
+    assert window.part((), patient=False) is not None
     window.open()
     window.pieces[0] = piece(0, 4, 9)
-    part = window.part(())
+    part = window.part((), patient=False)
     assert part is not None
     assert part.places.tolist() == [1, 2, 3, 6]
 
 
 def test_nothing_is_begun_while_batches_wait_for_the_caller(window: Window) -> None:
     window.pieces = [piece(0, 0, 1, 2, 3, 4), piece(1, 5, 6, 7)]
-    first = window.part(())
+    first = window.part((), patient=False)
     assert first is not None
     window.note_read(first, failed=np.zeros(4, np.bool_))
     window.open()
-    assert window.part(()) is None
+    assert window.part((), patient=False) is None
+
+
+def test_who_is_patient_waits_for_the_memory_of_all_batches_that_are_complete() -> None:
+    window = Window(SlotPool((4, 1, 1, 1, 3), 5), least=20)
+    window.plan(np.zeros(24, np.int64), np.arange(24), there=np.ones(24, np.bool_))
+    while window.may_open():
+        window.open()
+    window.pieces = [piece(0, *range(4)), piece(0, *range(4, 24))]
+    first = window.whole()[0]
+    window.pieces.remove(first)
+    assert window.part((), patient=True) is not None
+    window.note_read(first, failed=np.zeros(4, np.bool_))
+    window.pieces.append(piece(0, 19, 23))
+    assert window.part((), patient=True) is None
+    assert window.part((), patient=False) is not None
+
+
+def test_who_is_patient_reads_no_part_of_a_slide_before_its_turn() -> None:
+    window = Window(SlotPool((4, 1, 1, 1, 3), 2), least=4)
+    slides = np.repeat([0, 1], [4, 8])
+    window.plan(slides, np.arange(12), there=np.ones(12, np.bool_))
+    window.open()
+    window.open()
+    window.pieces = [piece(0, *range(4, 12), slide=1)]
+    assert window.part((), patient=True) is None
+    window.note_read(piece(0, *range(4)), failed=np.zeros(4, np.bool_))
+    assert window.complete(in_turn=True) is not None
+    part = window.part((), patient=True)
+    assert part is not None
+    assert part.places.tolist() == [4, 5, 6, 7]

@@ -200,10 +200,8 @@ class StreamPatchExtractorPool:
             stack.callback(stream.close)
             engine.begin(extraction.work(), segments=stream.segments)
             for batch in stream:
-                handed = time.monotonic()
                 yield batch if self._multires else _one_view(batch)
                 del batch
-                state.profile.caller += time.monotonic() - handed
                 state.profile.total = time.monotonic() - started
 
     @never_raises
