@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,11 @@ from dplabtools.readers.native import reader
 from dplabtools.readers.native.cache import TileCache
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.slides.patches import (
+    DiskPatchExtractorPool,
+    MemPatchExtractorPool,
+    PatchesMock,
+)
 from dplabtools.testing.make_slide import make_slide
 
 SIDE = 16  # pixels of a tile, and of a patch
@@ -63,3 +69,36 @@ def test_in_a_run_over_a_slide(
     profile = extraction.run(SerialEngine(), MemorySink(), clock).profile
     assert profile.tiles_distinct > 0.9 * TILES * TILES
     assert profile.excess <= most
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        None,
+        {"image_type": "png"},
+        {"container": "hdf5"},
+        {"container": "zarr"},
+        {
+            "container": "webdataset",
+            "image_type": "png",
+            "save_options": {"shard_size": 500},
+        },
+    ],
+    ids=["memory", "files", "hdf5", "zarr", "shards"],
+)
+def test_in_pools_of_patches_that_lie_anywhere(
+    slide: Path, output: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    corners = np.random.default_rng(3).permutation(np.unique(anywhere(), axis=0)).tolist()
+    rows = [((x, y), (SIDE, SIDE), "") for x, y in corners]
+    given: dict[str, Any] = {
+        "patches_pool": [PatchesMock(patch_data=rows, wsi_file=str(slide), level_or_mpp=0)],
+        "proc_num_workers": 2,
+        "thread_num_workers": 1,
+    }
+    if output is None:
+        profile = MemPatchExtractorPool(**given).profile
+    else:
+        profile = DiskPatchExtractorPool(**given, **output, output_dir=tmp_path).profile
+    assert profile.tiles_distinct > 0.9 * TILES * TILES
+    assert profile.excess <= 0.05
