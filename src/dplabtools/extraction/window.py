@@ -55,12 +55,15 @@ class Piece:
         Which slide, and which worker has its neighbours.
     rows, places : ndarray of int, shape (n,)
         Rows of the table, and which patches of the stream these are, ascending.
+    parts_read : int
+        How often a part of it has been taken.
     """
 
     slide: int
     lane: int
     rows: IntArray
     places: IntArray
+    parts_read: int = 0
 
     def part(self, chosen: slice | IntArray) -> Piece:
         """Return some of it, or all in another order."""
@@ -95,7 +98,6 @@ class Window:
         self._least = least
         self._opened = 0  # batches
         self._most = 2  # batches that may be open
-        self._turn = 0  # of the piece to take a part of
 
     @property
     def waiting(self) -> int:
@@ -154,8 +156,9 @@ class Window:
     def part(self, busy: Collection[int], *, patient: bool) -> Piece | None:
         """Take what has memory of a piece; None if nothing has, or it is too early.
 
-        Pieces take turns, as they lie on the slide: what one has in common with the next
-        has just been read. Those of workers that are busy come last.
+        Pieces take turns, as they lie on the slide, forth and then back: what one has in
+        common with the next has just been read, and of the last ones most is still there
+        when they are the first. Those of workers that are busy come last.
 
         Parameters
         ----------
@@ -176,12 +179,21 @@ class Window:
             there = [n for n in there if self.pieces[n].slide in first]
         if not there:
             return None
-        index = min(there, key=lambda n: (self.pieces[n].lane in busy, n < self._turn, n))
-        self._turn = index + 1
-        piece = self.pieces[index]
+        index = min(there, key=lambda n: self.pieces[n].lane in busy)
+        piece = self.pieces.pop(index)
         count = int(np.searchsorted(piece.places, end))
-        self.pieces[index] = piece.part(slice(count, None))
+        self._put_back(piece.part(slice(count, None)), index)
         return piece.part(slice(count))
+
+    def _put_back(self, rest: Piece, index: int) -> None:
+        """Put back what is left of a piece: it is the first of the next turn."""
+        rest = replace(rest, parts_read=rest.parts_read + 1)
+        while index < len(self.pieces):
+            other = self.pieces[index]
+            if other.slide != rest.slide or other.parts_read >= rest.parts_read:
+                break
+            index += 1
+        self.pieces.insert(index, rest)
 
     def writer(self, piece: Piece) -> SegmentRows:
         """Return where the pixels of a piece go."""

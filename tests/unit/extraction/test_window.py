@@ -23,9 +23,9 @@ def window() -> Window:
 def test_a_part_is_for_a_worker_that_has_nothing_to_do(window: Window) -> None:
     window.pieces = [piece(0, 0, 4), piece(1, 1, 5), piece(0, 2, 3, 6, 7)]
     taken = [window.part(busy, patient=False) for busy in ({0}, {1}, {1})]
-    assert [part.places.tolist() for part in taken if part] == [[1], [2, 3], [0]]
+    assert [part.places.tolist() for part in taken if part] == [[1], [0], [2, 3]]
     assert window.part((), patient=False) is None
-    assert [rest.places.tolist() for rest in window.pieces] == [[4], [5], [6, 7]]
+    assert [rest.places.tolist() for rest in window.pieces] == [[6, 7], [4], [5]]
 
 
 def test_pieces_take_turns(window: Window) -> None:
@@ -40,14 +40,18 @@ def test_pieces_take_turns(window: Window) -> None:
     assert batch.rows.tolist() == [0, 1, 2, 3]
 
 
-def test_parts_of_the_next_batch_go_on_where_the_last_ended(window: Window) -> None:
-    window.pieces = [piece(0, 0, 4), piece(0, 1, 2, 3, 6), piece(0, 5, 7)]
-    assert window.part((), patient=False) is not None
-    window.open()
-    window.pieces[0] = piece(0, 4, 9)
-    part = window.part((), patient=False)
-    assert part is not None
-    assert part.places.tolist() == [1, 2, 3, 6]
+def test_pieces_take_turns_forth_and_back() -> None:
+    window = Window(SlotPool((4, 1, 1, 1, 3), 3), least=12)
+    window.plan(np.zeros(12, np.int64), np.arange(12), there=np.ones(12, np.bool_))
+    window.pieces = [piece(0, n, n + 4, n + 8) for n in range(3)]
+    window.pieces.append(piece(0, 3, 7, 11, slide=1))
+    found = []
+    for _ in range(2):
+        window.open()
+        while (part := window.part((), patient=False)) is not None:
+            found.append(part.places.tolist())
+    assert found == [[0], [1], [2], [3], [6], [5], [4], [7]]
+    assert [rest.places.tolist() for rest in window.pieces] == [[8], [9], [10], [11]]
 
 
 def test_nothing_is_begun_while_batches_wait_for_the_caller(window: Window) -> None:
