@@ -90,9 +90,9 @@ class CompiledFunction:
     def compiled(self) -> Callable[..., None]:
         """Return the function, compiled now; what the compiler raises is raised."""
         function = self._compile()
-        from dplabtools.readers.llvm import let_go_of_code
+        from dplabtools.readers.llvm import let_go_of_library
 
-        let_go_of_code()  # at the end: tidying up what the compiler leaves takes code, too
+        let_go_of_library()  # at the end: tidying up after the compiler takes code, too
         return function
 
     def _compile(self) -> Callable[..., None]:
