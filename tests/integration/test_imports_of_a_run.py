@@ -43,3 +43,16 @@ def test_the_caller_of_a_run_imports_no_masked_arrays(
 def test_a_caller_imports_what_draws_and_shows_when_it_is_needed() -> None:
     found = modules_after("", Path(), Path())
     assert not {"PIL.ImageDraw", "html", "tempfile"} & found
+
+
+def test_workers_import_colour_management_when_it_is_needed() -> None:
+    code = (
+        "import sys, dplabtools.extraction.chunk_reader, dplabtools.readers.native.reader\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    found = set(done.stdout.split())
+    assert "dplabtools.readers.slide" in found
+    assert not {"PIL.ImageCms", "dplabtools.records.run_record"} & found

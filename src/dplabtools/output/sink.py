@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dplabtools._typing import BoolArray, IntArray, Picture
 from dplabtools.engine.slabs import Segment
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import QualityValues
-from dplabtools.records.run_record import SlideResult
 from dplabtools.records.slide_plan import SlidePlan
+
+if TYPE_CHECKING:
+    from dplabtools.records.run_record import SlideResult
 
 __all__ = ["ChunkWriter", "Measuring", "Recording", "Sink", "TakesQuality", "Verifying"]
 

@@ -27,7 +27,6 @@ from dplabtools.readers.base import (
     SlideReader,
     slide_file,
 )
-from dplabtools.readers.color import in_srgb
 from dplabtools.readers.metadata import resolved_mpp
 from dplabtools.readers.opening import open_reader
 from dplabtools.readers.pixels import read_clipped, with_profile
@@ -116,9 +115,11 @@ class Slide:
         self.settings = settings
         stored = open_reader(path, settings=settings, index=index)
         self.index = stored.index if isinstance(stored, IndexedReader) else None
-        self.reader: SlideReader = (
-            in_srgb(stored, slide=self.name) if settings.color == "srgb" else stored
-        )
+        self.reader: SlideReader = stored
+        if settings.color == "srgb":
+            from dplabtools.readers.color import in_srgb
+
+            self.reader = in_srgb(stored, slide=self.name)
         self.batch_reader = self.reader if isinstance(self.reader, BatchReader) else None
         try:
             self._examine(banded=isinstance(stored, BandedReader) and stored.banded)
