@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -103,34 +104,34 @@ class PatchColumns:
             return {}
         return dict(zip(QUALITY_COLUMNS, self.quality.T, strict=True))
 
-    def record(self, item: int) -> dict[str, Value]:
-        """Return all that is known of a patch, by name.
+    def records(self, items: Sequence[int]) -> list[dict[str, Value]]:
+        """Return all that is known of some of the patches, by name.
 
         Returns
         -------
-        dict
+        list of dict
             slide, label, width, height, coverage (None if unknown), and x, y, level_or_mpp
             and mpp; of several views x_0, y_0, ..., x_1 and so on; `QUALITY_COLUMNS`, if
             they were measured; at last the columns of the slide.
         """
-        width, height = self.sizes[item].tolist()
-        known: dict[str, Value] = {
-            "slide": self.slide,
-            "label": self.labels[int(self.codes[item])],
-            "width": width,
-            "height": height,
-            "coverage": self.shares[item],
+        widths, heights = self.sizes[items].T.tolist()
+        known: dict[str, Iterable[Value]] = {
+            "slide": repeat(self.slide),
+            "label": [self.labels[code] for code in self.codes[items].tolist()],
+            "width": widths,
+            "height": heights,
+            "coverage": [self.shares[item] for item in items],
         }
         views = len(self.resolutions)
-        for view, (x, y) in enumerate(self.origins[item].tolist()):
-            values = (x, y, self.resolutions[view], self.mpps[view])
-            for name, value in zip(OF_VIEWS, values, strict=True):
-                known[view_column(name, view, views)] = value
+        for view, corners in enumerate(self.origins[items].transpose(1, 2, 0).tolist()):
+            values = (*corners, repeat(self.resolutions[view]), repeat(self.mpps[view]))
+            for name, column in zip(OF_VIEWS, values, strict=True):
+                known[view_column(name, view, views)] = column
         if self.quality is not None:
-            values = self.quality[item].tolist()
-            known.update(zip(QUALITY_COLUMNS, values, strict=True))
-        known.update(self.own)
-        return known
+            known.update(zip(QUALITY_COLUMNS, self.quality[items].T.tolist(), strict=True))
+        known.update((name, repeat(text)) for name, text in self.own.items())
+        rows = zip(*known.values(), strict=False)  # what is the same for all has no end
+        return [dict(zip(known, row, strict=True)) for row in rows]
 
 
 def recorded_slide(
@@ -142,7 +143,7 @@ def recorded_slide(
     sets: IntArray | None = None,
     label_masks: Images | None = None,
 ) -> StoredSlide:
-    """Return the patches that a `PatchColumns.record` of each is stored of.
+    """Return the patches whose `PatchColumns.records` are stored.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from dplabtools.optional import optional
 from dplabtools.output.codecs.decoding import decode_image, decode_mask
 from dplabtools.output.containers.base import SHARD_SIZE, ContainerFormat
 from dplabtools.output.containers.shard import ImageShards, ShardImages
-from dplabtools.output.patch_columns import recorded_slide, view_column
+from dplabtools.output.patch_columns import Value, recorded_slide, view_column
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 from dplabtools.records.quality import QUALITY_COLUMNS
 
@@ -53,7 +53,11 @@ class ParquetFormat:
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return a row group of these items."""
-        rows = [self._row(item, images) for item, images in encoded.items()]
+        records = self.images.columns.records(list(encoded))
+        rows = [
+            self._row(item, images, record)
+            for (item, images), record in zip(encoded.items(), records, strict=True)
+        ]
         plain = [name for name in rows[0] if not _is_image(name)]
         schema = _schema(rows[0])
         if self._writer is None:
@@ -69,7 +73,9 @@ class ParquetFormat:
         self._writer.write_table(_pyarrow("pyarrow").Table.from_pylist(rows, schema=schema))
         return self._drain()
 
-    def _row(self, item: int, images: Sequence[bytes]) -> dict[str, object]:
+    def _row(
+        self, item: int, images: Sequence[bytes], record: Mapping[str, Value]
+    ) -> dict[str, object]:
         row: dict[str, object] = {}
         names = self.images.names(item)
         for view, (image, name) in enumerate(zip(images, names, strict=False)):
@@ -77,7 +83,7 @@ class ParquetFormat:
         for view, mask in enumerate(images[len(names) :]):
             name = f"{names[view].rpartition('.')[0]}.{_MASK}.png"
             row[view_column(_MASK, view, len(names))] = {"bytes": mask, "path": name}
-        for name, value in self.images.columns.record(item).items():
+        for name, value in record.items():
             row[name] = value if value is None or _kind(name) != "string" else str(value)
         return row
 

@@ -25,9 +25,9 @@ __all__ = ["WEBDATASET", "tar_header"]
 # https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 _BLOCK = 512
 _NAME = 100  # bytes that a plain header has for the name
-_SUM = slice(148, 156)
 _RECORD = ".json"
 _MASK = ".label_mask"
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,14 +45,14 @@ class TarFormat:
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Return the members of these items."""
         parts: list[bytes] = []
-        for item, images in encoded.items():
+        records = self.images.columns.records(list(encoded))
+        for (item, images), record in zip(encoded.items(), records, strict=True):
             names = self.images.names(item)
             for name, image in zip(names, images, strict=False):
                 _add(parts, name, image)
             for name, mask in zip(names, images[len(names) :], strict=False):
                 _add(parts, f"{name.rpartition('.')[0]}{_MASK}.png", mask)
-            record = json.dumps(self.images.columns.record(item), ensure_ascii=False)
-            _add(parts, f"{self.images.keys[item]}{_RECORD}", record.encode())
+            _add(parts, f"{self.images.keys[item]}{_RECORD}", _JSON.encode(record).encode())
         return b"".join(parts)
 
     def trailer(self) -> bytes:
@@ -83,20 +83,20 @@ def tar_header(name: str, size: int) -> bytes:
         info = tarfile.TarInfo(name)
         info.size = size
         return info.tobuf(tarfile.PAX_FORMAT)
-    header = bytearray(_TEMPLATE)
-    header[: len(name)] = name.encode()
-    header[124:136] = b"%011o\0" % size
-    header[_SUM] = b"%06o\0 " % (sum(header) + 8 * ord(" "))
-    return bytes(header)
+    known = name.encode()
+    total = _REST + sum(known) + sum(b"%011o" % size)
+    return _HEADER % (known.ljust(_NAME, b"\0"), size, total)
 
 
-def _template() -> bytes:
-    header = bytearray(tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT))
-    header[_SUM] = bytes(8)
-    return bytes(header)
+def _template() -> tuple[bytes, int]:
+    """Return a header to fill with a name, a size and a sum, and the sum of the rest."""
+    info = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
+    rest = info[_NAME:124], info[136:148], info[156:]
+    header = b"%%s%s%%011o\0%s%%06o\0 %s" % rest
+    return header, sum(b"".join(rest)) + 8 * ord(" ")
 
 
-_TEMPLATE = _template()
+_HEADER, _REST = _template()
 
 
 def _members(path: Path) -> list[tarfile.TarInfo]:
