@@ -27,10 +27,10 @@ class ZipFormat:
 
     def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
         """Keep these patches: the list of members comes last in a ZIP file."""
-        for item, images in encoded.items():
+        records = self.images.columns.records(list(encoded))
+        for (item, images), record in zip(encoded.items(), records, strict=True):
             self._members += zip(self.images.names(item), images, strict=True)
-            record = json.dumps(self.images.columns.record(item)).encode()
-            self._members.append((f"{self.images.keys[item]}.json", record))
+            self._members.append((f"{self.images.keys[item]}.json", json.dumps(record).encode()))
         return b""
 
     def trailer(self) -> bytes:
