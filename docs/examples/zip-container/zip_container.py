@@ -30,7 +30,9 @@ class ZipFormat:
         records = self.images.columns.records(list(encoded))
         for (item, images), record in zip(encoded.items(), records, strict=True):
             self._members += zip(self.images.names(item), images, strict=True)
-            self._members.append((f"{self.images.keys[item]}.json", json.dumps(record).encode()))
+            self._members.append(
+                (f"{self.images.keys[item]}.json", json.dumps(record).encode())
+            )
         return b""
 
     def trailer(self) -> bytes:

@@ -42,6 +42,7 @@ from dplabtools.readers.slide import Slide
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.sources.urls import is_url
 
 if TYPE_CHECKING:
     from dplabtools.output.run_folder.remote import RemoteFolder
@@ -63,8 +64,8 @@ class SlideFeatures:
     status : {"written", "kept", "empty", "failed"}
         ``"kept"``: an earlier run has written the file. ``"empty"``: the slide has no
         patches, and no file.
-    file : Path or None
-        The file of features; None if there is none.
+    file : Path, str or None
+        The file of features, or its address; None if there is none.
     patches : int
         Rows of the file.
     missing : int
@@ -75,7 +76,7 @@ class SlideFeatures:
 
     wsi_file: str
     status: Literal["written", "kept", "empty", "failed"]
-    file: Path | None
+    file: Path | str | None
     patches: int = 0
     missing: int = 0
     errors: tuple[Failure, ...] = ()
@@ -277,12 +278,12 @@ class FeatureRun:
             there,
             layout=self._form,
             wanted=wanted.fingerprint,
-            shown=Path(shown_path(file)),
+            shown=shown_path(file),
         )
         self._results[slide] = SlideFeatures(
             wsi_file=slide,
             status="kept",
-            file=Path(shown_path(file)),
+            file=_named(file),
             patches=found.patches,
             missing=found.missing,
         )
@@ -311,7 +312,7 @@ class FeatureRun:
                     self._results[event.wsi_file] = replace(
                         self._results[event.wsi_file],
                         status="written",
-                        file=Path(shown_path(files[event.wsi_file])),
+                        file=_named(files[event.wsi_file]),
                         patches=event.patches,
                         missing=event.missing,
                     )
@@ -400,9 +401,16 @@ def shard_results(
         if each.status == "failed":
             failed[each.wsi_file] = each.errors[0].message
         else:
-            paths = () if each.file is None else LAYOUTS[layout].files(folder, each.file)
+            file = each.file
+            paths = () if file is None else LAYOUTS[layout].files(folder, Path(file))
             files[each.wsi_file] = [str(path.relative_to(folder)) for path in paths]
     return files, failed
+
+
+def _named(file: Path) -> Path | str:
+    """Return a file, or its address if its folder stands for one."""
+    shown = shown_path(file)
+    return shown if is_url(shown) else file
 
 
 def _remove_parts(files: Iterable[Path]) -> None:

@@ -220,7 +220,7 @@ class _Filling:
 
 
 def stored_bag(
-    file: Path | BinaryIO, *, layout: FeatureLayout, wanted: Fingerprint, shown: Path
+    file: Path | BinaryIO, *, layout: FeatureLayout, wanted: Fingerprint, shown: str
 ) -> StoredBag:
     """Return what is there of a slide, if it is what is wanted.
 
@@ -232,7 +232,7 @@ def stored_bag(
         What it should be.
     wanted : Fingerprint
         What it should be of.
-    shown : Path
+    shown : str
         What people call it.
 
     Raises
