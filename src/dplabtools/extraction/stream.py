@@ -247,9 +247,10 @@ class BatchStream:
         NotEnoughMemoryError
             If the caller holds all batches there is memory for, for a minute.
         """
+        in_turn = self._options.order != "ready" or bool(self._options.shuffle_buffer)
         while True:
             self._dispatch()
-            batch = self._window.complete(in_turn=self._in_turn())
+            batch = self._window.complete(in_turn=in_turn)
             if batch is not None:
                 found = self._delivered(batch)
                 self._dispatch(handing_over=True)
@@ -265,9 +266,6 @@ class BatchStream:
                 return
             else:
                 self._wait_for_slots()
-
-    def _in_turn(self) -> bool:
-        return self._options.order != "ready" or bool(self._options.shuffle_buffer)
 
     def _dispatch(self, *, handing_over: bool = False) -> None:
         """Hand out what can be read as long as somebody could use it.
@@ -305,15 +303,10 @@ class BatchStream:
         # A part of a piece is for a worker that had nothing to do otherwise.
         if whole or len(self._jobs) >= self._extraction.options.workers:
             return None
-        patient = self._caller_is_quick()
+        patient = self._state.profile.caller < _QUICK * (time.monotonic() - self._begun)
         if patient and handing_over:
             return None
         return self._window.part({p.lane for p, _ in self._jobs.values()}, patient=patient)
-
-    def _caller_is_quick(self) -> bool:
-        """Tell whether the caller takes batches faster than they are read, by far."""
-        elapsed = time.monotonic() - self._begun
-        return self._state.profile.caller < _QUICK * elapsed
 
     def _choice(self, whole: Sequence[Piece]) -> Piece | None:
         """Choose one of the pieces of which all patches have memory.
