@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,46 @@ def test_a_mock_goes_by_its_own_name_or_another() -> None:
     assert mock().param_info["patch_data"] == ROWS
     named = mock(class_name="Mine", class_params={"a": 1})
     assert (named.class_name, named.param_info) == ("Mine", {"a": 1})
+
+
+def test_parameters_hold_the_patches_and_no_list_of_the_caller() -> None:
+    rows, labels = list(ROWS), ["b", "a", "c"]
+    patches = mock(patch_data=rows, patch_labels=labels)
+    rows.clear()
+    labels.clear()
+    assert patches.param_info == {
+        "patch_data": ROWS,
+        "wsi_file": "f/s.svs",
+        "level_or_mpp": 1,
+        "patch_labels": ["b", "a", "c"],
+        "check_location": True,
+        "class_name": None,
+        "class_params": {},
+    }
+    patches.param_info["patch_data"].clear()
+    assert patches.param_info["patch_data"] == ROWS
+
+
+def test_rows_of_the_caller_do_not_outlive_the_constructor() -> None:
+    class Rows(list[Any]):
+        """A list that can be referred to weakly."""
+
+    rows = Rows(ROWS)
+    kept = weakref.ref(rows)
+    patches = mock(patch_data=rows)
+    del rows
+    gc.collect()
+    assert kept() is None
+    assert patches.patch_data == ROWS
+
+
+def test_other_patches_of_a_slide_go_by_the_same_name_and_parameters() -> None:
+    named = mock(class_name="Mine", class_params={"a": 1})
+    some = named.with_table(named.table.take(np.array([2])))
+    assert (some.patch_data, named.patch_data) == (ROWS[2:], ROWS)
+    assert (some.class_name, some.param_info) == ("Mine", {"a": 1})
+    own = mock().with_table(named.table.take(np.array([2])))
+    assert own.param_info["patch_data"] == ROWS[2:]
 
 
 def test_listed_labels_are_counted_even_if_no_patch_has_them() -> None:

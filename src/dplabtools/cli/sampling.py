@@ -155,11 +155,7 @@ def _neighbours(patches: PatchesMock) -> PatchesMock:
     largest = int(table.sizes.prod(axis=1).max())
     count = max(1, min(_PATCHES, _PIXELS // largest))
     first = max(0, (len(table) - count) // 2)
-    return PatchesMock.from_table(
-        table.take(np.arange(first, min(first + count, len(table)))),
-        class_name=patches.class_name,
-        class_params=patches.param_info,
-    )
+    return patches.with_table(table.take(np.arange(first, min(first + count, len(table)))))
 
 
 def _is_patch(file: Path) -> bool:

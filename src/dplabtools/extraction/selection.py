@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -64,14 +64,14 @@ class Selection:
         Those with the wanted labels.
     class_name : str
         Name of its class.
-    params : mapping of str to object
-        Its parameters.
+    params : callable
+        Returns its parameters; they may take much memory, as patches may be among them.
     """
 
     table: PatchTable
     selected: PatchTable
     class_name: str
-    params: Mapping[str, object]
+    params: Callable[[], Mapping[str, object]]
 
     @classmethod
     def of(cls, patches: LocationLike, labels: LabelFilter) -> Selection:
@@ -86,7 +86,7 @@ class Selection:
         """
         try:
             table = _table(patches)
-            class_name, params = patches.class_name, patches.param_info
+            class_name, params = patches.class_name, _params(patches, table)
         except AttributeError as error:
             msg = f"{type(patches).__name__} is no location object: {error}"
             raise ParameterTypeError(
@@ -95,9 +95,6 @@ class Selection:
                     "use a location class, or PatchesMock for locations from elsewhere"
                 ),
             ) from error
-        if not isinstance(params, Mapping):
-            msg = f"param_info must be a mapping, not {params!r}"
-            raise ParameterTypeError(msg, slide=table.slide_name)
         return cls(table, labels.apply(table), class_name, params)
 
     @classmethod
@@ -128,3 +125,17 @@ def _table(patches: LocationLike) -> PatchTable:
         slide=os.fspath(path),
         resolution=parse_level_or_mpp(patches.level_or_mpp),
     )
+
+
+def _params(patches: LocationLike, table: PatchTable) -> Callable[[], Mapping[str, object]]:
+    """Return what returns the parameters; those of a foreign location object are kept.
+
+    One of this package has the table, and little else: it may stay as long as that.
+    """
+    if isinstance(patches, _HasTable):
+        return lambda: patches.param_info
+    found: object = patches.param_info
+    if not isinstance(found, Mapping):
+        msg = f"param_info must be a mapping, not {found!r}"
+        raise ParameterTypeError(msg, slide=table.slide_name)
+    return lambda: found

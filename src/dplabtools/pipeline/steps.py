@@ -209,10 +209,8 @@ class Pipeline:
         for each in states.inputs:
             patches = states.patches.get(each.wsi_file)
             if each.columns and patches is not None:
-                states.patches[each.wsi_file] = PatchesMock.from_table(
-                    replace(patches.table, slide_columns=each.columns),
-                    class_name=patches.class_name,
-                    class_params=patches.param_info,
+                states.patches[each.wsi_file] = patches.with_table(
+                    replace(patches.table, slide_columns=each.columns)
                 )
 
     def write(

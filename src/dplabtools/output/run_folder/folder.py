@@ -42,7 +42,7 @@ from dplabtools.output.run_folder.history import (
 )
 from dplabtools.output.run_folder.journal import Journal, now
 from dplabtools.output.run_folder.lock import FolderLock
-from dplabtools.output.run_folder.manifests import ManifestHead, one_line
+from dplabtools.output.run_folder.manifests import ManifestHead
 from dplabtools.output.run_folder.output_folder import remote_folder
 from dplabtools.output.run_folder.resume import (
     ResumeOptions,
@@ -215,9 +215,7 @@ class RunFolder:
             fingerprint=fingerprint,
             labels=plan.table.counts(),
             patch_class=head.patch_class,
-            patch_params={
-                name: one_line(value) for name, value in sorted(head.patch_params.items())
-            },
+            patch_params=head.patch_params,
         )
 
     def number_sets(

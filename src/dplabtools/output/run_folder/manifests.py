@@ -45,8 +45,8 @@ class ManifestHead:
         Path of the slide.
     patch_class : str
         Class of the location object.
-    patch_params : mapping of str to object
-        Its parameters.
+    patch_params : mapping of str to str
+        Its parameters, in `one_line` each, sorted by name.
     patch_count : int
         Its patches, before labels were selected.
     patch_info : mapping of str to int
@@ -61,7 +61,7 @@ class ManifestHead:
 
     wsi_file: str
     patch_class: str
-    patch_params: Mapping[str, object]
+    patch_params: Mapping[str, str]
     patch_count: int
     patch_info: Mapping[str, int]
     extractor_class: str
@@ -110,7 +110,9 @@ def manifest_text(
         _row("Patch labels:", dict(head.patch_info)),
         _row("Extractor class:", head.extractor_class),
         "Extractor class params:",
-        *_items(head.extractor_params),
+        *_items(
+            {key: one_line(value) for key, value in sorted(head.extractor_params.items())}
+        ),
         "Saved patches:",
         *(_row("", file) for file in files),
     ]
@@ -123,9 +125,9 @@ def _row(name: str, value: object) -> str:
     return f"{name:<{_COLUMN}}{value}"
 
 
-def _items(params: Mapping[str, object]) -> Iterable[str]:
-    """Yield a line for each parameter, sorted by name."""
-    return (_row("", f"{key}: {one_line(value)}") for key, value in sorted(params.items()))
+def _items(params: Mapping[str, str]) -> Iterable[str]:
+    """Yield a line for each parameter."""
+    return (_row("", f"{key}: {value}") for key, value in params.items())
 
 
 def one_line(value: object) -> str:

@@ -23,7 +23,7 @@ from dplabtools.output.containers.files import ImageFileKind
 from dplabtools.output.containers.formats import container_format
 from dplabtools.output.disk_sink import DiskSink, Kind
 from dplabtools.output.naming import Naming
-from dplabtools.output.run_folder.manifests import ManifestHead
+from dplabtools.output.run_folder.manifests import ManifestHead, one_line
 from dplabtools.output.run_folder.output_folder import remote_folder, shown_path
 from dplabtools.output.run_folder.resume import ResumeOptions, Verify
 from dplabtools.output.texts import is_unicode
@@ -240,12 +240,13 @@ class DiskOptions:
             first_set=first_set,
         )
 
-    def _patch_params(self, given: Selection) -> Mapping[str, object]:
-        """Return the parameters of patches, with masks where they will be."""
-        mask = given.params.get("mask_data")
+    def _patch_params(self, given: Selection) -> dict[str, str]:
+        """Return the parameters of patches, as text, with masks where they will be."""
+        params = given.params()
+        mask = params.get("mask_data")
         if remote_folder(self.output_dir) and isinstance(mask, str | os.PathLike):
-            return {**given.params, "mask_data": shown_path(mask)}
-        return given.params
+            params = {**params, "mask_data": shown_path(mask)}
+        return {name: one_line(value) for name, value in sorted(params.items())}
 
     def _kind(self, *, sets: bool, first_set: int | None, empty_labels: bool) -> Kind:
         """Return what slides become."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -76,33 +77,34 @@ class PatchesMock:
             check_locations(table)
         self._table = table
         self._class_name = class_name or type(self).__name__
-        self._class_params: dict[str, Any] = (
-            dict(class_params)
-            if class_params
-            else {
-                "patch_data": patch_data,
-                "wsi_file": table.slide,
-                "level_or_mpp": level_or_mpp,
-                "patch_labels": list(patch_labels),
-                "check_location": check_location,
-                "class_name": class_name,
-                "class_params": {},
-            }
-        )
+        self._class_params = dict(class_params or {})
+        self._arguments: dict[str, Any] = {  # all but the patches, which the table has
+            "wsi_file": table.slide,
+            "level_or_mpp": level_or_mpp,
+            "patch_labels": list(patch_labels),
+            "check_location": check_location,
+            "class_name": class_name,
+            "class_params": {},
+        }
 
     @classmethod
     def from_table(
         cls, table: PatchTable, *, class_name: str, class_params: Mapping[str, Any]
     ) -> Self:
         """Wrap patches that are in columns already, without checking or copying them."""
-        mock = cls(
+        empty = cls(
             patch_data=(),
             wsi_file=table.slide,
             level_or_mpp=table.resolution.number,
             class_name=class_name,
             class_params=class_params,
         )
-        mock._table = table
+        return empty.with_table(table)
+
+    def with_table(self, table: PatchTable) -> Self:
+        """Return other patches of the same slide, as if they had been placed alike."""
+        mock = copy.copy(self)
+        mock._table = table  # noqa: SLF001 - of this class
         return mock
 
     @property
@@ -137,8 +139,10 @@ class PatchesMock:
 
     @property
     def param_info(self) -> dict[str, Any]:
-        """Parameters by name."""
-        return dict(self._class_params)
+        """Parameters by name; a new dict each time."""
+        if self._class_params:
+            return dict(self._class_params)
+        return {"patch_data": self.patch_data, **self._arguments}
 
     @property
     def level_or_mpp(self) -> int | float:

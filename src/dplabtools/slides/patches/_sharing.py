@@ -93,7 +93,7 @@ def own_arguments(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
     found = Selection.all_of(pool, labels)
     for each in found:
-        check_repeatable(each.params, slide=each.table.slide_name)
+        check_repeatable(each.params(), slide=each.table.slide_name)
     share = share_of(
         [each.table.slide for each in found],
         [float(each.selected.sizes.prod(axis=1).sum()) for each in found],
