@@ -356,7 +356,7 @@ class BatchStream:
 
         In the order of a grid these often are a thin strip, and the next ones lie beside
         it. Each worker gets its part of every strip, so that it already has the tiles that
-        two of them share. Small slides are not cut up.
+        two of them share. Small slides are not cut up, and each is for another worker.
 
         Parameters
         ----------
@@ -371,7 +371,7 @@ class BatchStream:
             places = here[self._inside[slide][rows[here]]]
             there[places] = True
             self._note_asked(slide, len(here) - len(places))
-            table, first = self._tables[slide], int(here[0]) * workers // len(rows)
+            table = self._tables[slide]
             for share, part in pieces(
                 table,
                 rows[places],
@@ -381,7 +381,7 @@ class BatchStream:
             ):
                 yield Piece(
                     slide=slide,
-                    lane=(first + share) % workers,
+                    lane=(slide + share) % workers,
                     rows=rows[places[part]],
                     places=places[part] + begin,
                 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,6 +227,46 @@ def test_patches_that_are_read_at_once_lie_together() -> None:
         at_once = [corners[:256], corners[256:]]
         area = sum(np.ptp(part, axis=0).prod() for part in at_once)
         assert area < 1.2 * np.ptp(corners, axis=0).prod()
+
+
+class Lanes(AnyOrder):
+    """Notes for which worker the chunks are."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity, random.Random(1))  # noqa: S311 - no secret
+        self.lanes: list[int | None] = []
+
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        super().submit(index, job, lane=lane)
+        if isinstance(job, Chunk):
+            self.lanes.append(lane)
+
+
+@pytest.mark.parametrize("shuffle_buffer", [0, 60, 1000])
+def test_small_slides_are_shared_by_all_workers(shuffle_buffer: int) -> None:
+    tables = [table(corners(20, 0, grid=True), number) for number in range(9)]
+    options = StreamOptions(
+        batch_size=10,
+        order="table",
+        shuffle_buffer=shuffle_buffer,
+        seed=0,
+        max_memory=1 << 20,
+    )
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
+    run = RunOptions(workers=3)
+    extraction = Extraction(tables=tables, reading=reading, options=run)
+    engine = Lanes(6)
+    engine.begin(Mark(10_000))
+    stream = BatchStream(
+        extraction,
+        RunState(tables, replace(run, skip_errors=True)),
+        options=options,
+        engine=engine,
+        clock=ProgressClock(None, total=180, slides=9),
+    )
+    assert sum(map(len, stream)) == 171  # the first one of each is damaged
+    stream.close()
+    assert Counter(engine.lanes) == {0: 3, 1: 3, 2: 3}
 
 
 def _by_order(table: PatchTable, order: BatchOrder, *, shuffled: bool) -> list[int]:
