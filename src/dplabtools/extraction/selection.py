@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from dplabtools.errors import ParameterTypeError
@@ -133,9 +134,9 @@ def _params(patches: LocationLike, table: PatchTable) -> Callable[[], Mapping[st
     One of this package has the table, and little else: it may stay as long as that.
     """
     if isinstance(patches, _HasTable):
-        return lambda: patches.param_info
+        return partial(getattr, patches, "param_info")  # which pickles
     found: object = patches.param_info
     if not isinstance(found, Mapping):
         msg = f"param_info must be a mapping, not {found!r}"
         raise ParameterTypeError(msg, slide=table.slide_name)
-    return lambda: found
+    return partial(dict, found)
