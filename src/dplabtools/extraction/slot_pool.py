@@ -13,6 +13,7 @@ import numpy as np
 
 from dplabtools._typing import Pixels
 from dplabtools.engine.slabs import Segment
+from dplabtools.readers.workspace import BETWEEN_VECTORS
 
 __all__ = ["SlotPool"]
 
@@ -29,7 +30,8 @@ class SlotPool:
     """
 
     def __init__(self, shape: tuple[int, ...], slots: int) -> None:
-        self.segment = Segment.create(int(np.prod(shape, dtype=np.int64)) * slots)
+        nbytes = int(np.prod(shape, dtype=np.int64)) * slots
+        self.segment = Segment.create(BETWEEN_VECTORS + nbytes)
         self.shape = shape
         self.patches = shape[0] * slots
         self.free = list(range(slots))  # last in, first out: the warmest is used first
@@ -44,9 +46,13 @@ class SlotPool:
         """Size of a patch at all its resolutions."""
         return self.slot_bytes // self.shape[0]
 
+    def start(self, slot: int) -> int:
+        """Return where a slot begins in the segment, in bytes."""
+        return BETWEEN_VECTORS + slot * self.slot_bytes
+
     def lend(self, slot: int) -> Pixels:
         """Return the pixels of a slot, which becomes free when nobody holds them."""
-        pixels: Pixels = self.segment.array(self.shape, offset=slot * self.slot_bytes)
+        pixels: Pixels = self.segment.array(self.shape, offset=self.start(slot))
         # Whatever view or tensor is made of the array keeps this object alive, no other.
         weakref.finalize(pixels.base, self.free.append, slot).atexit = False
         return pixels

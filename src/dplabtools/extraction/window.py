@@ -198,9 +198,9 @@ class Window:
     def writer(self, piece: Piece) -> SegmentRows:
         """Return where the pixels of a piece go."""
         numbers, nth = np.divmod(piece.places, self._size)
-        slots = np.array([self._batches[number].slot for number in numbers.tolist()])
-        offsets = slots * self.slot_pool.slot_bytes + nth * self.slot_pool.patch_bytes
-        return SegmentRows(self.slot_pool.segment, offsets)
+        pool = self.slot_pool
+        starts = [pool.start(self._batches[number].slot) for number in numbers.tolist()]
+        return SegmentRows(pool.segment, np.array(starts) + nth * pool.patch_bytes)
 
     def note_read(self, piece: Piece, *, failed: BoolArray) -> None:
         """Enter that a piece has been read, and which of its patches were not."""

@@ -91,3 +91,20 @@ def test_who_is_patient_reads_no_part_of_a_slide_before_its_turn() -> None:
     part = window.part((), patient=True)
     assert part is not None
     assert part.places.tolist() == [4, 5, 6, 7]
+
+
+def test_patches_of_a_batch_do_not_begin_with_a_vector() -> None:
+    pool = SlotPool((4, 1, 8, 8, 3), 2)
+    window = Window(pool, least=4)
+    window.plan(np.zeros(4, np.int64), np.arange(4), there=np.ones(4, np.bool_))
+    window.open()
+    writer = window.writer(piece(0, 0, 1, 2, 3))
+    numbers, sizes = np.arange(4), np.full((4, 2), 8)
+    writer.buffer(numbers, sizes, views=1).picture(2)[:] = 7
+    assert (writer.offsets % 16).all()
+    window.note_read(piece(0, 0, 1, 2, 3), failed=np.zeros(4, np.bool_))
+    batch = window.complete(in_turn=True)
+    assert batch is not None
+    pixels = pool.lend(batch.slot)
+    assert (pixels[2] == 7).all()
+    assert not pixels[[0, 1, 3]].any()

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
-import numpy as np
-
 from dplabtools._typing import Pixels, Size
+from dplabtools.readers.workspace import decoding_memory
 
 __all__ = ["ALL_AROUND", "TILES", "DecodedTile", "LevelKey", "TileCache"]
 
@@ -19,7 +18,6 @@ LevelKey: TypeAlias = tuple[int, int]
 """Number of the reader, and level."""
 _TileKey: TypeAlias = tuple[LevelKey, int]
 
-_VECTOR = 64  # bytes, at most
 _AT_HAND = 2 << 20  # bytes beyond those of the tiles: who makes room gives its memory
 _GROWTH = 1  # tiles that are kept more for each that should have been
 ALL_AROUND: Final = 0xFF
@@ -135,7 +133,9 @@ class TileCache:
                 self._spare_bytes -= tile.pixels.nbytes
                 tile.around = 0
                 return tile
-        return DecodedTile.of(_misaligned(size))
+        width, height = size
+        memory = decoding_memory(width * height * 3)
+        return DecodedTile.of(memory.reshape(height, width, 3))
 
     def give_back(self, tile: DecodedTile) -> None:
         """Take back what `room` gave."""
@@ -182,20 +182,6 @@ class TileCache:
     def _forget_spare(self) -> None:
         self._spare.clear()
         self._spare_bytes = 0
-
-
-def _misaligned(size: Size) -> Pixels:
-    """Return new memory for a tile, which begins in the middle of a vector.
-
-    Where rows begin with a vector, libjpeg-turbo stores them past the caches, and a tile
-    that is copied next is fetched back from memory: a sixth of the time of decoding it.
-    Where every other row does, as in tiles of 240 pixels, decoding takes a quarter longer.
-    """
-    width, height = size
-    count = height * width * 3
-    memory = np.empty(count + _VECTOR, dtype=np.uint8)
-    start = (_VECTOR // 8 - memory.ctypes.data) % _VECTOR
-    return memory[start : start + count].reshape(height, width, 3)
 
 
 TILES: Final = TileCache(16 << 20, 128 << 20)
