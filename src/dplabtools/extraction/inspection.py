@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.stamps import SlideStamp
+from dplabtools.sources.opening import open_source
+from dplabtools.sources.urls import is_url
 
 if TYPE_CHECKING:
     from dplabtools.extraction.slide_tissue import SlideQuality
@@ -117,6 +119,12 @@ class InspectSlide:
 
     def __call__(self, spec: SlideSpec) -> InspectedSlide:
         """Open a slide and close it again."""
+        # What a remote file is, is asked for once, as long as it is open.
+        held = closing(open_source(spec.path)) if is_url(spec.path) else nullcontext()
+        with held:
+            return self._inspected(spec)
+
+    def _inspected(self, spec: SlideSpec) -> InspectedSlide:
         stamped = replace(spec, stamp=(stamp := SlideStamp.of(spec.path)))
         with stamped.unchanged(), stamped.open(self.reading) as slide:
             quality = None
