@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import threading
-from bisect import bisect_right
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
 
@@ -106,6 +107,7 @@ class RemoteFile:
         self.state: SourceState = known
         self._header = FetchedParts(known.nbytes)
         self._header.add(0, head)
+        self._parts: WeakSet[_Part] = WeakSet()  # that are read from, or will be
         self._threads = _fetching_threads()
 
     def read(self, count: int, offset: int) -> bytes:
@@ -142,8 +144,34 @@ class RemoteFile:
             raise
 
     def prefetch(self, offsets: IntArray, counts: IntArray) -> RangeReader:
-        """Begin to fetch ranges; those that lie together by one request."""
-        return _Ahead(self, *merged(offsets, counts, end=self.state.nbytes))
+        """Begin to fetch ranges; those that lie together by one request.
+
+        What is being fetched, or there, for somebody who still reads it, is not again.
+        """
+        with _LOCK:
+            parts = list(self._parts)
+        part_of = np.full(len(offsets), -1)
+        for number, part in enumerate(parts):
+            part_of[(part.start <= offsets) & (offsets + counts <= part.stop)] = number
+        new = np.flatnonzero(part_of < 0)
+        starts, stops = merged(offsets[new], counts[new], end=self.state.nbytes)
+        part_of[new] = len(parts) - 1 + np.searchsorted(starts, offsets[new], side="right")
+        fetched = [
+            _Part(start, stop, self.submit(start, stop))
+            for start, stop in zip(starts, stops, strict=True)
+        ]
+        with _LOCK:
+            self._parts.update(fetched)
+        parts += fetched
+        numbers = part_of.tolist()
+        return _Ahead(
+            self,
+            {
+                offset: parts[number]
+                for offset, number in zip(offsets.tolist(), numbers, strict=True)
+                if number >= 0
+            },
+        )
 
     def submit(self, start: int, stop: int) -> Future[memoryview]:
         """Fetch a part of the file in the background.
@@ -165,26 +193,32 @@ class RemoteFile:
         """Do nothing: others of this process may have it, and no connection is held."""
 
 
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class _Part:
+    """A part of a file, from its first byte to before another; not fetched for nobody."""
+
+    start: int
+    stop: int
+    data: Future[memoryview]
+
+    def __del__(self) -> None:
+        self.data.cancel()
+
+
 class _Ahead:
     """Ranges that are being fetched; what was not asked for is fetched on its own."""
 
-    def __init__(self, file: RemoteFile, starts: list[int], stops: list[int]) -> None:
+    def __init__(self, file: RemoteFile, parts: Mapping[int, _Part]) -> None:
         self._file = file
-        self._starts, self._stops = starts, stops
-        self._parts: list[Future[memoryview]] = []
-        self._parts.extend(map(file.submit, starts, stops))
+        self._parts = parts  # by where the ranges in them begin
 
     def read(self, count: int, offset: int) -> bytes:
         """Return bytes, once they are there."""
-        part = bisect_right(self._starts, offset) - 1
-        if part < 0 or offset + count > self._stops[part]:
+        part = self._parts.get(offset)
+        if part is None or not part.start <= offset <= offset + count <= part.stop:
             return self._file.read(count, offset)
-        begin = offset - self._starts[part]
-        return bytes(self._parts[part].result()[begin : begin + count])
-
-    def __del__(self) -> None:
-        for part in self._parts:
-            part.cancel()
+        begin = offset - part.start
+        return bytes(part.data.result()[begin : begin + count])
 
 
 def merged(offsets: IntArray, counts: IntArray, *, end: int) -> tuple[list[int], list[int]]:

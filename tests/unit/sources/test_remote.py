@@ -166,6 +166,49 @@ def test_tiles_that_are_kept_are_not_fetched_again(
     assert len(asked) == 1
 
 
+def test_what_somebody_still_reads_is_not_fetched_again(
+    server: SlideServer, folder: Path
+) -> None:
+    with opened(server) as reader:
+        file, level = open_remote(server.url + "slide.svs"), reader.index.levels[0]
+    spots = level.spots(np.argsort(level.offsets)[100:300])
+    nbytes = server.nbytes
+    first = file.prefetch(*(each[:120] for each in spots))
+    second = file.prefetch(*(each[80:] for each in spots))
+    third = file.prefetch(*(each[40:160] for each in spots))
+    with (folder / "slide.svs").open("rb") as near:
+        for some, ahead in ((slice(120), first), (slice(80, None), second)):
+            for offset, count in zip(*(each[some].tolist() for each in spots), strict=True):
+                near.seek(offset)
+                assert ahead.read(count, offset) == near.read(count)
+    wanted = int(spots[1].sum())
+    assert wanted <= server.nbytes - nbytes <= 1.1 * wanted
+    del first, second, ahead
+    requests = server.requests
+    third.read(int(spots[1][40]), int(spots[0][40]))
+    assert server.requests == requests  # it has what it takes of theirs
+    del third
+    file.prefetch(*(each[40:41] for each in spots)).read(
+        int(spots[1][40]), int(spots[0][40])
+    )
+    assert server.requests == requests + 1
+
+
+def test_what_nobody_reads_any_more_is_not_asked_for(server: SlideServer) -> None:
+    server.faults.latency_s = 0.2
+    with opened(server) as reader:
+        file, level = open_remote(server.url + "slide.svs"), reader.index.levels[0]
+    far_apart = np.argsort(level.offsets)[::3]
+    requests = server.requests
+    ahead = file.prefetch(*level.spots(far_apart))
+    del ahead
+    gc.collect()
+    server.faults.latency_s = 0.0
+    count, offset = int(level.counts[5]), int(level.offsets[5])
+    file.prefetch(*level.spots(np.array([5]))).read(count, offset)  # behind all of them
+    assert server.requests - requests < len(far_apart) / 2
+
+
 def test_requests_wait_together(server: SlideServer) -> None:
     server.faults.latency_s = 0.05
     waiting = 0
