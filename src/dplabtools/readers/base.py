@@ -21,6 +21,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.sources.base import RangeReader
 from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ChromaReader",
     "Colour",
     "IndexedReader",
+    "PrefetchingReader",
     "ScanInfo",
     "ShrinkingReader",
     "SlideIndex",
@@ -268,6 +270,43 @@ class ShrinkingReader(BatchReader, Protocol):
         As `BatchReader.read_into`; `shrink` is 1, or one of `shrinks`. Then sizes are in
         pixels of the shrunk level, and a region begins at that of them which is nearest to
         its origin.
+        """
+        ...
+
+
+@runtime_checkable
+class PrefetchingReader(BatchReader, Protocol):
+    """A reader that can begin to fetch what is read next, of a slide that is far away."""
+
+    def prefetch(
+        self, origins: IntArray, level: int, *, sizes: IntArray, shrink: int, most: int
+    ) -> RangeReader:
+        """Begin to fetch what `read_into` of these regions is going to take.
+
+        Parameters
+        ----------
+        origins : ndarray of int64, shape (n, 2)
+            (x, y) of the top-left corners, in level 0 pixels.
+        level : int
+            Level to read from.
+        sizes : ndarray of int64, shape (n, 2)
+            (width, height), in pixels of `level`, shrunk.
+        shrink : int
+            As for `ShrinkingReader.read_into`; 1 for other readers.
+        most : int
+            Bytes to fetch, the first of them.
+
+        Returns
+        -------
+        RangeReader
+            As long as there is one, nothing of it is fetched again.
+
+        Raises
+        ------
+        LevelOutOfRangeError
+            If there is no such level.
+        ClosedSlideError
+            If the reader has been closed.
         """
         ...
 

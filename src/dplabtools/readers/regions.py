@@ -18,9 +18,10 @@ from dplabtools.readers.resampling import resize_all
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.workspace import workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.sources.base import RangeReader
 from dplabtools.timing import stage
 
-__all__ = ["read_regions", "reads_together"]
+__all__ = ["prefetch_regions", "read_regions", "reads_together"]
 
 _UNSCALED_BYTES = (
     48 << 20
@@ -88,6 +89,64 @@ def read_regions(
     return errors
 
 
+def prefetch_regions(
+    slide: Slide,
+    resolutions: Sequence[Resolution],
+    origins: IntArray,
+    *,
+    sizes: IntArray,
+    most: int,
+) -> list[RangeReader]:
+    """Begin to fetch what reading these regions is going to take.
+
+    Parameters
+    ----------
+    slide : Slide
+        A slide that lies elsewhere.
+    resolutions : sequence of Level or Mpp
+        What is going to be read of each region.
+    origins : ndarray of int64, shape (n, resolutions, 2)
+        (x, y) of the top-left corners, in level 0 pixels.
+    sizes : ndarray of int64, shape (n, 2)
+        (width, height), in pixels of each resolution.
+    most : int
+        Bytes to fetch of each level, the first of them.
+
+    Returns
+    -------
+    list of RangeReader
+        As long as there are these, nothing of it is fetched again. None where
+        `read_regions` does not read, or nothing can be fetched ahead.
+
+    Raises
+    ------
+    LevelOutOfRangeError, MissingMppError, ResolutionError, ClosedSlideError
+        As `read_regions`.
+    """
+    reader = slide.prefetching_reader
+    if reader is None or not reads_together(slide, resolutions):
+        return []
+    sources = [slide.source(resolution) for resolution in resolutions]
+    return [
+        reader.prefetch(
+            np.concatenate([origins[:, view] for view in views]),
+            level,
+            sizes=np.concatenate([_sizes_read(sources[view], sizes) for view in views]),
+            shrink=shrink,
+            most=most,
+        )
+        for (level, shrink), views in _by_level(sources).items()
+    ]
+
+
+def _by_level(sources: Sequence[Source]) -> Mapping[tuple[int, int], list[int]]:
+    """Return which views are read of each level, and of each that is shrunk."""
+    views_of: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for view, source in enumerate(sources):
+        views_of[source.level, source.shrink].append(view)
+    return views_of
+
+
 class _Part:
     """Regions that are read together: level by level, and then resampled."""
 
@@ -133,10 +192,7 @@ class _Part:
         errors: dict[int, Exception] = {}
         reader = self._slide.batch_reader
         assert reader is not None  # noqa: S101 - what `reads_together` is for
-        views_of: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for view, source in enumerate(self._sources):
-            views_of[source.level, source.shrink].append(view)
-        for (level, shrink), views in views_of.items():
+        for (level, shrink), views in _by_level(self._sources).items():
             corners = np.concatenate([origins[self._items, view] for view in views])
             buffer = PixelBuffer.joined([self._targets[view] for view in views])
             read = reader.read_into
@@ -161,6 +217,11 @@ class _Part:
                 )
                 with stage("resample"):
                     resize_all(images, results, name, threads=threads)
+
+
+def _sizes_read(source: Source, sizes: IntArray) -> IntArray:
+    """Return the sizes of what is read of a level for regions of these sizes."""
+    return sizes if source.factor == 1.0 else _unscaled_sizes(source, sizes)
 
 
 def _unscaled_sizes(source: Source, sizes: IntArray) -> IntArray:

@@ -22,6 +22,7 @@ from dplabtools.readers.base import (
     BatchReader,
     ChromaReader,
     IndexedReader,
+    PrefetchingReader,
     ShrinkingReader,
     SlideIndex,
     SlideReader,
@@ -72,6 +73,8 @@ class Slide:
         Access to the stored pixels.
     batch_reader : BatchReader or None
         The reader, if many regions at once are less work for it.
+    prefetching_reader : PrefetchingReader or None
+        What fetches for it, if that can be done ahead.
     index : SlideIndex or None
         What another process needs not find out again; None if there is no such thing.
     settings : Settings
@@ -116,6 +119,7 @@ class Slide:
         stored = open_reader(path, settings=settings, index=index)
         self.index = stored.index if isinstance(stored, IndexedReader) else None
         self.reader: SlideReader = stored
+        self.prefetching_reader = stored if isinstance(stored, PrefetchingReader) else None
         if settings.color == "srgb":
             from dplabtools.readers.color import in_srgb
 

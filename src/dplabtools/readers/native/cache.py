@@ -99,6 +99,11 @@ class TileCache:
                     self._note_missed(self._gone.pop((level, number), 0))
         return found
 
+    def among(self, level: LevelKey, numbers: Iterable[int]) -> list[int]:
+        """Return which tiles of a level are there; they stay."""
+        with self._lock:
+            return [number for number in numbers if (level, number) in self._tiles]
+
     def _note_missed(self, nbytes: int) -> None:
         self._gone_bytes -= nbytes
         self._limit = min(self._limit + _GROWTH * nbytes, self.max_bytes)

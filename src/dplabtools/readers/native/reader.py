@@ -162,13 +162,7 @@ class NativeReader:
         shrink: int = 1,
     ) -> dict[int, SlideReadError]:
         """Read many regions; see `ShrinkingReader.read_into`."""
-        check_level(level, count=len(self.sizes), slide=self._name)
-        self._opened()
-        stored = self._index.levels[level].shrunk(shrink)
-        downsample = self.downsamples[level]
-        nearest = int(downsample * (shrink - 1) / 2)
-        corners = level_origins(origins + nearest, downsample * shrink)
-        kind = level | shrink - 1 << _SHRINK_BIT
+        stored, kind, corners = self._places(origins, level, shrink=shrink)
         job = self._job(stored, kind, corners=corners, buffer=buffer)
         shares = _shares(len(job.plan.tiles), threads)
         if threads is None:
@@ -179,6 +173,29 @@ class NativeReader:
         if decoded is not None:
             decoded.append(np.array(job.decoded, dtype=np.int64) | kind << _LEVEL_BIT)
         return {item: error for errors in results for item, error in errors.items()}
+
+    def prefetch(
+        self, origins: IntArray, level: int, *, sizes: IntArray, shrink: int, most: int
+    ) -> RangeReader:
+        """Begin to fetch the tiles of many regions; see `PrefetchingReader`."""
+        stored, kind, corners = self._places(origins, level, shrink=shrink)
+        tiles = plan_tiles(stored, corners, sizes).tiles
+        kept = TILES.among((self._owner, kind), tiles.tolist())
+        wanted = tiles[~np.isin(tiles, kept) & _readable(stored, tiles)]
+        wanted = wanted[np.cumsum(stored.counts[wanted]) <= most]
+        return _ahead(self._opened(), stored, wanted)
+
+    def _places(
+        self, origins: IntArray, level: int, *, shrink: int
+    ) -> tuple[TiledLevel, int, IntArray]:
+        """Return a level, its number among those of tiles, and where regions begin."""
+        check_level(level, count=len(self.sizes), slide=self._name)
+        self._opened()
+        downsample = self.downsamples[level]
+        nearest = int(downsample * (shrink - 1) / 2)
+        corners = level_origins(origins + nearest, downsample * shrink)
+        kind = level | shrink - 1 << _SHRINK_BIT
+        return self._index.levels[level].shrunk(shrink), kind, corners
 
     def shrinks(self, level: int) -> tuple[int, ...]:
         """Say by what a level can be shrunk; see `ShrinkingReader`."""
