@@ -22,6 +22,7 @@ __all__ = [
     "Engine",
     "EngineLike",
     "JobResult",
+    "PreparingWork",
     "Work",
     "WorkerId",
     "lent",
@@ -44,6 +45,19 @@ class Work(Protocol):
 
     def close(self) -> None:
         """Let go of what is kept between jobs; called once in each worker."""
+        ...
+
+
+@runtime_checkable
+class PreparingWork(Work, Protocol):
+    """A work that can begin with jobs before their turn, where they wait for others."""
+
+    def prepare(self, job: Any, /) -> None:  # noqa: ANN401 - jobs are the work's own
+        """Begin with a job that is going to be done here; returns soon.
+
+        Jobs come in the order in which they will be done. Not every engine does this, and
+        none that does need be told of an error: the job has it.
+        """
         ...
 
 

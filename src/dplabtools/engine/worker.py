@@ -17,12 +17,13 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import ExitStack
-from dataclasses import replace
+from collections import deque
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Final, NoReturn
 
-from dplabtools.engine.base import JobResult, Work, WorkerId
+from dplabtools.engine.base import JobResult, PreparingWork, Work, WorkerId
 from dplabtools.engine.channel import Channel, Message
 from dplabtools.engine.forwarding import Notice, forwarded
 from dplabtools.engine.serial import perform
@@ -106,9 +107,7 @@ def serve(end: socket.socket, caller: int) -> NoReturn:
         line.send(IDENTITY, pickle.dumps(WorkerId.here()), files=own)
         desk = _Desk(line)
         while True:
-            begun = time.perf_counter()
-            message = line.inbox.get()
-            desk.take(message, waited_s=time.perf_counter() - begun)
+            desk.do_next()
     except BaseException:  # noqa: BLE001 - the last word of this process
         traceback.print_exc()
         sys.stderr.flush()
@@ -167,23 +166,39 @@ class _Line:
 
 
 class _Desk:
-    """The present work, and what is done with messages."""
+    """The present work, and the jobs that have come."""
 
     def __init__(self, line: _Line) -> None:
         self._line = line
         self._work: Work | None = None
         self._unfit: Exception | None = None
         self._forwarding = ExitStack()
+        self._jobs: deque[_UnpackedJob] = deque()
 
-    def take(self, message: Message, *, waited_s: float) -> None:
-        """Do what a message says."""
-        data = memoryview(message.data)
+    def do_next(self) -> None:
+        """Begin with another work, or do a job, whichever comes."""
+        begun = time.perf_counter()
+        if not self._jobs:
+            self._take(self._line.inbox.get())
+        waited_s = time.perf_counter() - begun
+        if self._jobs:
+            if isinstance(self._work, PreparingWork):
+                while not self._line.inbox.empty():
+                    self._take(self._line.inbox.get())
+            done = self._jobs.popleft().perform(self._work)
+            self._line.send(OUTCOME, _packed(replace(done, waited_s=waited_s)))
+
+    def _take(self, message: Message) -> None:
+        """Take a message in."""
+        data = memoryview(message.data)[1:]
         if message.data[:1] == WORK:
-            self._begin(data[1:], message.files)
-        else:
-            done = perform_packed(self._work, data[1:], unusable=self._unfit)
-            outcome = replace(done, waited_s=waited_s)
-            self._line.send(OUTCOME, _packed(outcome))
+            self._begin(data, message.files)
+            return
+        job = _UnpackedJob.of(data, unusable=self._unfit)
+        self._jobs.append(job)
+        if isinstance(self._work, PreparingWork) and job.error is None:
+            with suppress(Exception):  # doing it will tell
+                self._work.prepare(job.job)
 
     def _begin(self, data: memoryview, files: tuple[int, ...]) -> None:
         """Unpack a work; if that fails, all its jobs have."""
@@ -205,19 +220,35 @@ class _Desk:
         self._line.send(NOTICE, pickle.dumps(notice))
 
 
+@dataclass(frozen=True, slots=True)
+class _UnpackedJob:
+    """A job, or why it cannot be done."""
+
+    job: object
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, data: memoryview | bytes, *, unusable: Exception | None) -> _UnpackedJob:
+        """Unpack a job, unless its work is unusable."""
+        if unusable is not None:
+            return cls(None, unusable)
+        try:
+            return cls(pickle.loads(data))  # noqa: S301 - from the caller
+        except Exception as problem:  # noqa: BLE001 - unpickling runs anybody's code
+            return cls(None, unfit("a job", problem))
+
+    def perform(self, work: Work | None) -> JobResult:
+        """Do it; what fails is its outcome."""
+        if self.error is not None:
+            return JobResult(index=-1, error=self.error, worker=WorkerId.here())
+        return perform(work, -1, self.job)
+
+
 def perform_packed(
     work: Work | None, data: memoryview | bytes, *, unusable: Exception | None
 ) -> JobResult:
     """Unpack a job and do it, unless the work is unusable; what fails is its outcome."""
-    error = unusable
-    if error is None:
-        try:
-            job = pickle.loads(data)  # noqa: S301 - from the caller
-        except Exception as problem:  # noqa: BLE001 - unpickling runs anybody's code
-            error = unfit("a job", problem)
-        else:
-            return perform(work, -1, job)
-    return JobResult(index=-1, error=error, worker=WorkerId.here())
+    return _UnpackedJob.of(data, unusable=unusable).perform(work)
 
 
 def unfit(what: str, error: Exception) -> WorkerError:
