@@ -211,8 +211,8 @@ class ReadChunk:
     def _read(self, chunk: Chunk) -> ChunkReport:
         failed: list[tuple[int, Exception]] = []
         tiles: list[IntArray] = []
-        spec = chunk.spec or self.slides[chunk.slide_index]
-        with spec.unchanged(), self._lent(chunk, spec) as slide:
+        spec = self.spec_of(chunk)
+        with spec.unchanged(), self.lent(chunk) as slide:
             for group in groups(chunk.sizes, views=len(chunk.views)):
                 rest, left = self._pass_on(slide, chunk, group)
                 if left:
@@ -329,7 +329,7 @@ class ReadChunk:
         return {item for item, out in zip(items, bad.tolist(), strict=True) if not out}
 
     def _background(self, chunk: Chunk) -> Background | None:
-        return (chunk.spec or self.slides[chunk.slide_index]).background
+        return self.spec_of(chunk).background
 
     def _put(
         self,
@@ -388,16 +388,24 @@ class ReadChunk:
         while self._open:
             self._open.popitem()[1].close()
 
+    def spec_of(self, chunk: Chunk) -> SlideSpec:
+        """Say what it takes to open the slide of a chunk."""
+        return chunk.spec or self.slides[chunk.slide_index]
+
+    def is_open(self, chunk: Chunk) -> bool:
+        """Tell whether its slide is open."""
+        return chunk.slide_index in self._open
+
     @contextmanager
-    def _lent(self, chunk: Chunk, spec: SlideSpec) -> Generator[Slide]:
-        """Lend an open slide; of those that nobody has the oldest are closed for it."""
+    def lent(self, chunk: Chunk) -> Generator[Slide]:
+        """Lend its open slide; of those that nobody has the oldest are closed for it."""
         number = chunk.slide_index
         with _LENDING:
             if number not in self._open:
                 idle = [each for each in self._open if not self._lent_to[each]]
                 for each in idle[: max(0, len(self._open) + 1 - _OPEN_SLIDES)]:
                     self._open.pop(each).close()
-                self._open[number] = spec.open(self.reading)
+                self._open[number] = self.spec_of(chunk).open(self.reading)
                 if self.reading.stored_chroma:
                     self._open[number].keep_chroma(chunk.views)
             self._open.move_to_end(number)

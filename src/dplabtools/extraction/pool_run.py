@@ -31,6 +31,7 @@ OnError: TypeAlias = Literal["raise", "skip"]
 _READING = "dplabtools.extraction.chunk_reader"
 _COMPILED = "dplabtools.readers.compiled"
 _MEASURING = "dplabtools.extraction.slide_tissue"
+_FAR_AHEAD: Final = 4  # jobs given to a worker at once, to fetch what they take meanwhile
 _COUNTS: Final = (
     *("proc_num_workers", "thread_num_workers"),
     *("proc_mp_chunksize", "thread_mp_chunksize"),
@@ -136,12 +137,15 @@ class PoolRun:
         """
         chosen = "serial" if here or not self.tables else self.chosen_engine
         slides = dict.fromkeys(table.slide for table in self.tables)
+        elsewhere = any(map(is_url, slides))
+        if elsewhere:
+            ahead = max(ahead, _FAR_AHEAD)
         try:
             with open_engine(chosen, self.run_options(ahead=ahead)) as engine:
                 engine.check_access(files=tuple(slides), folders=folders)
                 yield engine
         finally:
-            if any(map(is_url, slides)):  # workers have ended, and may have left copies
+            if elsewhere:  # workers have ended, and may have left copies
                 from dplabtools.sources.staging import drop_copies
 
                 drop_copies()

@@ -13,7 +13,7 @@ from dplabtools._typing import IntArray
 from dplabtools.engine.base import Engine, JobResult, run
 from dplabtools.engine.choose import RunOptions
 from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
-from dplabtools.extraction.inspection import InspectedSlide, InspectSlide, SlideSpec
+from dplabtools.extraction.inspection import InspectedSlide, SlideSpec
 from dplabtools.extraction.plan import (
     CHUNK_ROWS,
     ReadOptions,
@@ -22,12 +22,14 @@ from dplabtools.extraction.plan import (
     runs,
 )
 from dplabtools.extraction.progress import ProgressClock
+from dplabtools.extraction.read_ahead import ReadAhead
 from dplabtools.extraction.run_state import RunState
 from dplabtools.output.comparison import DifferentPatchError
 from dplabtools.output.sink import Measuring, Recording, Sink, Verifying
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.share import Share
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.sources.urls import is_url
 
 __all__ = ["Extraction"]
 
@@ -106,7 +108,7 @@ class Extraction:
         Exception
             If a slide cannot be read as asked for, and errors are not to be skipped.
         """
-        for outcome in run(engine, InspectSlide(reading=self.reading), self.specs()):
+        for outcome in run(engine, self.work(), self.specs()):
             self.enter(outcome.index, outcome, state=state, clock=clock)
 
     def enter(
@@ -119,7 +121,7 @@ class Extraction:
         slide : int
             Its place among those given.
         outcome : JobResult
-            What `InspectSlide` found.
+            What was found.
         state : RunState
             Of the run.
         clock : ProgressClock
@@ -156,7 +158,7 @@ class Extraction:
             plan = replace(plan, quality=quality)
         return state.enter_plan(plan, facts.quality)
 
-    def work(self, state: RunState | None = None) -> ReadChunk:
+    def work(self, state: RunState | None = None) -> ReadChunk | ReadAhead:
         """Return what workers do with chunks.
 
         Parameters
@@ -166,7 +168,7 @@ class Extraction:
 
         Returns
         -------
-        ReadChunk
+        ReadChunk or ReadAhead
             For chunks of these slides.
         """
         specs = [
@@ -179,11 +181,9 @@ class Extraction:
             for slide, spec in enumerate(self.specs())
             if state is not None
         ]
-        return ReadChunk(
-            slides=tuple(specs),
-            reading=self.reading,
-            options=self.options,
-        )
+        work = ReadChunk(slides=tuple(specs), reading=self.reading, options=self.options)
+        elsewhere = any(is_url(table.slide) for table in self.tables)
+        return ReadAhead(work=work) if elsewhere else work
 
     def specs(self) -> tuple[SlideSpec, ...]:
         """Return what it takes to open each slide."""
