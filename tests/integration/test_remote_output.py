@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ class Watched:
         self.stored: list[str] = []
         self.failing = 0  # every so many requests to store
         self.down_after = 0  # so many files, for good
+        self.silent_after = 0  # so many files: nobody is answered until `answers` is set
+        self.answers = threading.Event()
         self.failures: Counter[str] = Counter()
         self._count = itertools.count(1)
 
@@ -78,6 +81,8 @@ class Watched:
                 self.stored.append(path.removeprefix("/runs/"))
         if self._is_down():
             return self._fail(environ, start_response, cut=False)
+        if 0 < self.silent_after <= len(self.stored):
+            self.answers.wait()
         return self.app(environ, start_response)
 
     def _is_down(self) -> bool:
@@ -442,6 +447,64 @@ def test_an_interrupted_run_does_not_wait_for_a_store_that_is_down(
     assert not list(stage.rglob("*"))
 
 
+POOL = """
+import sys
+from dplabtools.slides.patches import DiskPatchExtractorPool, PatchesMock
+from pathlib import Path
+folder, address = Path(sys.argv[1]), sys.argv[2]
+rows = [((x, y), (100, 100), "t") for y in range(0, 800, 100) for x in range(0, 1000, 100)]
+DiskPatchExtractorPool(
+    patches_pool=[PatchesMock(patch_data=rows, wsi_file=each, level_or_mpp=0)
+        for each in sorted(folder.glob("*.svs"))],
+    output_dir=address, image_type="png", proc_num_workers=1, thread_num_workers=1)
+"""
+UPLOAD = """
+import sys
+from dplabtools.pipeline import upload_run
+upload_run(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("silent_after", [1, 130], ids=["journal", "slide"])
+def test_an_interrupted_run_does_not_wait_for_a_store_that_never_answers(
+    store: Watched, folder: Path, stage: Path, silent_after: int
+) -> None:
+    interrupt_when_silent(store, silent_after, POOL, folder, "s3://runs/silent-run")
+    assert not list(stage.rglob("*"))
+
+
+def test_an_interrupted_upload_does_not_wait_for_a_store_that_never_answers(
+    store: Watched, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    extract(folder, tmp_path / "out")
+    interrupt_when_silent(store, 50, UPLOAD, tmp_path / "out", "s3://runs/silent-upload")
+
+
+def interrupt_when_silent(
+    store: Watched, silent_after: int, program: str, folder: Path, address: str
+) -> None:
+    store.silent_after = silent_after
+    with subprocess.Popen(
+        [sys.executable, "-c", program, folder, f"{address}-{silent_after}"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while len(store.stored) < silent_after and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.5)  # until others wait, too
+            assert len(store.stored) >= silent_after
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            store.answers.set()
+    assert process.returncode == -signal.SIGINT, told
+    assert told.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_a_full_disk_leaves_what_is_there_as_it_is(
     client: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,14 +543,14 @@ def test_journals_that_grow_meanwhile_are_not_stored_in_wrong_order(
         stored.append(content)
 
     monkeypatch.setattr(stores.StoredObject, "put", put)
-    remote = RemoteFolder(output_root("s3://runs/journals"), tmp_path)
-    earlier = threading.Thread(target=remote.store_journals)
-    earlier.start()
-    started.wait()
-    journal.write_text("begun\ncomplete\n")
-    remote.store_journals()
-    grown.set()
-    earlier.join()
+    with ThreadPoolExecutor(1) as worker:
+        remote = RemoteFolder(output_root("s3://runs/journals"), tmp_path, worker)
+        earlier = worker.submit(remote.store_journals)
+        started.wait()
+        journal.write_text("begun\ncomplete\n")
+        remote.store_journals()
+        grown.set()
+        earlier.result()
     assert stored == [b"begun\n", b"begun\ncomplete\n"]
 
 

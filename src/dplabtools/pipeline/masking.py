@@ -20,6 +20,7 @@ from dplabtools.readers.slide import Slide
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides._images import save_image
 from dplabtools.slides.processing import WSITissueMask
+from dplabtools.sources.threads import asking_threads
 
 __all__ = ["files_named_after", "for_each_slide", "mask_file", "measure_tissue"]
 
@@ -60,17 +61,14 @@ def for_each_slide(
 
     left = states.left()
     results: dict[str, ResultT] = {}
-    pool = ThreadPoolExecutor(workers)
-    try:
-        done = zip(left, pool.map(attempt, left), strict=True)
+    with asking_threads(workers, name="dplabtools-slides") as threads:
+        done = zip(left, threads.map(attempt, left), strict=True)
         for number, (each, result) in enumerate(done, 1):
             if isinstance(result, DplabError):
                 states.fail(each.wsi_file, result)
             else:
                 results[each.wsi_file] = result
             on_progress(number, len(left))
-    finally:
-        pool.shutdown(cancel_futures=True)
     return results
 
 

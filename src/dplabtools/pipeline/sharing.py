@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dplabtools import config
@@ -17,6 +16,7 @@ from dplabtools.records.slide_input import SlideInput
 from dplabtools.settings import Settings
 from dplabtools.slides.patches._located_pool import LocatedPool
 from dplabtools.slides.patches._sharing import check_repeatable
+from dplabtools.sources.threads import asking_threads
 
 __all__ = ["check_locations", "divide_inputs", "own_inputs"]
 
@@ -58,7 +58,7 @@ def divide_inputs(
         except (DplabError, OSError):
             return 0.0
 
-    with ThreadPoolExecutor(_LOOKING) as threads:
+    with asking_threads(_LOOKING, name="dplabtools-open") as threads:
         works = list(threads.map(work, inputs))
     slides = [each.wsi_file for each in inputs]
     return share_of(slides, works, shard=shard, cut=cut)

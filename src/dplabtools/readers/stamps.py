@@ -10,7 +10,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -25,6 +24,7 @@ from dplabtools.errors import (
     SlideReadError,
 )
 from dplabtools.sources.base import ByteSource, SourceState
+from dplabtools.sources.threads import asking_threads
 from dplabtools.sources.urls import is_url
 
 __all__ = [
@@ -261,7 +261,7 @@ def remote_dicom_series(listed: Iterable[_Listed]) -> list[bytes | None]:
             return _remote_series_of(*each)
         return None
 
-    with _asking() as threads:
+    with asking_threads(_UNDER_WAY, name="dplabtools-list") as threads:
         return list(threads.map(look, listed))
 
 
@@ -293,7 +293,7 @@ def remote_series_files(url: str) -> list[str]:
     from dplabtools.sources.stores import StoredObject
 
     listed = dict(StoredObject.at(url).beside())
-    with _asking() as threads:
+    with asking_threads(_UNDER_WAY, name="dplabtools-list") as threads:
         series = threads.map(_remote_series_of, listed, listed.values())
         stated = dict(sorted(zip(listed, series, strict=True)))
     if url not in stated:
@@ -301,10 +301,6 @@ def remote_series_files(url: str) -> list[str]:
         raise MissingSlideError(msg, slide=Path(url).name, remedy="check the address")
     own = stated.pop(url)
     return [] if own is None else [file for file, each in stated.items() if each == own]
-
-
-def _asking() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_UNDER_WAY, thread_name_prefix="dplabtools-list")
 
 
 @lru_cache(maxsize=1 << 16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 from weakref import WeakSet, WeakValueDictionary
@@ -15,18 +15,17 @@ import numpy as np
 from dplabtools._typing import IntArray
 from dplabtools.errors import ChangedSlideError
 from dplabtools.sources.base import RangeReader, SourceState
-from dplabtools.sources.stores import StoredObject, check_not_forked
+from dplabtools.sources.requests import answer_of, begin, check_not_forked
+from dplabtools.sources.stores import StoredObject
 from dplabtools.sources.stream import HEAD_BYTES, FetchedParts, RemoteStream
 
 __all__ = ["RemoteFile", "merged", "open_remote", "remote_state"]
 
-_UNDER_WAY: Final = 32  # requests of a process
 _RANGE_BYTES: Final = 1 << 19  # of a request: decoding begins when the first is there
 _WASTE: Final = 0.1  # of the bytes wanted, which may be read along to ask less often
 
 _LOCK: Final = threading.Lock()
 _OPEN: Final[WeakValueDictionary[str, RemoteFile]] = WeakValueDictionary()
-_THREADS: Final[WeakValueDictionary[None, ThreadPoolExecutor]] = WeakValueDictionary()
 
 
 def open_remote(url: str, *, known: SourceState | None = None) -> RemoteFile:
@@ -108,7 +107,6 @@ class RemoteFile:
         self._header = FetchedParts(known.nbytes)
         self._header.add(0, head)
         self._parts: WeakSet[_Part] = WeakSet()  # that are read from, or will be
-        self._threads = _fetching_threads()
 
     def read(self, count: int, offset: int) -> bytes:
         """Return bytes from anywhere, by a request of their own.
@@ -133,12 +131,11 @@ class RemoteFile:
         SlideReadError
             If it cannot be had, or has changed.
         """
-        found = self._header.find(start, stop)
-        return self._get(start, stop) if found is None else found
+        return answer_of(self.submit(start, stop))
 
-    def _get(self, start: int, stop: int) -> memoryview:
+    async def _get(self, start: int, stop: int) -> memoryview:
         try:
-            return self._object.get(start, stop, state=self.state)[0]
+            return (await self._object.fetch(start, stop, state=self.state))[0]
         except ChangedSlideError:
             self.changed = True
             raise
@@ -174,7 +171,7 @@ class RemoteFile:
         )
 
     def submit(self, start: int, stop: int) -> Future[memoryview]:
-        """Fetch a part of the file in the background.
+        """Fetch a part of the file in the background, as `fetch` does.
 
         Raises
         ------
@@ -182,11 +179,16 @@ class RemoteFile:
             In a process forked from one that has read remote slides.
         """
         check_not_forked()
-        return self._threads.submit(self.fetch, start, stop)
+        found = self._header.find(start, stop)
+        if found is None:
+            return begin(self._get, start, stop)
+        there: Future[memoryview] = Future()
+        there.set_result(found)
+        return there
 
     def stream(self) -> BinaryIO:
         """Return it as a file to be read in, which the caller closes."""
-        stream = RemoteStream(self._header, self._get, name=self.name)
+        stream = RemoteStream(self._header, self.fetch, name=self.name)
         return cast("BinaryIO", io.BufferedReader(stream))
 
     def close(self) -> None:
@@ -261,13 +263,3 @@ def merged(offsets: IntArray, counts: IntArray, *, end: int) -> tuple[list[int],
             starts.append(start)
             ends.append(stop)
     return starts, ends
-
-
-def _fetching_threads() -> ThreadPoolExecutor:
-    """Return the threads that fetch for all open files; they end with the last of these."""
-    with _LOCK:
-        threads = _THREADS.get(None)
-        if threads is None:
-            threads = ThreadPoolExecutor(_UNDER_WAY, thread_name_prefix="dplabtools-fetch")
-            _THREADS[None] = threads
-        return threads

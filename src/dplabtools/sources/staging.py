@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Final
 
 from dplabtools.errors import SlideReadError
 from dplabtools.sources.remote import RemoteFile, open_remote
+from dplabtools.sources.threads import asking_threads
 
 __all__ = ["StagedCopy", "drop_copies", "staged_copy", "staged_folder"]
 
@@ -207,7 +207,7 @@ def _fetch_whole(file: RemoteFile, path: Path) -> None:
     try:
         with (
             tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part,
-            ThreadPoolExecutor(_PARTS_AT_ONCE) as threads,
+            asking_threads(_PARTS_AT_ONCE, name="dplabtools-stage") as threads,
         ):
 
             def fetch(start: int) -> None:

@@ -7,11 +7,20 @@ passes here, and messages of the library are shortened to what names none.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from dplabtools.errors import (
@@ -24,9 +33,12 @@ from dplabtools.errors import (
 )
 from dplabtools.optional import optional
 from dplabtools.sources.base import SourceState
+from dplabtools.sources.requests import answer_of, begin, under_way
 from dplabtools.sources.urls import checked_url, without_secrets
 
-__all__ = ["StoredObject", "check_not_forked"]
+__all__ = ["StoredObject"]
+
+_T = TypeVar("_T")
 
 _METADATA_SERVICES: Final = (
     *("/latest/api/token", "/latest/meta-data", "/computeMetadata/", "/metadata/identity"),
@@ -42,8 +54,6 @@ _NO_CREDENTIALS: Final = (
     "GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and "
     "AZURE_STORAGE_ACCOUNT_KEY; AWS_SKIP_SIGNATURE=true reads public buckets"
 )
-_USED_BY: Final[set[int]] = set()
-"""Numbers of the processes that use the library, with those they were forked from."""
 _TELLING: Final = ("AWS_", "AZURE_", "GOOGLE_")  # begin variables that obstore reads
 _TRIES: Final = 10
 _TIMEOUT_S: Final = 30  # without a byte, or of a connection
@@ -108,6 +118,20 @@ class StoredObject:
     def get(
         self, start: int, stop: int, *, state: SourceState | None = None
     ) -> tuple[memoryview, SourceState]:
+        """Fetch a part of it, and wait for it.
+
+        Parameters and result are those of `fetch`.
+
+        Raises
+        ------
+        SlideError
+            As `fetch`.
+        """
+        return answer_of(begin(self.fetch, start, stop, state=state))
+
+    async def fetch(
+        self, start: int, stop: int, *, state: SourceState | None = None
+    ) -> tuple[memoryview, SourceState]:
         """Fetch a part of it, again where the connection or the server fails.
 
         Parameters
@@ -138,17 +162,39 @@ class StoredObject:
         options: dict[str, Any] = {"range": (start, stop)}
         if state is not None and state.etag.startswith('"'):  # others never match
             options["if_match"] = state.etag
-        obstore = _obstore()
-        try:
-            found = obstore.get(self.store, self.key, options=options)
-            meta, data = found.meta, memoryview(found.bytes())
-        except Exception as error:  # noqa: BLE001 - of the library, or built in
-            # Its own text shows what was asked for, secrets included.
-            raise self._error(error) from None
+        async with self._asking() as obstore:
+            found = await obstore.get_async(self.store, self.key, options=options)
+            meta, data = found.meta, memoryview(await found.bytes_async())
         now = SourceState(nbytes=int(meta["size"]), etag=meta["e_tag"] or "")
         if state is not None and now != state:
             raise self._changed()
         return data, now
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncGenerator[Any]:
+        """Yield the library once it is its turn, and say its errors as ours.
+
+        Raises
+        ------
+        SlideError
+            For any.
+        """
+        obstore = _obstore()
+        try:
+            async with under_way():
+                yield obstore
+        except Exception as error:  # noqa: BLE001 - of the library, or built in
+            # Its own text shows what was asked for, secrets included.
+            raise self._error(error) from None
+
+    def _ask(self, ask: Callable[[Any], Awaitable[_T]]) -> _T:
+        """Return what the library answers."""
+
+        async def asked() -> _T:
+            async with self._asking() as obstore:
+                return await ask(obstore)
+
+        return answer_of(begin(asked))
 
     def _changed(self) -> ChangedSlideError:
         msg = "it has changed since it was opened"
@@ -193,11 +239,7 @@ class StoredObject:
         SlideError
             As `get`.
         """
-        obstore = _obstore()
-        try:
-            obstore.put(self.store, self.key, content)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(error) from None
+        self._ask(lambda obstore: obstore.put_async(self.store, self.key, content))
 
     def delete(self) -> None:
         """Remove it, if it is there.
@@ -207,13 +249,8 @@ class StoredObject:
         SlideError
             As `get`.
         """
-        obstore = _obstore()
-        try:
-            obstore.delete(self.store, self.key)
-        except FileNotFoundError:
-            return
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(error) from None
+        with suppress(MissingSlideError):
+            self._ask(lambda obstore: obstore.delete_async(self.store, self.key))
 
     def below(self) -> Iterator[tuple[str, SourceState]]:
         """Yield all objects below it, as if it were a folder: addresses and states.
@@ -225,11 +262,16 @@ class StoredObject:
         SlideError
             As `get`.
         """
-        try:
-            for batch in _obstore().list(self.store, self.key or None):
-                yield from map(self._listed, batch)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(error) from None
+        batches: AsyncIterator[Sequence[Mapping[str, Any]]]
+        batches = _obstore().list(self.store, self.key or None)
+
+        async def following(_: object) -> Sequence[Mapping[str, Any]]:
+            async for batch in batches:
+                return batch
+            return ()
+
+        while batch := self._ask(following):
+            yield from map(self._listed, batch)
 
     def beside(self) -> list[tuple[str, SourceState]]:
         """Return all objects of its folder, itself too, as `below` does.
@@ -239,12 +281,13 @@ class StoredObject:
         SlideError
             As `get`.
         """
-        folder = self.key.rpartition("/")[0]
-        try:
-            found = _obstore().list_with_delimiter(self.store, folder or None)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(error) from None
+        found = self._directly_in(self.key.rpartition("/")[0])
         return list(map(self._listed, found["objects"]))
+
+    def _directly_in(self, folder: str) -> Mapping[str, Any]:
+        return self._ask(
+            lambda obstore: obstore.list_with_delimiter_async(self.store, folder or None)
+        )
 
     def _listed(self, meta: Mapping[str, Any]) -> tuple[str, SourceState]:
         parts = urlsplit(self.url)
@@ -259,10 +302,7 @@ class StoredObject:
         SlideError
             As `get`.
         """
-        try:
-            found = _obstore().list_with_delimiter(self.store, self.key or None)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(error) from None
+        found = self._directly_in(self.key)
         paths = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
         return frozenset(path.rpartition("/")[2] for path in paths)
 
@@ -273,28 +313,7 @@ def _shown(text: str) -> str:
     return without_secrets(first.rpartition(" - ")[2])
 
 
-def check_not_forked() -> None:
-    """Raise in a process forked from one that has used the library.
-
-    Its threads are not there, and whoever waited for them would wait for ever.
-
-    Raises
-    ------
-    UnreachableSlideError
-        If it is one.
-    """
-    _USED_BY.add(os.getpid())
-    if len(_USED_BY) > 1:
-        msg = "remote slides cannot be read in a process forked from one that has read some"
-        raise UnreachableSlideError(
-            msg,
-            remedy='start processes by "spawn" or "forkserver", as multiprocessing_context '
-            "of a DataLoader",
-        )
-
-
 def _obstore() -> Any:  # noqa: ANN401 - loaded where it is needed
-    check_not_forked()
     return optional("obstore", what="slides that lie elsewhere", extra="remote")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -11,11 +11,14 @@ from typing import Any, Final
 
 from dplabtools.errors import OutputError, ParameterError, SlideError
 from dplabtools.sources.stores import StoredObject
+from dplabtools.sources.threads import asking_threads
 from dplabtools.sources.urls import checked_url, is_url
 
-__all__ = ["check_free", "output_root", "store_files", "writing_to"]
+__all__ = ["LAST_S", "check_free", "output_root", "store_files", "writing_to"]
 
 _AT_ONCE: Final = 32  # files; of large ones several parts
+LAST_S: Final = 10
+"""For what is still to be stored, or removed, once a run is interrupted."""
 
 
 def output_root(address: str) -> StoredObject:
@@ -93,14 +96,28 @@ def store_files(*batches: Mapping[Path, StoredObject]) -> None:
     try:
         for batch in batches:
             _for_each(store, batch.items())
-    except BaseException:
-        with suppress(SlideError):  # the first error counts
-            _for_each(StoredObject.delete, ((each,) for each in begun))
+    except BaseException as error:
+        within_s = None if isinstance(error, Exception) else LAST_S
+        with suppress(SlideError, TimeoutError):  # the first error counts
+            _for_each(StoredObject.delete, ((each,) for each in begun), within_s=within_s)
         raise
 
 
-def _for_each(act: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
-    """Act on some at once, until one fails: a store that is down is slow to say so."""
+def _for_each(
+    act: Callable[..., None],
+    arguments: Iterable[tuple[Any, ...]],
+    *,
+    within_s: float | None = None,
+) -> None:
+    """Act on some at once, until one fails: a store that is down is slow to say so.
+
+    Raises
+    ------
+    SlideError
+        The first.
+    TimeoutError
+        If it takes longer than some time.
+    """
     ended = Event()
 
     def act_on(*given: object) -> None:
@@ -112,10 +129,8 @@ def _for_each(act: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) ->
             ended.set()
             raise
 
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+    with asking_threads(_AT_ONCE, name="dplabtools-store") as threads:
         waiting = [threads.submit(act_on, *each) for each in arguments]
-        try:
-            for each in waiting:
-                each.result()
-        finally:
-            ended.set()
+        wait(waiting, timeout=within_s)
+        for each in waiting:
+            each.result(timeout=0)

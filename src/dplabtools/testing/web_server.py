@@ -39,6 +39,8 @@ class ServerFaults:
         Whether parts of files are handed out.
     status : int
         What everybody is refused with; 0: nobody is.
+    silent_from : int
+        Number of the first question that is never answered, nor any after it; 0: all are.
     """
 
     latency_s: float = 0.0
@@ -47,6 +49,7 @@ class ServerFaults:
     bytes_per_s: float = 0.0
     ranges: bool = True
     status: int = 0
+    silent_from: int = 0
 
 
 class SlideServer:
@@ -116,6 +119,8 @@ class SlideServer:
         try:
             while request := await reader.readuntil(b"\r\n\r\n"):
                 self.requests += 1
+                if 0 < self.faults.silent_from <= self.requests:
+                    await asyncio.Event().wait()
                 if self.faults.latency_s:
                     await asyncio.sleep(self.faults.latency_s)
                 if not await self._answer(request, writer):

@@ -48,19 +48,24 @@ def output_folder(output_dir: StrPath, *, resume: bool) -> Generator[StrPath]:
         return
     from dplabtools.output.run_folder.remote import RemoteFolder
     from dplabtools.sources.staging import staged_folder
-    from dplabtools.sources.writing import output_root
+    from dplabtools.sources.threads import asking_threads
+    from dplabtools.sources.writing import LAST_S, output_root
 
     root = output_root(str(output_dir))
-    with staged_folder() as staged:
+    with (
+        staged_folder() as staged,
+        asking_threads(1, name="dplabtools-store") as worker,
+    ):
         folder = staged.resolve()
-        remote = RemoteFolder(root, folder)
+        remote = RemoteFolder(root, folder, worker)
         remote.begin(resume=resume)
         _REMOTE[folder] = remote
         try:
             yield folder
-        except BaseException:
-            with suppress(OutputError):  # the first error counts
-                remote.close()
+        except BaseException as error:
+            within_s = None if isinstance(error, Exception) else LAST_S
+            with suppress(OutputError, TimeoutError):  # the first error counts
+                remote.close(within_s=within_s)
             raise
         else:
             remote.close()

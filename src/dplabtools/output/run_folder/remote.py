@@ -13,7 +13,7 @@ import io
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -24,10 +24,12 @@ from dplabtools.errors import MissingSlideError, SlideError
 from dplabtools.records.run_record import CONFIG_FILE
 from dplabtools.sources.stores import StoredObject
 from dplabtools.sources.stream import HEAD_BYTES, FetchedParts, RemoteStream
+from dplabtools.sources.threads import asking_threads
 from dplabtools.sources.writing import check_free, store_files, writing_to
 
 __all__ = ["RemoteFolder"]
 
+_FETCHING: Final = 8  # files at once, when a run begins
 _WAITING: Final = 2  # slides to be stored, before whoever completes the next one waits
 _SHARE: Final = 0.1  # of the time, at most, in which journals are stored again and again
 _MANIFESTS: Final = "manifests"
@@ -44,6 +46,8 @@ class RemoteFolder:
         The address.
     folder : Path
         The folder.
+    worker : ThreadPoolExecutor
+        A thread that asks, for what is done in the background.
 
     Attributes
     ----------
@@ -51,7 +55,9 @@ class RemoteFolder:
         Where files are taken to.
     """
 
-    def __init__(self, root: StoredObject, folder: Path) -> None:
+    def __init__(
+        self, root: StoredObject, folder: Path, worker: ThreadPoolExecutor
+    ) -> None:
         self.address: str = root.url
         self._root = root
         self._folder = folder
@@ -60,7 +66,7 @@ class RemoteFolder:
         self._untold: list[Path] = []
         self._next_record = 0.0
         self._storing = Lock()  # of journals, that no older one comes last
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="dplabtools-store")
+        self._worker = worker
         self._slides: deque[Future[None]] = deque()
         self._failed = False
 
@@ -93,7 +99,7 @@ class RemoteFolder:
                 if name.startswith("journal__")
             ]
             masks = [f"masks/{name}" for name in self._root.child("masks").names()]
-        with ThreadPoolExecutor() as threads:
+        with asking_threads(_FETCHING, name="dplabtools-fetch") as threads:
             files = [self._folder / name for name in (CONFIG_FILE, *journals, *masks)]
             list(threads.map(self.fetch, files))
 
@@ -232,19 +238,27 @@ class RemoteFolder:
             with writing_to(self.address):
                 self.object_of(file).delete()
 
-    def close(self) -> None:
+    def close(self, *, within_s: float | None = None) -> None:
         """Store all that is left, journals after all else; a run that failed has tried.
+
+        Parameters
+        ----------
+        within_s : float, optional
+            Seconds in which that has to be done.
 
         Raises
         ------
         OutputError
             If something cannot be stored.
+        TimeoutError
+            If it takes longer.
         """
-        try:
-            while self._slides and not self._failed:
-                self._slides.popleft().result()
-        finally:
-            self._worker.shutdown(cancel_futures=True)
+        self._slides.append(self._worker.submit(self._store_rest))
+        wait(self._slides, timeout=within_s)
+        while self._slides:
+            self._slides.popleft().result(timeout=0)
+
+    def _store_rest(self) -> None:
         if self._failed:
             return
         self._store(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -27,6 +26,7 @@ from dplabtools.readers.stamps import is_dicom, remote_series_files, series_file
 from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.joined import joined
 from dplabtools.sources.opening import open_source
+from dplabtools.sources.threads import asking_threads
 from dplabtools.sources.urls import is_url
 
 __all__ = ["open_indexed", "read_any_tiff"]
@@ -145,7 +145,7 @@ def _others_of_series(path: StrPath) -> list[ByteSource]:
     if not is_url(path):
         return [_opened(file) for file in series_files(Path(path))]
     files = remote_series_files(slide_file(path))
-    with ThreadPoolExecutor(_OPENING, thread_name_prefix="dplabtools-open") as threads:
+    with asking_threads(_OPENING, name="dplabtools-open") as threads:
         return list(threads.map(_opened, files))
 
 
