@@ -303,3 +303,9 @@ def ray_cluster() -> Iterator[Any]:
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of Ray are on another machine than the caller, as far as both can tell."""
+    monkeypatch.setattr("dplabtools.engine.ray._machine", lambda: "another")

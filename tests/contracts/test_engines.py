@@ -5,9 +5,10 @@ import os
 import pytest
 
 from dplabtools.engine.base import Engine, run
-from dplabtools.engine.choose import ENGINES, EngineEntrypoint
+from dplabtools.engine.choose import ENGINES, EngineEntrypoint, RunOptions
 from dplabtools.engine.processes import ProcessEngine
 from dplabtools.engine.serial import SerialEngine
+from dplabtools.engine.slabs import Segment
 from dplabtools.engine.threads import ThreadEngine
 from dplabtools.testing.distant_engine import DistantEngine
 from dplabtools.testing.engine import EngineContract, EngineEntrypointContract, Task
@@ -31,6 +32,16 @@ class TestThreadEngine(EngineContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return ThreadEngine(workers=2)
+
+
+@pytest.mark.parametrize("name", ["serial", "threads", "processes"])
+def test_workers_of_this_machine_have_its_memory(name: str) -> None:
+    segment = Segment.create(16 * 8)
+    jobs = [("fill", row) for row in range(8)]
+    with ENGINES.own[name].make(RunOptions(workers=2)) as engine:
+        outcomes = list(run(engine, Task(segment), jobs, segments=[segment]))
+    segment.close()
+    assert [outcome.value() for outcome in outcomes] == [True] * 8
 
 
 @pytest.mark.slow

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from dplabtools.engine import dealing
-from dplabtools.engine.base import Engine, JobResult, WorkerId, run
+from dplabtools.engine.base import Engine, JobResult, run
+from dplabtools.engine.slabs import Segment
 from dplabtools.errors import ClusterError, WorkerError
+from dplabtools.extraction.chunk_reader import Chunk, ChunkReport
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
 from dplabtools.testing.engine import EngineContract, Task
 
@@ -32,6 +35,30 @@ class TestRayEngine(EngineContract):
     def engine(self) -> Engine:
         made: Engine = new_engine()
         return made
+
+
+@pytest.mark.usefixtures("apart")
+class TestRayEngineElsewhere(TestRayEngine):
+    """Workers of another machine see no memory of the caller."""
+
+
+def test_workers_of_this_machine_fill_its_memory() -> None:
+    assert fillers() == [True] * 8
+
+
+@pytest.mark.usefixtures("apart")
+def test_workers_of_another_do_not() -> None:
+    assert fillers() == [False] * 8
+
+
+def fillers() -> list[object]:
+    """Return whether workers could fill shared memory, job by job."""
+    segment = Segment.create(16 * 8)
+    jobs = [("fill", row) for row in range(8)]
+    with new_engine() as engine:
+        outcomes = list(run(engine, Task(segment), jobs, segments=[segment]))
+    segment.close()
+    return [outcome.value() for outcome in outcomes]
 
 
 def new_engine(**options: Any) -> Any:
@@ -79,20 +106,53 @@ def test_a_worker_that_hangs_is_replaced() -> None:
     assert outcomes[1].value() == 9
 
 
-@pytest.mark.parametrize("host", [WorkerId.here().host, "another"])
-def test_workers_have_ended_when_it_is_closed(
-    monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
+def test_workers_have_ended_when_it_is_closed() -> None:
     """Ray says at once that they have; one that is stopped has not."""
     with new_engine(workers=1) as engine:
-        pid = next(run(engine, Task(), [("square", 1)])).pid
-        engine.submit(0, ("sleep", 60.0))
-        os.kill(pid, signal.SIGSTOP)
+        pid = stopped(engine)
+        engine.close()
+        with suppress(psutil.NoSuchProcess):
+            assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.usefixtures("apart")
+def test_workers_of_other_machines_have_ended_when_it_is_closed() -> None:
+    with new_engine(workers=1) as engine:
+        pid = stopped(engine)
         threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
-        monkeypatch.setattr(socket, "gethostname", lambda: host)
         engine.close()
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def stopped(engine: Engine) -> int:
+    """Stop the only worker of an engine at a job."""
+    pid = next(run(engine, Task(), [("square", 1)])).pid
+    engine.submit(0, ("sleep", 60.0))
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_a_worker_that_was_given_up_writes_nothing_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray does not end it, as where its node is lost; it goes on when others are done."""
+    kills: list[object] = []
+    monkeypatch.setattr(engine_of_ray.ray, "kill", kills.append)
+    marker = tmp_path / "pid"
+    segment = Segment.create(16 * 8)
+    with new_engine(timeout_s=1.5) as engine:
+        jobs = [("fill late", (str(marker), row)) for row in range(8)]
+        outcomes = list(run(engine, Task(segment), jobs, segments=[segment]))
+        monkeypatch.undo()
+        with suppress(ProcessLookupError):
+            os.kill(int(marker.read_text()), signal.SIGCONT)
+            time.sleep(1)
+    assert kills
+    assert max(outcome.attempts for outcome in outcomes) == 2
+    found = segment.array((8, 16))
+    np.testing.assert_array_equal(found, np.repeat(np.arange(8), 16).reshape(8, 16))
+    segment.close()
 
 
 def test_jobs_of_a_lost_node_are_run_once_more(ray_cluster: Any) -> None:
@@ -163,6 +223,22 @@ def test_a_worker_that_has_ended_does_not_look(monkeypatch: pytest.MonkeyPatch) 
     assert checks == [1, 0]
 
 
+def test_pixels_do_not_come_back_from_workers_of_this_machine(
+    made_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[object] = []
+
+    def take_in(_: Chunk, report: ChunkReport) -> None:
+        returned.append(report.returned)
+
+    monkeypatch.setattr(Chunk, "take_in", take_in)
+    with new_engine() as engine:
+        check_pixels(made_slide, engine)
+    assert returned
+    assert set(returned) == {None}
+
+
+@pytest.mark.usefixtures("apart")
 def test_no_pixel_goes_through_a_pickle(
     made_slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +262,7 @@ def test_no_pixel_goes_through_a_pickle(
     assert sum(sent) < size / 50
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_result_that_is_lost_is_made_once_more(
     made_slide: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,7 +82,15 @@ def colours(images: Any) -> Any:
     return images.mean(dim=(2, 3))
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.fixture(params=["here", "apart"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where workers are: on the caller's machine, sharing its memory, or on another."""
+    if request.param == "apart":
+        request.getfixturevalue("apart")
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("ray_cluster", "place")
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -95,7 +103,7 @@ def test_pools_in_memory(pool: list[PatchesMock], kind: Any, options: Any) -> No
     np.testing.assert_array_equal(memory(kind, pool, engine="ray", **options), expected)
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("ray_cluster", "place")
 def test_what_fails_is_skipped_and_named(three_slides: dict[str, list[str]]) -> None:
     told: list[list[tuple[str, int | None, str]]] = []
     for engine in ("processes", "ray"):
@@ -112,7 +120,7 @@ def test_what_fails_is_skipped_and_named(three_slides: dict[str, list[str]]) -> 
     assert told[0]
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("ray_cluster", "place")
 @pytest.mark.parametrize("shuffle_buffer", [0, 100])
 def test_streams(pool: list[PatchesMock], shuffle_buffer: int) -> None:
     def streamed(engine: str) -> Any:

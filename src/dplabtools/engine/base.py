@@ -14,7 +14,8 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from dplabtools.engine.slabs import Segment
 
@@ -25,11 +26,15 @@ __all__ = [
     "PreparingWork",
     "Work",
     "WorkerId",
+    "boot",
     "lent",
     "results_in_order",
     "run",
     "run_in_order",
 ]
+
+# https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Work(Protocol):
@@ -79,6 +84,14 @@ class WorkerId(NamedTuple):
     def here(cls) -> Self:
         """Return that of this process."""
         return cls(socket.gethostname(), os.getpid())
+
+
+def boot() -> str:
+    """Return what changes when the machine is started again; empty if that is not known."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +147,6 @@ class Engine(Protocol):
         """Number of jobs submitted, whose outcome has not been taken."""
         ...
 
-    @property
-    def shares_memory(self) -> bool:
-        """Whether jobs see the segments that a work begins with.
-
-        If not, what they make has to come back in their results.
-        """
-        ...
-
     def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
         """Make sure that workers can read these files, and write to these folders.
 
@@ -157,7 +162,8 @@ class Engine(Protocol):
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
         """Prepare for jobs of this work, which use this shared memory.
 
-        The work before it must have nothing pending.
+        Workers on other machines do not see it, and return what they make in their results:
+        see `Segment.is_here`. The work before it must have nothing pending.
         """
         ...
 

@@ -217,7 +217,7 @@ def what_is_missing(files: Sequence[str], marks: Sequence[str], version: str) ->
 
 
 def wait_until_gone(workers: Mapping[WorkerId, str], *, within_s: float) -> None:
-    """Wait until the processes of actors that have been killed are gone.
+    """Wait until the processes of actors that have been killed are gone, where they were.
 
     Ray says that they have died as soon as they are to; what they are at goes on until
     the system has ended them.
@@ -229,19 +229,12 @@ def wait_until_gone(workers: Mapping[WorkerId, str], *, within_s: float) -> None
     within_s : float
         How long to wait at most.
     """
-    host = WorkerId.here().host
-    elsewhere = [
+    waiting = [
         _on_node(node, _wait_until_gone).remote(who.pid, within_s)
         for who, node in workers.items()
-        if who.host != host
     ]
-    deadline = time.monotonic() + within_s
-    for who in workers:
-        if who.host == host:
-            _wait_until_gone(who.pid, deadline - time.monotonic())
-    if elsewhere:
-        remaining = max(0.0, deadline - time.monotonic())
-        ray.wait(elsewhere, num_returns=len(elsewhere), timeout=remaining)
+    if waiting:
+        ray.wait(waiting, num_returns=len(waiting), timeout=within_s)
 
 
 def _wait_until_gone(pid: int, within_s: float) -> None:

@@ -104,11 +104,6 @@ class ProcessEngine:
         """Number of jobs submitted, whose outcome has not been taken."""
         return self._queue.pending(self._workers)
 
-    @property
-    def shares_memory(self) -> bool:
-        """Yes: workers get the files behind it."""
-        return True
-
     def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
         """Do nothing: workers see what the caller sees."""
 

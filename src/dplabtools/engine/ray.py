@@ -1,9 +1,10 @@
 """Workers of a Ray cluster (https://docs.ray.io), on as many machines as it has.
 
 Each worker is an actor, which keeps what the work keeps between jobs. Works, jobs and
-results are pickled as for processes of this machine; what is large in a result is none of
-the pickle, but lies beside it in Ray's object store, and reaches the caller as it lies
-there (https://peps.python.org/pep-0574/).
+results are pickled as for processes of this machine. Workers on the caller's own machine
+share its memory, too. What others return is none of the pickle if it is large, but lies
+beside it in Ray's object store, and reaches the caller as it lies there
+(https://peps.python.org/pep-0574/).
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import select
+import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Self
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from dplabtools.engine.base import JobResult, Work, WorkerId
+from dplabtools.engine.base import JobResult, Work, WorkerId, boot
 from dplabtools.engine.cluster import check_nodes, join, wait_until_gone, what_is_missing
 from dplabtools.engine.dealing import NOBODY, BaseWorker, JobQueue
 from dplabtools.engine.forwarding import Notice, deliver, kept, log_level
-from dplabtools.engine.slabs import Segment
+from dplabtools.engine.slabs import Segment, SegmentAddress
 from dplabtools.engine.worker import THREAD_COUNTS, perform_packed, portable, unfit
 from dplabtools.errors import WorkerError
 
@@ -34,6 +39,7 @@ _MEMORY: Final = 512 << 20  # bytes that Ray sets aside for a worker: decoded ti
 _AHEAD = 2
 _FALSE_STARTS = 3
 _SAY_S = 30.0  # without any worker, until the caller is told what it waits for
+_GRACE_S = 0.5  # of a process that Ray has told to end, until this one kills it
 _KILL_S = 10.0  # Ray kills a process that does not end by itself in 5
 _LOOK_S = 1.0  # how often to look for workers that hang
 _LOGGER = logging.getLogger(__name__)
@@ -53,17 +59,38 @@ class _Actor:
         """Say what its node lacks; see `cluster.what_is_missing`."""
         return what_is_missing(files, marks, version)
 
-    def begin(self, packed: bytes) -> tuple[WorkerId, str]:
-        """Unpack a work; if that fails, all its jobs have. Return who it is, and where."""
+    def begin(
+        self, packed: bytes, machine: str, memory: Sequence[SegmentAddress]
+    ) -> tuple[WorkerId, str, str]:
+        """Unpack a work; if that fails, all its jobs have.
+
+        Parameters
+        ----------
+        packed : bytes
+            The work.
+        machine : str
+            That of the caller.
+        memory : sequence of SegmentAddress
+            What the work uses there.
+
+        Returns
+        -------
+        (WorkerId, str, str)
+            Who the worker is, and on which node and machine.
+        """
         if self._work is not None:
             self._work.close()
         self._work, self._unfit = None, None
+        Segment.keep_only(())
+        here = _machine()
+        if here and here == machine:
+            _attach(memory)
         try:
             self._work = pickle.loads(packed)  # noqa: S301 - from the caller
         except Exception as error:  # noqa: BLE001 - unpickling runs anybody's code
             self._unfit = unfit("the work", error)
         self._idle_since = time.perf_counter()
-        return WorkerId.here(), ray.get_runtime_context().get_node_id()
+        return WorkerId.here(), ray.get_runtime_context().get_node_id(), here
 
     def do(self, data: bytes, level: int) -> tuple[bytes, list[pickle.PickleBuffer]]:
         """Do a job; return its result, pickled without what is large, and that beside."""
@@ -84,6 +111,7 @@ class _Worker(BaseWorker):
     begun: Any  # the answer to `begin`, to come
     identity: WorkerId | None = None
     node: str = ""
+    process: int = -1  # a descriptor of it, if it works on this machine
     answers: deque[Any] = field(default_factory=deque)  # to come, one a job
 
 
@@ -128,7 +156,8 @@ class RayEngine:
         self._timeout_s = timeout_s
         self._workers: list[_Worker] = []
         self._queue = JobQueue(workers=workers, ahead=ahead)
-        self._begin: Any = None
+        self._segments: tuple[Segment, ...] = ()
+        self._begin: tuple[object, ...] = ()
         self._level = 0
         self._false_starts = 0
         self._waiting_since = 0.0
@@ -150,11 +179,6 @@ class RayEngine:
         """Number of jobs submitted, whose outcome has not been taken."""
         return self._queue.pending(self._workers)
 
-    @property
-    def shares_memory(self) -> bool:
-        """No: pixels come back in results."""
-        return False
-
     def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
         """Make sure that each node sees these files, and can write to these folders.
 
@@ -170,7 +194,7 @@ class RayEngine:
             check_nodes(self._needs, files=files, folders=folders)
 
     def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
-        """Send the work to all workers.
+        """Send the work to all workers, and where its memory is to those that may see it.
 
         Raises
         ------
@@ -179,10 +203,12 @@ class RayEngine:
         """
         packed = self._queue.begin(work, self._workers)
         self._join()
-        self._begin, self._level = ray.put(packed), log_level()
+        self._segments = tuple(segments)  # open as long as workers may come
+        memory = tuple(segment.address() for segment in segments)
+        self._begin, self._level = (ray.put(packed), _machine(), memory), log_level()
         self._false_starts, self._waiting_since = 0, time.monotonic()
         for worker in self._workers:
-            worker.begun = worker.actor.begin.remote(self._begin)
+            worker.begun = worker.actor.begin.remote(*self._begin)
 
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         """Hand over a job; see `Engine.submit`."""
@@ -210,7 +236,7 @@ class RayEngine:
         """End all workers, and leave the cluster if the engine has joined it."""
         workers, self._workers = self._workers, []
         self._queue.clear()
-        self._begin = None
+        self._segments, self._begin = (), ()
         if ray.is_initialized():
             _end(workers)
             if self._joined:
@@ -244,7 +270,7 @@ class RayEngine:
         """Ask for one more worker; it comes when there is room for it."""
         actor: Any = ray.remote(_Actor).options(**self._needs).remote()
         lane = self._queue.free_lane(self._workers)
-        begun = actor.begin.remote(self._begin)
+        begun = actor.begin.remote(*self._begin)
         self._workers.append(_Worker(lane=lane, actor=actor, begun=begun))
 
     # ------------------------------------------------------------- listening
@@ -275,7 +301,8 @@ class RayEngine:
             self._bury(worker, f"has lost a result ({_first_line(error)})")
         else:
             if worker.identity is None:
-                worker.identity, worker.node = found
+                identity, worker.node, machine = found
+                worker.identity, worker.process = identity, _process(identity, machine)
                 worker.since = time.monotonic()
                 self._false_starts = 0
             else:
@@ -298,9 +325,13 @@ class RayEngine:
                 self._bury(worker, f"took longer than {self._timeout_s:g} s")
 
     def _bury(self, worker: _Worker, ending: str) -> None:
-        """Let go of a worker; its first job is run once more, or has failed."""
+        """Let go of a worker; its first job is run once more, or has failed.
+
+        It may not be dead though Ray says so, and write to memory that others get then.
+        """
         self._workers.remove(worker)
         ray.kill(worker.actor)
+        _end_here([worker])
         who = worker.identity or NOBODY
         _LOGGER.warning("worker %s of %s %s", who.pid, who.host, ending)
         self._queue.take_back(worker, who=worker.identity, ending=ending)
@@ -326,8 +357,69 @@ def _end(workers: Sequence[_Worker]) -> None:
     """Kill workers, and wait for those at a job: others may remove or write its files."""
     for worker in workers:
         ray.kill(worker.actor)
-    at_work = {each.identity: each.node for each in workers if each.identity and each.jobs}
-    wait_until_gone(at_work, within_s=_KILL_S)
+    elsewhere = {
+        each.identity: each.node
+        for each in workers
+        if each.identity and each.jobs and each.process < 0
+    }
+    _end_here(workers)
+    wait_until_gone(elsewhere, within_s=_KILL_S)
+
+
+def _end_here(workers: Sequence[_Worker]) -> None:
+    """Be sure that workers of this machine have ended that are at a job.
+
+    They write to memory that others get then. Ray says that they have died as soon as they
+    are to, and it may be Ray itself that has.
+    """
+    processes = [each.process for each in workers if each.jobs and each.process >= 0]
+    left = _left(processes, within_s=_GRACE_S)
+    for process in left:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    _left(left, within_s=_KILL_S)
+    for worker in workers:
+        if worker.process >= 0:
+            os.close(worker.process)
+            worker.process = -1
+
+
+def _left(processes: Sequence[int], *, within_s: float) -> list[int]:
+    """Wait for processes to end; return the descriptors of those that have not."""
+    deadline = time.monotonic() + within_s
+    left: list[int] = []
+    for process in processes:
+        poller = select.poll()
+        poller.register(process, select.POLLIN)
+        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            left.append(process)
+    return left
+
+
+def _machine() -> str:
+    """Return what processes share that see and can end each other; empty if unknown."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+        return f"{boot()} {Path('/proc/self/ns/pid').readlink()} {os.getuid()}"
+    except (AttributeError, OSError):  # nobody would know when a process is gone
+        return ""
+
+
+def _attach(memory: Sequence[SegmentAddress]) -> None:
+    """Map the memory of a caller on this machine; none of it if not all can be."""
+    try:
+        for segment in memory:
+            segment.attach()
+    except OSError:
+        Segment.keep_only(())
+
+
+def _process(worker: WorkerId, machine: str) -> int:
+    """Return a descriptor of a worker, if it is on this machine; else -1."""
+    if machine and machine == _machine():
+        with suppress(ProcessLookupError):
+            return os.pidfd_open(worker.pid)
+    return -1
 
 
 def _packed(

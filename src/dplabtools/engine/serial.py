@@ -29,11 +29,6 @@ class SerialEngine:
         """Number of jobs submitted, whose outcome has not been taken."""
         return len(self._jobs)
 
-    @property
-    def shares_memory(self) -> bool:
-        """Yes: it is the memory of this process."""
-        return True
-
     def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
         """Do nothing: workers see what the caller sees."""
 

@@ -7,11 +7,13 @@ nothing for a resource tracker to get wrong. It is not bound by the size of ``/d
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import mmap
 import os
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +24,7 @@ from dplabtools._typing import IntArray
 from dplabtools.engine.limits import available_memory, lies_in_memory, limit_reached
 from dplabtools.errors import DplabError, NotEnoughMemoryError
 
-__all__ = ["Segment"]
+__all__ = ["Segment", "SegmentAddress"]
 
 _LOGGER = logging.getLogger(__name__)
 _RESERVE = 256 << 20  # bytes of memory left to everybody else
@@ -40,18 +42,18 @@ class Segment:
     ----------
     key : str
         Name by which workers know it.
-    buffer : mmap.mmap
-        The memory.
+    buffer : mmap.mmap or None
+        The memory; None in a worker that it has not reached.
     descriptor : int
-        Open file descriptor, which can be sent to workers.
+        Open file descriptor, which can be sent to workers; -1 without memory.
     """
 
     _attached: ClassVar[dict[str, Segment]] = {}
 
-    def __init__(self, key: str, buffer: mmap.mmap, *, descriptor: int) -> None:
+    def __init__(self, key: str, buffer: mmap.mmap | None, *, descriptor: int) -> None:
         self.key = key
         self.descriptor = descriptor
-        self._buffer: mmap.mmap | None = buffer
+        self._buffer = buffer
         self._taken: set[int] = set()
 
     @classmethod
@@ -100,6 +102,19 @@ class Segment:
         for key in set(cls._attached).difference(keys):
             del cls._attached[key]
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this process has the memory."""
+        return self._buffer is not None
+
+    def address(self) -> SegmentAddress:
+        """Return where processes find it that were not sent its descriptor."""
+        return SegmentAddress(
+            key=self.key,
+            path=f"/proc/{os.getpid()}/fd/{self.descriptor}",
+            file=_file_id(self.descriptor),
+        )
+
     def memory(self) -> npt.NDArray[np.uint8]:
         """Return all of the memory; see `array`."""
         return self.array((0 if self._buffer is None else len(self._buffer),))
@@ -124,7 +139,7 @@ class Segment:
             Writable; keeps the memory alive.
         """
         if self._buffer is None:
-            msg = "the shared memory has been closed"
+            msg = "the shared memory has been closed, or is not here"
             raise ValueError(msg)
         flat = np.frombuffer(
             self._buffer, dtype=dtype, count=math.prod(shape), offset=offset
@@ -198,7 +213,47 @@ class Segment:
 
 
 def _find(key: str) -> Segment:
-    return Segment._attached[key]  # noqa: SLF001 - the other half of __reduce__
+    found = Segment._attached.get(key)  # noqa: SLF001 - the other half of __reduce__
+    return Segment(key, None, descriptor=-1) if found is None else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentAddress:
+    """Where processes of the same machine find a segment, as long as its maker has it open.
+
+    Attributes
+    ----------
+    key : str
+        Its name.
+    path : str
+        The maker's descriptor, as https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html
+        has it.
+    file : tuple of int
+        Device, inode and size: the maker may have gone, and others have its number.
+    """
+
+    key: str
+    path: str
+    file: tuple[int, ...]
+
+    def attach(self) -> None:
+        """Map it; see `Segment.attach`.
+
+        Raises
+        ------
+        OSError
+            If it is not there any more, or another user's.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        if _file_id(descriptor) != self.file:
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+        Segment.attach(self.key, descriptor)
+
+
+def _file_id(descriptor: int) -> tuple[int, ...]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_size
 
 
 def _open_anonymous(size: int) -> int:

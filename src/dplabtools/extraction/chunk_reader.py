@@ -14,6 +14,7 @@ import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.engine.choose import RunOptions
+from dplabtools.engine.slabs import Segment
 from dplabtools.errors import (
     DplabError,
     NotEnoughMemoryError,
@@ -125,7 +126,7 @@ class ChunkReport:
     tiles : tuple of ndarray of int64
         Numbers of the stored tiles that were decoded, by the native reader.
     returned : ReturnedPatches or None
-        The patches themselves, if no memory is shared.
+        The patches themselves, if the worker does not see the memory that they go to.
     quality : ndarray of float32, shape (m, columns), or None
         Quality of each patch of the chunk, if it was measured.
     left_out : ndarray of int64
@@ -185,11 +186,15 @@ class ReadChunk:
     options : RunOptions
         How many threads share a chunk, and the open slide; whether patches that fail are
         reported, instead of raising for the first.
+    segments : tuple of Segment
+        Shared memory that chunks are written to. Where it is not, patches come back in the
+        reports of their chunks.
     """
 
     slides: tuple[SlideSpec, ...]
     reading: ReadOptions
     options: RunOptions
+    segments: tuple[Segment, ...] = ()
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _lent_to: Counter[int] = field(default_factory=Counter)
     _pool: ThreadPoolExecutor | None = None
@@ -209,6 +214,8 @@ class ReadChunk:
         return self._read(job)
 
     def _read(self, chunk: Chunk) -> ChunkReport:
+        if not all(segment.is_here for segment in self.segments):
+            chunk = chunk.returning()
         failed: list[tuple[int, Exception]] = []
         tiles: list[IntArray] = []
         spec = self.spec_of(chunk)

@@ -12,6 +12,7 @@ import numpy as np
 from dplabtools._typing import IntArray
 from dplabtools.engine.base import Engine, JobResult, run
 from dplabtools.engine.choose import RunOptions
+from dplabtools.engine.slabs import Segment
 from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
 from dplabtools.extraction.inspection import InspectedSlide, SlideSpec
 from dplabtools.extraction.plan import (
@@ -158,13 +159,17 @@ class Extraction:
             plan = replace(plan, quality=quality)
         return state.enter_plan(plan, facts.quality)
 
-    def work(self, state: RunState | None = None) -> ReadChunk | ReadAhead:
+    def work(
+        self, state: RunState | None = None, *, segments: Sequence[Segment] = ()
+    ) -> ReadChunk | ReadAhead:
         """Return what workers do with chunks.
 
         Parameters
         ----------
         state : RunState, optional
             Of the slides that have been planned. Without it chunks say how to open theirs.
+        segments : sequence of Segment, optional
+            Shared memory that the chunks are written to.
 
         Returns
         -------
@@ -181,7 +186,12 @@ class Extraction:
             for slide, spec in enumerate(self.specs())
             if state is not None
         ]
-        work = ReadChunk(slides=tuple(specs), reading=self.reading, options=self.options)
+        work = ReadChunk(
+            slides=tuple(specs),
+            reading=self.reading,
+            options=self.options,
+            segments=tuple(segments),
+        )
         elsewhere = any(is_url(table.slide) for table in self.tables)
         return ReadAhead(work=work) if elsewhere else work
 
@@ -299,14 +309,11 @@ class Extraction:
             if not left[slide]:
                 _finish(sink, plan, state)
                 clock.advance(slides=1)
-        segments, sent = sink.segments, chunks
-        if segments and not engine.shares_memory:
-            segments, sent = (), [chunk.returning() for chunk in chunks]
         outcomes = run(
             engine,
-            self.work(state),
-            sent,
-            segments=segments,
+            self.work(state, segments=sink.segments),
+            chunks,
+            segments=sink.segments,
             lanes=self.options.workers,  # neighbouring chunks share tiles
         )
         for outcome in outcomes:

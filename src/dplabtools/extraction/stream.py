@@ -82,7 +82,7 @@ class BatchStream:
     options : StreamOptions
         Batches and their order.
     engine : Engine
-        Where to read; the caller begins `Extraction.work`, with `segments`.
+        Where to read; the caller begins `Extraction.work`; both with `segments`.
     clock : ProgressClock
         Told of patches and slides that are finished.
 
@@ -119,7 +119,7 @@ class BatchStream:
         self._rng = np.random.default_rng(options.seed)
         self._count = sum(map(len, self._tables))
         self._slot_pool = self._make_slot_pool(self._batch_shape())
-        self.segments = (self._slot_pool.segment,) if engine.shares_memory else ()
+        self.segments = (self._slot_pool.segment,)
         self._sequence = self._make_sequence()
         self._window = Window(self._slot_pool, least=self._strip)
         self._looks: dict[int, int] = {}  # slides, by job
@@ -399,8 +399,7 @@ class BatchStream:
             spec=self._spec(piece.slide, piece.lane),
         )
         self._jobs[self._next_job] = (piece, chunk)
-        sent = chunk if self._engine.shares_memory else chunk.returning()
-        self._engine.submit(self._next_job, sent, lane=piece.lane)
+        self._engine.submit(self._next_job, chunk, lane=piece.lane)
         self._next_job += 1
         self._note_asked(piece.slide, len(piece.rows))
 

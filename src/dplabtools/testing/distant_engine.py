@@ -37,7 +37,6 @@ class DistantEngine:
         self._work = ("", b"", 0)
         self.capacity = 2 * workers
         self.pending = 0
-        self.shares_memory = False
 
     def check_access(self, *, files: Sequence[str], folders: Sequence[str]) -> None:
         """Do nothing: workers see what the caller sees."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
+import pickle
 import resource
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,3 +66,43 @@ def test_what_is_written_is_seen_by_all_who_map_it() -> None:
     other.write(pixels[: PART // 2].reshape(2, -1), offset=PART // 2)
     assert (segment.memory()[PART // 2 :] == pixels[: PART // 2]).all()
     assert not segment.memory()[: PART // 2].any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no /proc")
+def test_another_process_attaches_what_it_has_the_address_of() -> None:
+    segment = Segment.create(PART)
+    program = f"""
+import pickle
+from dplabtools.engine.slabs import Segment
+pickle.loads({pickle.dumps(segment.address())!r}).attach()
+segment = pickle.loads({pickle.dumps(segment)!r})
+assert segment.is_here
+segment.memory()[:] = 7
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (segment.memory() == 7).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no /proc")
+def test_a_file_that_has_taken_its_number_is_not_attached(tmp_path: Path) -> None:
+    segment = Segment.create(PART)
+    address = segment.address()
+    other = tmp_path / "other"
+    other.write_bytes(bytes(PART))
+    with other.open("r+b") as file:
+        os.dup2(file.fileno(), segment.descriptor)
+        with pytest.raises(FileNotFoundError):
+            address.attach()
+    segment.close()
+    with pytest.raises(FileNotFoundError):
+        address.attach()
+
+
+def test_memory_that_has_not_come_is_not_here() -> None:
+    segment = Segment.create(PART)
+    elsewhere = pickle.loads(pickle.dumps(segment))
+    assert segment.is_here
+    assert not elsewhere.is_here
+    assert elsewhere.key == segment.key
+    with pytest.raises(ValueError, match="not here"):
+        elsewhere.memory()

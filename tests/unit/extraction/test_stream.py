@@ -41,7 +41,6 @@ class AnyOrder:
 
     def __init__(self, capacity: int, choose: random.Random) -> None:
         self.capacity = capacity
-        self.shares_memory = True
         self._choose = choose
         self._work: Work | None = None
         self._jobs: list[tuple[int, object]] = []

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import longest_name, writing
+from dplabtools.engine.base import boot
 from dplabtools.errors import OutputError
 from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.decoding import decode_image
@@ -22,7 +23,7 @@ from dplabtools.output.containers.base import Contained, Items, SlideFiles
 from dplabtools.output.distinct import check_labels_apart
 from dplabtools.output.naming import Naming, PatchNames
 from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.history import Checkpoint, boot
+from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import names_array
 from dplabtools.records.slide_plan import SlidePlan

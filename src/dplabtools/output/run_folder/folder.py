@@ -19,6 +19,7 @@ from dplabtools.atomic import (
     sync_folder,
     write_whole,
 )
+from dplabtools.engine.base import boot
 from dplabtools.errors import (
     OutputError,
     ResumeError,
@@ -33,7 +34,6 @@ from dplabtools.output.run_folder.fingerprint import (
 )
 from dplabtools.output.run_folder.history import (
     Checkpoint,
-    boot,
     end_run,
     pack,
     read_history,

@@ -31,15 +31,11 @@ from dplabtools.records.run_record import RunRecord, SlideResult
 __all__ = [
     "Checkpoint",
     "History",
-    "boot",
     "end_run",
     "pack",
     "read_history",
     "run_event",
 ]
-
-# https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,11 +322,3 @@ def _of_earlier_versions(manifests: Path) -> Iterator[Checkpoint]:
             raise StoredPatchesError(
                 msg, remedy="move it away, with the files of its manifest id"
             ) from error
-
-
-def boot() -> str:
-    """Return what changes when the machine is started again; empty if that is not known."""
-    try:
-        return _BOOT.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

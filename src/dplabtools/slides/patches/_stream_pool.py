@@ -198,7 +198,8 @@ class StreamPatchExtractorPool:
                 extraction, state, options=self._options, engine=engine, clock=clock
             )
             stack.callback(stream.close)
-            engine.begin(extraction.work(), segments=stream.segments)
+            work = extraction.work(segments=stream.segments)
+            engine.begin(work, segments=stream.segments)
             for batch in stream:
                 yield batch if self._multires else _one_view(batch)
                 del batch

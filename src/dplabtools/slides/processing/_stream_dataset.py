@@ -102,7 +102,8 @@ class _Pool:
                 extraction, state, options=options, engine=engine, clock=clock
             )
             stack.callback(stream.close)
-            engine.begin(extraction.work(), segments=stream.segments)
+            work = extraction.work(segments=stream.segments)
+            engine.begin(work, segments=stream.segments)
             yield from stream
 
     def _keep(self, state: RunState, wanted: Sequence[IntArray]) -> None:
