@@ -40,6 +40,18 @@ def test_the_caller_of_a_run_imports_no_masked_arrays(
     assert "numpy.ma" not in modules_after(code, made_slide, tmp_path)
 
 
+@pytest.mark.parametrize("code", [STREAM, MEMORY, FILES], ids=["stream", "memory", "files"])
+def test_the_caller_of_a_run_imports_nothing_that_decodes_tiles(
+    made_slide: Path, tmp_path: Path, code: str
+) -> None:
+    """It hands on what workers find out of slides, and need not know what that is."""
+    found = modules_after(code, made_slide, tmp_path)
+    assert "dplabtools.extraction.inspection" in found
+    assert (
+        not {"dplabtools.readers.native.levels", "dplabtools.readers.native.decode"} & found
+    )
+
+
 def test_a_caller_imports_what_draws_and_shows_when_it_is_needed() -> None:
     found = modules_after("", Path(), Path())
     assert not {"PIL.ImageDraw", "html", "tempfile"} & found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Generator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 from dplabtools.errors import SlideError
 from dplabtools.extraction.plan import ReadOptions
 from dplabtools.geometry.pyramid import Pyramid
-from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.sources.opening import open_source
@@ -34,8 +34,9 @@ class SlideSpec:
         The file.
     extra_mpps : tuple of float
         Resolutions that whole-slide resampling prepares for.
-    index : SlideIndex or None
-        What was found out about the file when it was opened before.
+    index : bytes or None
+        What was found out about the file when it was opened before: the `SlideIndex`,
+        pickled, so that who hands it on need not import what it is made of.
     stamp : SlideStamp or None
         What the slide was like then.
     background : Background or None
@@ -44,7 +45,7 @@ class SlideSpec:
 
     path: str
     extra_mpps: tuple[float, ...] = ()
-    index: SlideIndex | None = None
+    index: bytes | None = None
     stamp: SlideStamp | None = None
     background: Background | None = None
 
@@ -55,7 +56,7 @@ class SlideSpec:
             settings=reading.settings,
             resampling_mode=reading.mode,
             extra_mpps=self.extra_mpps,
-            index=self.index,
+            index=None if self.index is None else pickle.loads(self.index),  # noqa: S301
         )
 
     @contextmanager
@@ -91,8 +92,8 @@ class InspectedSlide:
         Its levels.
     icc_profile : bytes or None
         Its colour profile.
-    index : SlideIndex or None
-        What workers need not find out again.
+    index : bytes or None
+        What workers need not find out again; see `SlideSpec`.
     stamp : SlideStamp
         What the slide was like when it was looked at.
     quality : SlideQuality or None
@@ -101,7 +102,7 @@ class InspectedSlide:
 
     pyramid: Pyramid
     icc_profile: bytes | None
-    index: SlideIndex | None
+    index: bytes | None
     stamp: SlideStamp
     quality: SlideQuality | None = None
 
@@ -135,7 +136,7 @@ class InspectSlide:
             return InspectedSlide(
                 pyramid=slide.pyramid,
                 icc_profile=slide.reader.icc_profile,
-                index=slide.index,
+                index=None if slide.index is None else pickle.dumps(slide.index),
                 stamp=stamp,
                 quality=quality,
             )

@@ -17,7 +17,6 @@ from dplabtools.errors import OutputError, SlideError, SystemLimitError, WorkerE
 from dplabtools.extraction.chunk_reader import Chunk
 from dplabtools.extraction.inspection import InspectedSlide
 from dplabtools.extraction.plan import ReadOptions, rows_outside
-from dplabtools.readers.base import SlideIndex
 from dplabtools.readers.stamps import SlideStamp
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
@@ -60,7 +59,7 @@ class RunState:
         For each slide, the rows that are not good enough to be delivered.
     seconds : list of float
         For each slide, how long workers were at it, all together.
-    indexes : dict of int to SlideIndex
+    indexes : dict of int to bytes
         What workers need not find out again of each slide: up to 64 MB of it, as every
         worker gets all.
     stamps : dict of int to SlideStamp
@@ -81,7 +80,7 @@ class RunState:
         self.pids = [0] * len(tables)
         self.left_out: list[IntArray] = [np.zeros(0, dtype=np.int64) for _ in tables]
         self.seconds = [0.0] * len(tables)
-        self.indexes: dict[int, SlideIndex] = {}
+        self.indexes: dict[int, bytes] = {}
         self.stamps: dict[int, SlideStamp] = {}
         self.backgrounds: dict[int, Background] = {}
         self._index_bytes = 0
@@ -96,9 +95,9 @@ class RunState:
         """Keep what was found out about a slide; its index, if there is room."""
         self.stamps[slide] = facts.stamp
         index = facts.index
-        if index is not None and self._index_bytes + index.nbytes <= _INDEX_BYTES:
+        if index is not None and self._index_bytes + len(index) <= _INDEX_BYTES:
             self.indexes[slide] = index
-            self._index_bytes += index.nbytes
+            self._index_bytes += len(index)
 
     def enter_plan(self, plan: SlidePlan, found: SlideQuality | None) -> SlidePlan:
         """Enter how a slide is to be read; return that, with what was found out of it."""
@@ -147,8 +146,7 @@ class RunState:
         self.plans[slide] = None
         for known in (self.stamps, self.backgrounds):
             known.pop(slide, None)
-        index = self.indexes.pop(slide, None)
-        self._index_bytes -= 0 if index is None else index.nbytes
+        self._index_bytes -= len(self.indexes.pop(slide, b""))
 
     def kept_once(self, icc_profile: bytes | None) -> bytes | None:
         """Return a colour profile; slides that have the same share its memory."""

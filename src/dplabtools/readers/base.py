@@ -167,16 +167,11 @@ class SlideReader(Protocol):
 
 
 class SlideIndex(Protocol):
-    """What a reader had to find out about a file; sent to other processes as it is."""
+    """What a reader had to find out about a file; it pickles."""
 
     @property
     def library(self) -> str:
         """Name of the reader that it is for."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Size, roughly."""
         ...
 
 

@@ -60,8 +60,12 @@ def test_each_slide_is_looked_at_once(made_slide: Path, looks: list[str]) -> Non
 def test_what_is_too_much_to_send_is_found_out_again(
     made_slide: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_state, "_INDEX_BYTES", 300)
-    state = run(extraction(made_slide))
+    task = extraction(made_slide)
+    with task.specs()[0].open(task.reading) as slide:
+        one = len(pickle.dumps(slide.index))
+    looks.clear()
+    monkeypatch.setattr(run_state, "_INDEX_BYTES", one * 3 // 2)
+    state = run(task)
     assert all(delivered.all() for delivered in state.delivered)
     assert len(looks) == 3
 

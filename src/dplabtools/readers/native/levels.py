@@ -274,18 +274,6 @@ class NativeIndex:
     names: tuple[str, ...] = ()
     downsamples: tuple[float, ...] = ()
 
-    @property
-    def nbytes(self) -> int:
-        """Size, roughly: that of its arrays, of the colour profile and of pictures."""
-        arrays = sum(
-            array.nbytes
-            for level in self.levels
-            for array in (level.offsets, level.counts, level.pieces)
-            if array is not None
-        )
-        kept = [each for each in self.associated.values() if isinstance(each, bytes)]
-        return arrays + sum(map(len, [self.icc_profile or b"", *kept]))
-
 
 _REMEDIES: Final[Mapping[type[UnsupportedSlideError], str]] = {
     UnsupportedSlideError: 'try another config.slide_library, such as "auto"',
