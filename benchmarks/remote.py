@@ -44,14 +44,16 @@ def corners(slide: str) -> list[tuple[int, int]]:
 
 
 def stream(slides: list[str], workers: int) -> int:
+    with ThreadPoolExecutor(UNDER_WAY) as threads:
+        found = list(threads.map(corners, slides))
     batches = StreamPatchExtractorPool(
         patches_pool=[
             PatchesMock(
-                patch_data=[(corner, (SIDE, SIDE), "") for corner in corners(slide)],
+                patch_data=[(corner, (SIDE, SIDE), "") for corner in of_slide],
                 wsi_file=slide,
                 level_or_mpp=0,
             )
-            for slide in slides
+            for slide, of_slide in zip(slides, found, strict=True)
         ],
         proc_num_workers=workers,
         thread_num_workers=1,

@@ -140,6 +140,15 @@ class RemoteFile:
             self.changed = True
             raise
 
+    def _fetch_header(self, start: int, stop: int) -> memoryview:
+        """Fetch a part of it, and the end meanwhile, where there may be tables, too."""
+        tail = self._header.tail(behind=stop)
+        coming = None if tail is None else self.submit(*tail)
+        data = self.fetch(start, stop)
+        if tail is not None and coming is not None:
+            self._header.add(tail[0], answer_of(coming))
+        return data
+
     def prefetch(self, offsets: IntArray, counts: IntArray) -> RangeReader:
         """Begin to fetch ranges; those that lie together by one request.
 
@@ -188,7 +197,7 @@ class RemoteFile:
 
     def stream(self) -> BinaryIO:
         """Return it as a file to be read in, which the caller closes."""
-        stream = RemoteStream(self._header, self.fetch, name=self.name)
+        stream = RemoteStream(self._header, self._fetch_header, name=self.name)
         return cast("BinaryIO", io.BufferedReader(stream))
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ HEAD_BYTES: Final = 1 << 18
 _TAIL_BYTES: Final = 1 << 20  # of a file are fetched at once: others write tables last
 _AHEAD_BYTES: Final = 1 << 19  # or behind the tiles of a level, with a thumbnail after it
 _BEFORE_BYTES: Final = 1 << 16  # and the last of these tiles are looked at, too
+_TIFF: Final = frozenset({b"II", b"MM"})  # what its files begin with
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +51,20 @@ class FetchedParts:
         data = fetch(start, stop)
         self.add(start, data)
         return data[place - start : place - start + wanted]
+
+    def tail(self, *, behind: int) -> tuple[int, int] | None:
+        """Return the end of a TIFF file, behind a place and all that is there.
+
+        Returns
+        -------
+        (int, int) or None
+            First byte and the one after the last; None if the end is there, or this is
+            no TIFF file: others have no tables at their end.
+        """
+        ends = [begin + len(data) for begin, data in self._parts]
+        start = max(self.nbytes - _TAIL_BYTES, behind, *ends)
+        tiff = bytes(self.find(0, 2) or b"") in _TIFF
+        return (start, self.nbytes) if tiff and start < self.nbytes else None
 
     def _around(self, place: int, wanted: int) -> tuple[int, int]:
         """Return what to fetch for a place: much of what will be wanted next, too."""

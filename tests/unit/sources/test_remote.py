@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from asyncio import StreamWriter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -101,6 +102,21 @@ def test_all_is_as_in_the_file(
         assert len(stored) == 1
         assert stored == near.stored_jpegs(*tile, sizes=sizes)
         assert np.array_equal(regions(far), expected[0])
+
+
+def test_the_end_of_a_file_is_asked_for_along_with_the_first_directory(
+    tmp_path: Path,
+) -> None:
+    asked: list[int] = []
+
+    class Noting(SlideServer):
+        async def _answer(self, request: bytes, writer: StreamWriter) -> bool:
+            asked.append(self.requests)
+            return await super()._answer(request, writer)
+
+    make_slide(tmp_path / "slide.svs", compression="none", levels=2)
+    with Noting(tmp_path, faults=ServerFaults(latency_s=0.2)) as server, opened(server):
+        assert asked[:3] == [1, 3, 3]  # then come tiles, to be looked at
 
 
 def test_few_bytes_are_fetched_in_vain_by_few_requests(
