@@ -86,11 +86,14 @@ def wait_until_gone(*pids: int) -> None:
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A module that workers can import because they look where their caller does."""
     code = (
+        "import gc\n"
         "class Unreadable:\n"
         "    def __reduce__(self):\n"
         "        return int, ('no number',)\n"
         "class Work:\n"
         "    def __call__(self, job):\n"
+        "        if job == 'collects':\n"
+        "            return gc.isenabled()\n"
         "        return Unreadable() if job == 'unreadable' else 'done'\n"
         "    def close(self):\n"
         "        pass\n"
@@ -308,6 +311,13 @@ def test_workers_follow_their_caller(
         assert list(path) == sys.path
     monkeypatch.delenv("SOMETHING")
     assert surroundings("SOMETHING", method)[0] is None
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_workers_collect_garbage(module: ModuleType, method: str) -> None:
+    with ProcessEngine(workers=1, start_method=method) as engine:
+        (outcome,) = run(engine, module.Work(), ["collects"])
+    assert outcome.value() is True
 
 
 def test_what_is_read_at_the_start_of_a_process_is_followed_too(

@@ -217,11 +217,14 @@ def _readable(descriptors: Sequence[int], within_s: float) -> list[int]:
 def _start_python(
     module: str, descriptor: int, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start this Python with a module of this package, whose `main` gets a socket."""
+    """Start this Python with a module of this package, whose `main` gets a socket.
+
+    It does not look for garbage, of which importing leaves hardly any, until it serves.
+    """
     path = list(map(str, sys.path))
     own = os.pidfd_open(os.getpid()) if hasattr(os, "pidfd_open") else -1
     code = (
-        f"import sys; sys.path[:] = {path!a}; "
+        f"import gc, sys; gc.disable(); sys.path[:] = {path!a}; "
         f"from dplabtools.engine.{module} import main; main({descriptor}, {own})"
     )
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001

@@ -8,6 +8,7 @@ waits for the other, and the worker ends at once when its caller does, whatever 
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
@@ -94,6 +95,8 @@ def main(descriptor: int, caller: int) -> NoReturn:
 def serve(end: socket.socket, caller: int) -> NoReturn:
     """Do what comes through a socket until it is closed, or the caller ends.
 
+    From here on garbage is collected.
+
     Parameters
     ----------
     end : socket.socket
@@ -101,6 +104,7 @@ def serve(end: socket.socket, caller: int) -> NoReturn:
     caller : int
         Descriptor of the caller's process; -1 if there are no such.
     """
+    gc.enable()
     try:
         line = _Line(Channel(end), caller)
         own = [os.pidfd_open(os.getpid())] if hasattr(os, "pidfd_open") else []
