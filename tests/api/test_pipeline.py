@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from dplabtools import config
+from dplabtools.engine.choose import ENGINES, RunOptions
+from dplabtools.engine.serial import SerialEngine
 from dplabtools.errors import (
     ConfigError,
     MissingAnnotationError,
@@ -183,6 +186,26 @@ def test_patches_are_placed_and_written_where_the_caller_says(
         extract(two, tmp_path / "never")
     own = {"image_type": "png", "engine": "serial"}
     extract(two, tmp_path / "again", engine="serial", extractor_args=own)
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+def test_an_engine_that_starts_slowly_serves_all_steps(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: int
+) -> None:
+    made: list[str] = []
+
+    class Engine(SerialEngine):
+        def __exit__(self, *exc_info: object) -> None:
+            made[-1] += " and closed"
+
+    def make(options: RunOptions) -> SerialEngine:
+        made.append(f"made for {options.workers}")
+        return Engine()
+
+    entry = replace(ENGINES.own["serial"], make=make, starts_slowly=starts == 1)
+    monkeypatch.setattr(ENGINES, "own", {**ENGINES.own, "serial": entry})
+    extract(two, tmp_path, engine="serial")
+    assert made == ["made for 2 and closed"] * starts
 
 
 def test_an_mpp_that_cannot_be_is_refused() -> None:

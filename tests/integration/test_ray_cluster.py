@@ -292,6 +292,38 @@ print(there())
     assert done.stdout.splitlines() == ["9 True", "[]"], done.stderr
 
 
+def test_places_and_patches_take_one_cluster(
+    three_slides: dict[str, list[str]], tmp_path: Path
+) -> None:
+    program = f"""
+import ray
+starts, init = [], ray.init
+def counted(**options):
+    starts.append(options["address"])
+    return init(**options)
+ray.init = counted
+from dplabtools.pipeline import extract_slides
+made = extract_slides(
+    slides={three_slides["sound"]!r},
+    output_dir={str(tmp_path)!r},
+    patches_args={{"patch_size": 48, "level_or_mpp": 0}},
+    proc_num_workers=1,
+    engine="ray",
+)
+print(starts, made.patch_count > 0, ray.is_initialized())
+"""
+    environment = {name: of for name, of in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["['local'] True False"], done.stderr
+
+
 # ----------------------------------------------------------------- what cannot be
 
 

@@ -64,8 +64,8 @@ def carry_out(request: Request) -> RunRecord:
         suppress(KeyboardInterrupt),
         states.keeping_warnings(),
         steps() as on_progress,
+        request.pipeline(on_progress).with_engine() as pipeline,
     ):
-        pipeline = request.pipeline(on_progress)
         masks = request.placing.out / "masks"
         pipeline.locate(states, masks=masks, keep_masks=request.files.resume)
         check_room(request, states, pipeline)

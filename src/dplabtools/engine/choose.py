@@ -64,9 +64,12 @@ class EngineEntrypoint(Entrypoint):
     ----------
     make : callable
         Given `RunOptions`, returns an `Engine`.
+    starts_slowly : bool
+        Whether a run of several pools starts it once for all of them.
     """
 
     make: Callable[[RunOptions], Engine]
+    starts_slowly: bool = False
 
 
 def _processes(options: RunOptions) -> Engine:
@@ -133,6 +136,7 @@ ENGINES: Final = Registry(
         extra="ray",
         what="the machines of a Ray cluster",
         make=_ray,
+        starts_slowly=True,
     ),
     group="dplabtools.engines",
     noun="engine",

@@ -156,7 +156,7 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
             cut=may_cut(extractor_args.get("container")),
         )
         inputs = own_inputs(inputs, share)
-    pipeline = Pipeline(
+    way = Pipeline(
         options=RunOptions(
             workers=proc_num_workers or usable_cores(),
             threads=thread_num_workers,
@@ -172,8 +172,8 @@ def extract_slides(  # noqa: PLR0913 - as the documented classes
         engine=engine,
         on_progress=on_progress or silent,
     )
-    states = SlideStates(inputs=inputs, skip_errors=pipeline.options.skip_errors)
-    with output_folder(output_dir, resume=keep) as out:
+    states = SlideStates(inputs=inputs, skip_errors=way.options.skip_errors)
+    with output_folder(output_dir, resume=keep) as out, way.with_engine() as pipeline:
         folder = Path(out)
         if share is not None:
             folder = begin_shard(folder, share, kind="patches")

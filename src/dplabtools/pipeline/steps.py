@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from dplabtools import config
 from dplabtools._typing import StrPath
 from dplabtools.annotations.opening import read_annotations
 from dplabtools.annotations.polygon import AnnotationPolygon
 from dplabtools.engine.base import EngineLike
-from dplabtools.engine.choose import RunOptions
+from dplabtools.engine.choose import RunOptions, find_engine, open_engine
 from dplabtools.errors import (
     DplabError,
     InvalidLocationError,
@@ -124,6 +125,22 @@ class Pipeline:
     engine: EngineLike | None = None
     accept: Callable[[SlideInfo, Sequence[Number]], None] | None = None
     on_progress: OnProgress = silent
+
+    @contextmanager
+    def with_engine(self) -> Generator[Self]:
+        """Lend it with one engine for all its pools, if that takes long to start.
+
+        Raises
+        ------
+        ConfigError, ParameterTypeError, PluginError, MissingLibraryError
+            As `config.chosen_engine`.
+        """
+        chosen = config.chosen_engine(self.engine)
+        if isinstance(chosen, str) and find_engine(chosen).starts_slowly:
+            with open_engine(chosen, self.options) as engine:
+                yield replace(self, engine=engine)
+        else:
+            yield self
 
     def locate(self, states: SlideStates, *, masks: Path, keep_masks: bool = False) -> None:
         """Find tissue and place patches on it, or read where they are; enter both.
