@@ -31,7 +31,8 @@ from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.run_state import RunState
-from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.extraction.stream import BatchStream
+from dplabtools.extraction.stream_options import StreamOptions
 from dplabtools.geometry.resolution import Level
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings

@@ -33,6 +33,7 @@ from dplabtools.readers.workspace import release, workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.records.upcoming import Upcoming
 from dplabtools.timing import stage, take_totals
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Chunk:
         What it takes to open the slide; None if the work says so.
     quality : ndarray of float32, shape (m, columns), or None
         What is known of the quality of each patch; the rest is to be measured.
+    upcoming : Upcoming or None
+        Patches of the slide that the same worker reads later, to keep parts of.
     """
 
     slide_index: int
@@ -78,6 +81,7 @@ class Chunk:
     writer: ChunkWriter
     spec: SlideSpec | None = None
     quality: QualityValues | None = None
+    upcoming: Upcoming | None = None
 
     @classmethod
     def of(
@@ -88,6 +92,7 @@ class Chunk:
         writer: ChunkWriter,
         spec: SlideSpec | None = None,
         quality: QualityValues | None = None,
+        upcoming: Upcoming | None = None,
     ) -> Chunk:
         """Make a chunk of rows of a planned slide."""
         return cls(
@@ -99,6 +104,7 @@ class Chunk:
             writer=writer,
             spec=spec,
             quality=quality,
+            upcoming=upcoming,
         )
 
     def returning(self) -> Chunk:
@@ -288,6 +294,9 @@ class ReadChunk:
         if self.reading.transform is None:
             buffer = chunk.writer.buffer(items, sizes, views=views)
         loose = buffer is None
+        upcoming = chunk.upcoming
+        if upcoming is not None:
+            upcoming = replace(upcoming, now=chunk.rows[items])
         if buffer is None:
             memory = workspace("patches", int(sizes.prod(axis=1).sum()) * 3 * views)
             buffer = PixelBuffer.allocated(np.repeat(sizes, views, axis=0), memory=memory)
@@ -299,6 +308,7 @@ class ReadChunk:
                 buffer=buffer,
                 threads=self._threads(),
                 decoded=tiles,
+                upcoming=upcoming,
             )
         if errors and not self.options.skip_errors:
             raise errors[min(errors)]

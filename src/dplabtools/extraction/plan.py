@@ -216,7 +216,13 @@ def blocks(
 
 
 def pieces(
-    table: PatchTable, rows: IntArray, *, views: int, weights: Sequence[float], parts: float
+    table: PatchTable,
+    rows: IntArray,
+    *,
+    views: int,
+    weights: Sequence[float],
+    parts: float,
+    in_order: bool = False,
 ) -> list[tuple[int, IntArray]]:
     """Cut rows of a slide into pieces of neighbours, a share for each worker.
 
@@ -232,6 +238,8 @@ def pieces(
         Share of each worker, of any sum; if there are few rows, some get equal shares.
     parts : float
         In how many parts each piece is going to be read, the last of which may be smaller.
+    in_order : bool, default False
+        Have the pieces of a share follow each other in the order given, not on the slide.
 
     Returns
     -------
@@ -245,10 +253,17 @@ def pieces(
         most = min(most, max(_LEAST_PIECE, len(rows) // (2 * len(weights))))
     enough = -(-len(rows) // _LEAST_SHARE)
     weights = weights if len(weights) <= enough else [1.0] * enough
+
+    def cut(part: IntArray) -> Iterator[IntArray]:
+        if not in_order:
+            return _squares(corners[part], most=most, exactly=False)
+        few = min(most, _LEAST_PIECE)
+        return (np.arange(n, min(n + few, len(part))) for n in range(0, len(part), few))
+
     found = [
         (nth, share, part[places])
         for share, part in enumerate(_shares(np.arange(len(rows)), corners, weights))
-        for nth, places in enumerate(_squares(corners[part], most=most, exactly=False))
+        for nth, places in enumerate(cut(part))
     ]
     return [(share, places) for _, share, places in sorted(found, key=itemgetter(0))]
 

@@ -6,8 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,13 +23,12 @@ from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.sequence import PatchSequence
 from dplabtools.extraction.slot_pool import SlotPool
+from dplabtools.extraction.stream_options import StreamOptions
 from dplabtools.extraction.window import OpenBatch, Piece, Window
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.pixel_batch import PixelBatch
 
-__all__ = ["BatchOrder", "BatchStream", "StreamOptions"]
-
-BatchOrder: TypeAlias = Literal["table", "near", "ready"]
+__all__ = ["BatchStream"]
 
 _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
@@ -38,36 +36,6 @@ _STRIP = 256  # patches of a grid that are read together, from half to three hal
 _STRIP_OF_WORKER = 128  # the same, of each worker, if these are more
 _QUICK = 0.1  # of the time: what a caller takes that workers may wait for
 _HELD_STRIPS = 4  # for which there is memory, at least
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOptions:
-    """How a stream is cut up and ordered.
-
-    Attributes
-    ----------
-    batch_size : int
-        Patches of a batch.
-    order : {"table", "near", "ready"}
-        Batches come in the order of the tables, slide by slide from top to bottom, or like
-        that but as they are ready.
-    shuffle_buffer : int
-        Patches that change places with each other, at least; 0 keeps them in place.
-    seed : int or None
-        Decides how they do.
-    max_memory : int
-        Bytes of shared memory.
-    sequence : (ndarray of int, ndarray of int), optional
-        Slide and row of every patch, in the order of delivery, which nothing is shuffled in
-        then. A patch that is not delivered leaves its batch shorter; none takes its place.
-    """
-
-    batch_size: int
-    order: BatchOrder
-    shuffle_buffer: int
-    seed: int | None
-    max_memory: int
-    sequence: tuple[IntArray, IntArray] | None = None
 
 
 class BatchStream:
@@ -345,8 +313,10 @@ class BatchStream:
             order = self._rng.permutation(len(rows))
             slides, rows = slides[order], rows[order]
         there = np.zeros(len(rows), dtype=np.bool_)
-        self._window.pieces += self._pieces(slides, rows, there=there)
-        self._window.plan(slides, rows, there=there)
+        found = list(self._pieces(slides, rows, there=there))
+        self._window.pieces += found
+        together = 0 if any(piece.call is not None for piece in found) else len(rows)
+        self._window.plan(slides, rows, there=there, together=together)
         return True
 
     def _pieces(
@@ -372,31 +342,41 @@ class BatchStream:
             there[places] = True
             self._note_asked(slide, len(here) - len(places))
             table = self._tables[slide]
-            for share, part in pieces(
+            in_order = self._reads_in_order(slide, len(rows))
+            found = pieces(
                 table,
                 rows[places],
                 views=self._views(table),
                 weights=self._speeds.weights(),
                 parts=max(1.0, len(rows) / self._slot_pool.patches),
-            ):
+                in_order=in_order,
+            )
+            for call, (share, part) in enumerate(found):
                 yield Piece(
                     slide=slide,
                     lane=(slide + share) % workers,
                     rows=rows[places[part]],
                     places=places[part] + begin,
+                    call=call if in_order else None,
                 )
+
+    def _reads_in_order(self, slide: int, count: int) -> bool:
+        """Tell whether workers had better keep parts of what has no memory yet."""
+        plan, held = self._state.plans[slide], self._slot_pool.patches
+        return plan is not None and plan.pyramid.foreseen and count > held
 
     def _submit(self, piece: Piece) -> None:
         """Hand out what lies together."""
         plan = self._state.plans[piece.slide]
         assert plan is not None  # noqa: S101 - or it would have no patches here
-        table = self._tables[piece.slide]
+        table, workers = self._tables[piece.slide], self._extraction.options.workers
         piece = piece.part(closer(table, piece.rows, views=self._views(table)))
         chunk = Chunk.of(
             plan,
             piece.rows,
             writer=self._window.writer(piece),
             spec=self._spec(piece.slide, piece.lane),
+            upcoming=self._window.upcoming(piece, plan, workers=workers),
         )
         self._jobs[self._next_job] = (piece, chunk)
         self._engine.submit(self._next_job, chunk, lane=piece.lane)

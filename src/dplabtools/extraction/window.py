@@ -16,9 +16,12 @@ import numpy as np
 from dplabtools._typing import BoolArray, IntArray
 from dplabtools.extraction.slot_pool import SlotPool
 from dplabtools.output.memory import SegmentRows
+from dplabtools.records.slide_plan import SlidePlan
+from dplabtools.records.upcoming import Upcoming
 
 __all__ = ["OpenBatch", "Piece", "Window"]
 
+_AHEAD = 3  # times as many patches as have room: of most of them there are only parts
 _GROUPS = 2  # patches that are planned together: some are read while others are delivered
 
 
@@ -57,6 +60,9 @@ class Piece:
         Rows of the table, and which patches of the stream these are, ascending.
     parts_read : int
         How often a part of it has been taken.
+    call : int or None
+        Which of the pieces of its slide that are read in the order of delivery it is;
+        None if the order in which they are read is another one.
     """
 
     slide: int
@@ -64,6 +70,7 @@ class Piece:
     rows: IntArray
     places: IntArray
     parts_read: int = 0
+    call: int | None = None
 
     def part(self, chosen: slice | IntArray) -> Piece:
         """Return some of it, or all in another order."""
@@ -114,7 +121,9 @@ class Window:
         """Patches that have been given memory, from the first of the stream on."""
         return self._opened * self._size
 
-    def plan(self, slides: IntArray, rows: IntArray, *, there: BoolArray) -> None:
+    def plan(
+        self, slides: IntArray, rows: IntArray, *, there: BoolArray, together: int
+    ) -> None:
         """Add patches, which follow those before in the order of delivery.
 
         Parameters
@@ -123,11 +132,14 @@ class Window:
             Slide and row of each.
         there : ndarray of bool, shape (n,)
             Which of them there are to read; their pieces are added to `pieces`.
+        together : int
+            How many of them are read at once, while others are delivered; at least as many
+            as is the `least` of all.
         """
         self._slides = np.concatenate([self._slides, slides])
         self._rows = np.concatenate([self._rows, rows])
         self._delivered = np.concatenate([self._delivered, there])
-        self._most = max(2, _GROUPS * max(len(rows), self._least) // self._size)
+        self._most = max(2, _GROUPS * max(together, self._least) // self._size)
 
     def may_open(self) -> bool:
         """Tell whether there is memory for another batch, and few enough are open."""
@@ -152,6 +164,32 @@ class Window:
         """Return the pieces of which all patches have memory."""
         end = self._with_memory
         return [piece for piece in self.pieces if piece.places[-1] < end]
+
+    def upcoming(self, piece: Piece, plan: SlidePlan, *, workers: int) -> Upcoming | None:
+        """Return what the same worker reads later, if that is in the order of delivery."""
+        if piece.call is None:
+            return None
+        max_bytes = self._spare_bytes() // workers
+        most = _AHEAD * max_bytes // self.slot_pool.patch_bytes
+        own = (each for each in self.pieces if each.slide == piece.slide)
+        later = [each for each in own if each.lane == piece.lane]
+        none = piece.rows[:0]
+        rows = np.concatenate([none, *(each.rows for each in later)])[:most]
+        calls = [np.full(len(each.rows), each.call) for each in later]
+        return Upcoming(
+            call=piece.call,
+            now=piece.rows,
+            numbers=rows,
+            calls=np.concatenate([none, *calls])[:most],
+            origins=plan.origins[rows],
+            sizes=plan.table.sizes[rows],
+            max_bytes=max_bytes,
+        )
+
+    def _spare_bytes(self) -> int:
+        """Return the memory that no batch will take, unless the caller holds some."""
+        taken = self._most - len(self._batches)
+        return max(0, len(self.slot_pool.free) - taken) * self.slot_pool.slot_bytes
 
     def part(self, busy: Collection[int], *, patient: bool) -> Piece | None:
         """Take what has memory of a piece; None if nothing has, or it is too early.

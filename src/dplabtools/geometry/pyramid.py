@@ -75,6 +75,8 @@ class Pyramid:
     banded : bool
         Level 0 is stored in pieces as wide as it is: patches side by side are best read
         together.
+    foreseen : bool
+        Who reads it keeps parts of patches that are read later: see `Upcoming`.
     """
 
     slide: str
@@ -86,6 +88,7 @@ class Pyramid:
     unequal_mpps: tuple[float, float] | None = None
     ignored_mpp: str = ""
     banded: bool = False
+    foreseen: bool = False
 
     @property
     def size(self) -> Size:

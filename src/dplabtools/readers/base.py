@@ -21,6 +21,7 @@ from dplabtools.errors import (
     UnsupportedSlideError,
 )
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.records.upcoming import Upcoming
 from dplabtools.sources.base import RangeReader
 from dplabtools.sources.urls import checked_url, is_url
 
@@ -302,6 +303,33 @@ class PrefetchingReader(BatchReader, Protocol):
             If there is no such level.
         ClosedSlideError
             If the reader has been closed.
+        """
+        ...
+
+
+@runtime_checkable
+class ForeseeingReader(ShrinkingReader, Protocol):
+    """A reader that keeps parts of what is read later, out of tiles that it decodes."""
+
+    @property
+    def foresees(self) -> bool:
+        """Whether that spares anything for this slide."""
+        ...
+
+    def read_into(  # noqa: PLR0913 - as that of any reader, and two ways to spare time
+        self,
+        origins: IntArray,
+        level: int,
+        buffer: PixelBuffer,
+        *,
+        threads: ThreadPoolExecutor | None = None,
+        decoded: list[IntArray] | None = None,
+        shrink: int = 1,
+        upcoming: Upcoming | None = None,
+    ) -> dict[int, SlideReadError]:
+        """Read many regions, and be told which ones come later; see `Upcoming`.
+
+        As `ShrinkingReader.read_into`; `upcoming` is told as of `level`.
         """
         ...
 

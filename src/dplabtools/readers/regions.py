@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,11 +14,12 @@ from dplabtools._typing import IntArray
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.readers.base import ShrinkingReader
+from dplabtools.readers.base import ForeseeingReader, ShrinkingReader
 from dplabtools.readers.resampling import resize_all
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.workspace import workspace
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.records.upcoming import Upcoming
 from dplabtools.sources.base import RangeReader
 from dplabtools.timing import stage
 
@@ -38,7 +40,7 @@ def reads_together(slide: Slide, resolutions: Sequence[Resolution]) -> bool:
     return all(slide.source(resolution).whole is None for resolution in resolutions)
 
 
-def read_regions(
+def read_regions(  # noqa: PLR0913 - as `ForeseeingReader.read_into`
     slide: Slide,
     resolutions: Sequence[Resolution],
     origins: IntArray,
@@ -46,6 +48,7 @@ def read_regions(
     buffer: PixelBuffer,
     threads: ThreadPoolExecutor | None = None,
     decoded: list[IntArray] | None = None,
+    upcoming: Upcoming | None = None,
 ) -> dict[int, Exception]:
     """Read many regions, each straight to where it is needed.
 
@@ -66,6 +69,8 @@ def read_regions(
         Share the work. The caller is none of them.
     decoded : list, optional
         Gets the numbers of the tiles that were decoded; see `BatchReader.read_into`.
+    upcoming : Upcoming, optional
+        What is read of the slide in calls to come, if that is known.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def read_regions(
     inside = np.ones(len(origins), dtype=np.bool_)
     inside[list(errors)] = False
     for items in _parts(sources, buffer.sizes, np.flatnonzero(inside)):
-        part = _Part(slide, sources, items, buffer=buffer)
+        part = _Part(slide, sources, items, buffer=buffer, upcoming=upcoming)
         errors.update(part.read(origins, threads, decoded))
     return errors
 
@@ -157,8 +162,10 @@ class _Part:
         items: IntArray,
         *,
         buffer: PixelBuffer,
+        upcoming: Upcoming | None,
     ) -> None:
         self._slide = slide
+        self._upcoming = upcoming
         self._sources = sources
         self._items = items
         views = len(sources)
@@ -196,13 +203,29 @@ class _Part:
             corners = np.concatenate([origins[self._items, view] for view in views])
             buffer = PixelBuffer.joined([self._targets[view] for view in views])
             read = reader.read_into
-            if shrink > 1 and isinstance(reader, ShrinkingReader):
+            if self._upcoming is not None and isinstance(reader, ForeseeingReader):
+                later = self._later(self._upcoming, views)
+                read = partial(reader.read_into, shrink=shrink, upcoming=later)
+            elif shrink > 1 and isinstance(reader, ShrinkingReader):
                 read = partial(reader.read_into, shrink=shrink)
             failed = read(corners, level, buffer, threads=threads, decoded=decoded)
             for place, error in sorted(failed.items()):
                 errors.setdefault(int(self._items[place % len(self._items)]), error)
         self._resample_all(threads, failed=errors)
         return errors
+
+    def _later(self, upcoming: Upcoming, views: Sequence[int]) -> Upcoming:
+        """Return what is read later of the level that these views are made of."""
+        count, now = len(self._sources), upcoming.now[self._items]
+        sizes = [_sizes_read(self._sources[view], upcoming.sizes) for view in views]
+        return replace(
+            upcoming,
+            now=np.concatenate([now * count + view for view in views]),
+            numbers=np.concatenate([upcoming.numbers * count + view for view in views]),
+            calls=np.tile(upcoming.calls, len(views)),
+            origins=np.concatenate([upcoming.origins[:, view] for view in views]),
+            sizes=np.concatenate(sizes),
+        )
 
     def _resample_all(
         self, threads: ThreadPoolExecutor | None, *, failed: Mapping[int, Exception]

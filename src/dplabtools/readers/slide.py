@@ -21,6 +21,7 @@ from dplabtools.readers.base import (
     BandedReader,
     BatchReader,
     ChromaReader,
+    ForeseeingReader,
     IndexedReader,
     PrefetchingReader,
     ShrinkingReader,
@@ -39,6 +40,7 @@ from dplabtools.readers.resampling import (
 )
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.settings import Settings
+from dplabtools.sources.urls import is_url
 from dplabtools.timing import stage
 
 __all__ = ["Slide"]
@@ -145,6 +147,10 @@ class Slide:
             unequal_mpps=mpp.unequal,
             ignored_mpp=mpp.ignored,
             banded=banded,
+            # Of a remote slide whole tiles are fetched before it is known what is kept.
+            foreseen=isinstance(reader, ForeseeingReader)
+            and reader.foresees
+            and not is_url(self.path),
         )
         if self.resampling_mode is None:
             return

@@ -24,6 +24,7 @@ from dplabtools.slides.patches import (
     DiskPatchExtractorPool,
     MemPatchExtractorPool,
     PatchesMock,
+    StreamPatchExtractorPool,
 )
 from dplabtools.testing.make_slide import make_slide
 
@@ -45,6 +46,12 @@ def anywhere() -> IntArray:
 def grid(step: int) -> IntArray:
     along = np.arange(5, SIDE * (TILES - 1), step)
     return np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+
+
+def in_any_order(slide: Path) -> PatchesMock:
+    corners = np.random.default_rng(3).permutation(np.unique(anywhere(), axis=0)).tolist()
+    rows = [((x, y), (SIDE, SIDE), "") for x, y in corners]
+    return PatchesMock(patch_data=rows, wsi_file=str(slide), level_or_mpp=0)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +96,8 @@ def test_in_a_run_over_a_slide(
 def test_in_pools_of_patches_that_lie_anywhere(
     slide: Path, output: dict[str, Any] | None, tmp_path: Path
 ) -> None:
-    corners = np.random.default_rng(3).permutation(np.unique(anywhere(), axis=0)).tolist()
-    rows = [((x, y), (SIDE, SIDE), "") for x, y in corners]
     given: dict[str, Any] = {
-        "patches_pool": [PatchesMock(patch_data=rows, wsi_file=str(slide), level_or_mpp=0)],
+        "patches_pool": [in_any_order(slide)],
         "proc_num_workers": 2,
         "thread_num_workers": 1,
     }
@@ -102,3 +107,21 @@ def test_in_pools_of_patches_that_lie_anywhere(
         profile = DiskPatchExtractorPool(**given, **output, output_dir=tmp_path).profile
     assert profile.tiles_distinct > 0.9 * TILES * TILES
     assert profile.excess <= 0.05
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_in_a_stream_in_table_order_of_more_than_memory_holds(
+    slide: Path, workers: int
+) -> None:
+    batches = StreamPatchExtractorPool(
+        patches_pool=[in_any_order(slide)],
+        proc_num_workers=workers,
+        thread_num_workers=1,
+        batch_size=64,
+        max_memory=6000 * SIDE * SIDE * 3,
+    )
+    found = [row for batch in batches for row in batch.rows.tolist()]
+    assert found == list(range(len(found)))
+    assert len(found) > 9000
+    assert batches.profile.tiles_distinct > 0.9 * TILES * TILES
+    assert batches.profile.excess <= 0.05

@@ -25,7 +25,8 @@ from dplabtools.extraction.plan import ReadOptions
 from dplabtools.extraction.progress import ProgressClock
 from dplabtools.extraction.run import Extraction
 from dplabtools.extraction.run_state import RunState
-from dplabtools.extraction.stream import BatchOrder, BatchStream, StreamOptions
+from dplabtools.extraction.stream import BatchStream
+from dplabtools.extraction.stream_options import BatchOrder, StreamOptions
 from dplabtools.geometry.pyramid import Pyramid
 from dplabtools.geometry.resolution import Level
 from dplabtools.readers.stamps import SlideStamp
@@ -78,13 +79,16 @@ class AnyOrder:
 class Mark:
     """Makes a pixel of each patch, which says who it is; every so many cannot be read."""
 
-    def __init__(self, bad: int) -> None:
+    def __init__(self, bad: int, *, foreseen: bool = False) -> None:
         self.bad = bad
+        self.foreseen = foreseen
 
     def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
         if isinstance(job, SlideSpec):
             size = (SIDE, SIDE)
-            pyramid = Pyramid(slide=job.path, sizes=(size,), downsamples=(1.0,))
+            pyramid = Pyramid(
+                slide=job.path, sizes=(size,), downsamples=(1.0,), foreseen=self.foreseen
+            )
             stamp = SlideStamp(machine="", files=())
             return InspectedSlide(
                 pyramid=pyramid, icc_profile=None, index=None, stamp=stamp
@@ -161,7 +165,7 @@ def test_each_patch_comes_once(
     state.profile.caller = choose.choice([0, 1e9])  # seconds: for some nobody waits
     clock = ProgressClock(None, total=sum(map(len, tables)), slides=len(tables))
     engine = AnyOrder(workers * choose.choice([1, 2]), choose)
-    engine.begin(Mark(bad))
+    engine.begin(Mark(bad, foreseen=choose.choice([True, False])))
     stream = BatchStream(extraction, state, options=options, engine=engine, clock=clock)
     found: list[tuple[int, int]] = []
     for batch in stream:

@@ -15,7 +15,7 @@ def piece(lane: int, *places: int, slide: int = 0) -> Piece:
 def window() -> Window:
     """Two batches of four patches, of which one has memory."""
     window = Window(SlotPool((4, 1, 1, 1, 3), 2), least=4)
-    window.plan(np.zeros(8, np.int64), np.arange(8), there=np.ones(8, np.bool_))
+    window.plan(np.zeros(8, np.int64), np.arange(8), there=np.ones(8, bool), together=8)
     window.open()
     return window
 
@@ -42,7 +42,7 @@ def test_pieces_take_turns(window: Window) -> None:
 
 def test_pieces_take_turns_forth_and_back() -> None:
     window = Window(SlotPool((4, 1, 1, 1, 3), 3), least=12)
-    window.plan(np.zeros(12, np.int64), np.arange(12), there=np.ones(12, np.bool_))
+    window.plan(np.zeros(12, np.int64), np.arange(12), there=np.ones(12, bool), together=12)
     window.pieces = [piece(0, n, n + 4, n + 8) for n in range(3)]
     window.pieces.append(piece(0, 3, 7, 11, slide=1))
     found = []
@@ -65,7 +65,7 @@ def test_nothing_is_begun_while_batches_wait_for_the_caller(window: Window) -> N
 
 def test_who_is_patient_waits_for_the_memory_of_all_batches_that_are_complete() -> None:
     window = Window(SlotPool((4, 1, 1, 1, 3), 5), least=20)
-    window.plan(np.zeros(24, np.int64), np.arange(24), there=np.ones(24, np.bool_))
+    window.plan(np.zeros(24, np.int64), np.arange(24), there=np.ones(24, bool), together=24)
     while window.may_open():
         window.open()
     window.pieces = [piece(0, *range(4)), piece(0, *range(4, 24))]
@@ -81,7 +81,7 @@ def test_who_is_patient_waits_for_the_memory_of_all_batches_that_are_complete() 
 def test_who_is_patient_reads_no_part_of_a_slide_before_its_turn() -> None:
     window = Window(SlotPool((4, 1, 1, 1, 3), 2), least=4)
     slides = np.repeat([0, 1], [4, 8])
-    window.plan(slides, np.arange(12), there=np.ones(12, np.bool_))
+    window.plan(slides, np.arange(12), there=np.ones(12, bool), together=12)
     window.open()
     window.open()
     window.pieces = [piece(0, *range(4, 12), slide=1)]
@@ -96,7 +96,7 @@ def test_who_is_patient_reads_no_part_of_a_slide_before_its_turn() -> None:
 def test_patches_of_a_batch_do_not_begin_with_a_vector() -> None:
     pool = SlotPool((4, 1, 8, 8, 3), 2)
     window = Window(pool, least=4)
-    window.plan(np.zeros(4, np.int64), np.arange(4), there=np.ones(4, np.bool_))
+    window.plan(np.zeros(4, np.int64), np.arange(4), there=np.ones(4, bool), together=4)
     window.open()
     writer = window.writer(piece(0, 0, 1, 2, 3))
     numbers, sizes = np.arange(4), np.full((4, 2), 8)

@@ -27,6 +27,7 @@ from dplabtools.readers.native.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native.cache import TILES, DecodedTile, LevelKey
 from dplabtools.readers.native.copying import Copier
 from dplabtools.readers.native.families import open_indexed
+from dplabtools.readers.native.kept_parts import KeptParts, PartsOfCall
 from dplabtools.readers.native.levels import (
     CONTESTED,
     NO_LENGTH,
@@ -38,6 +39,7 @@ from dplabtools.readers.native.levels import (
 from dplabtools.readers.native.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
 from dplabtools.records.pixel_buffer import PixelBuffer
+from dplabtools.records.upcoming import Upcoming
 from dplabtools.sources.base import ByteSource, RangeReader
 
 __all__ = ["NativeReader"]
@@ -96,6 +98,7 @@ class NativeReader:
             self.properties, library="openslide", size=self.sizes[0]
         )
         self._owner = TILES.new_owner()
+        self._parts = KeptParts()
         self._file: ByteSource | None = file
 
     @property
@@ -107,6 +110,11 @@ class NativeReader:
     def banded(self) -> bool:
         """Whether level 0 is stored in strips; see `BandedReader`."""
         return self._index.levels[0].strips
+
+    @property
+    def foresees(self) -> bool:
+        """Whether level 0 is stored in tiles; see `ForeseeingReader`."""
+        return not self.banded
 
     @property
     def native(self) -> NativeIndex | None:
@@ -151,7 +159,7 @@ class NativeReader:
             raise errors[0]
         return buffer.picture(0)
 
-    def read_into(
+    def read_into(  # noqa: PLR0913 - what, where to, and three ways to spare time
         self,
         origins: IntArray,
         level: int,
@@ -160,10 +168,17 @@ class NativeReader:
         threads: ThreadPoolExecutor | None = None,
         decoded: list[IntArray] | None = None,
         shrink: int = 1,
+        upcoming: Upcoming | None = None,
     ) -> dict[int, SlideReadError]:
-        """Read many regions; see `ShrinkingReader.read_into`."""
+        """Read many regions; see `ForeseeingReader.read_into`."""
         stored, kind, corners = self._places(origins, level, shrink=shrink)
-        job = self._job(stored, kind, corners=corners, buffer=buffer)
+        keeping = None
+        if upcoming is not None:
+            later = self._places(upcoming.origins, level, shrink=shrink)[2]
+            keeping = PartsOfCall(
+                kept=self._parts, level=stored, kind=kind, upcoming=upcoming, corners=later
+            )
+        job = self._job(stored, kind, corners=corners, buffer=buffer, keeping=keeping)
         shares = _shares(len(job.plan.tiles), threads)
         if threads is None:
             results = [job.run(*share) for share in shares]
@@ -172,7 +187,8 @@ class NativeReader:
             results = [future.result() for future in futures]
         if decoded is not None:
             decoded.append(np.array(job.decoded, dtype=np.int64) | kind << _LEVEL_BIT)
-        return {item: error for errors in results for item, error in errors.items()}
+        errors = {item: error for found in results for item, error in found.items()}
+        return errors if keeping is None else keeping.finish(errors)
 
     def prefetch(
         self, origins: IntArray, level: int, *, sizes: IntArray, shrink: int, most: int
@@ -202,15 +218,23 @@ class NativeReader:
         return self._index.levels[level].shrinks
 
     def _job(
-        self, stored: TiledLevel, kind: int, *, corners: IntArray, buffer: PixelBuffer
+        self,
+        stored: TiledLevel,
+        kind: int,
+        *,
+        corners: IntArray,
+        buffer: PixelBuffer,
+        keeping: PartsOfCall | None = None,
     ) -> _Job:
         """Return what is to be done to read rectangles; the background is there already."""
         plan = plan_tiles(stored, corners, buffer.sizes)
+        if len(plan.blanks):
+            Copier(plan.blanks, buffer).fill(self._background)
+        if keeping is not None:
+            plan, buffer = keeping.share(plan, buffer)
         key = self._owner, kind
         kept = TILES.take(key, plan.tiles.tolist())
         wanted = plan.tiles[~np.isin(plan.tiles, list(kept))]
-        if len(plan.blanks):
-            Copier(plan.blanks, buffer).fill(self._background)
         return _Job(
             slide=self._name,
             file=_ahead(self._opened(), stored, wanted),
@@ -236,6 +260,7 @@ class NativeReader:
         """Read chroma as it is stored from now on; see `ChromaReader`."""
         levels = tuple(level.unsmoothed() for level in self._index.levels)
         self._index = replace(self._index, levels=levels)
+        self._parts.clear()
         TILES.drop(self._owner)
 
     def stored_jpegs(
@@ -266,6 +291,7 @@ class NativeReader:
     def close(self) -> None:
         """Release the file; reads under way are finished first."""
         self._file = None
+        self._parts.clear()
         TILES.drop(self._owner)
 
     def __enter__(self) -> Self:

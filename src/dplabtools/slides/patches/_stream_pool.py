@@ -16,7 +16,8 @@ from dplabtools.extraction.pool_run import OnError
 from dplabtools.extraction.progress import ProgressArgument
 from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import LocationLike
-from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.extraction.stream import BatchStream
+from dplabtools.extraction.stream_options import StreamOptions
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
 from dplabtools.notebook import never_raises
@@ -68,9 +69,9 @@ class StreamPatchExtractorPool:
     seed : int, default None
         Decides the shuffled order; None for another at each iteration.
     max_memory : int, default 2**30
-        Bytes of shared memory that the batches may take. Patches that lie anywhere (random
-        ones, or a list of your own) are read in the order of the slide as far as it goes:
-        a slide whose patches all have room has its tiles decoded once.
+        Bytes that the batches may take, and what workers keep for batches to come: of
+        patches that lie anywhere (random ones, or a list of your own) the parts that lie in
+        tiles decoded earlier. The more have room, the fewer tiles are decoded twice.
     on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends the iteration, or is recorded in `errors`.
     progress : bool or callable, default False

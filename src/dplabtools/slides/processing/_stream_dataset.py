@@ -19,7 +19,8 @@ from dplabtools.extraction.epoch import Epochs, RankShare
 from dplabtools.extraction.pool_run import OnError, PoolRun
 from dplabtools.extraction.run_state import RunState
 from dplabtools.extraction.selection import LocationLike
-from dplabtools.extraction.stream import BatchStream, StreamOptions
+from dplabtools.extraction.stream import BatchStream
+from dplabtools.extraction.stream_options import StreamOptions
 from dplabtools.extraction.transform import TransformLike
 from dplabtools.geometry.resolution import Number
 from dplabtools.inference.streaming import Delivery, StreamedPatches
@@ -165,7 +166,8 @@ class PatchStreamDataset(StreamedPatches):
         Copy batches to page-locked memory, outside the workers of a `DataLoader` (which
         has an option for them). None if there is a GPU.
     max_memory : int, default 2**30
-        Bytes of shared memory that the batches may take, in each process that iterates.
+        Bytes that the batches may take, and what workers keep for batches to come, in each
+        process that iterates.
     on_error : {"raise", "skip"}, default "raise"
         Whether the first error ends the iteration, or is recorded in `errors`.
 
