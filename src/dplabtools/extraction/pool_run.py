@@ -31,6 +31,7 @@ OnError: TypeAlias = Literal["raise", "skip"]
 _READING = "dplabtools.extraction.chunk_reader"
 _COMPILED = "dplabtools.readers.compiled"
 _MEASURING = "dplabtools.extraction.slide_tissue"
+_FETCHING = "dplabtools.sources.remote", "obstore.store"
 _FAR_AHEAD: Final = 4  # jobs given to a worker at once, to fetch what they take meanwhile
 _COUNTS: Final = (
     *("proc_num_workers", "thread_num_workers"),
@@ -66,6 +67,7 @@ class PoolRun:
         labels = LabelFilter(arguments["included_labels"], arguments["excluded_labels"])
         self.selections = Selection.all_of(arguments["patches_pool"], labels)
         self.tables = [each.selected for each in self.selections]
+        self._elsewhere = any(is_url(table.slide) for table in self.tables)
         # Whatever the pool was, it is read.
         self.arguments: Mapping[str, Any] = {**arguments, "patches_pool": ()}
         given = arguments["transform"]
@@ -103,13 +105,17 @@ class PoolRun:
     def run_options(self, *, ahead: int = 2) -> RunOptions:
         """Return how to go about it, with so many jobs given to a worker at once."""
         measuring = () if self.reading.quality is None else ("cv2", _MEASURING)
+        fetching = _FETCHING if self._elsewhere else ()
         return RunOptions(
             workers=self.processes,
             threads=self.threads,
             timeout_s=self.timeout_s,
             skip_errors=self.arguments["on_error"] == "skip",
             ahead=ahead,
-            modules=(_READING, *modules_asked_first(), *self._compiled(), *measuring),
+            modules=(
+                *(_READING, *modules_asked_first()),
+                *(*self._compiled(), *measuring, *fetching),
+            ),
         )
 
     def extraction(self) -> Extraction:
@@ -137,15 +143,14 @@ class PoolRun:
         """
         chosen = "serial" if here or not self.tables else self.chosen_engine
         slides = dict.fromkeys(table.slide for table in self.tables)
-        elsewhere = any(map(is_url, slides))
-        if elsewhere:
+        if self._elsewhere:
             ahead = max(ahead, _FAR_AHEAD)
         try:
             with open_engine(chosen, self.run_options(ahead=ahead)) as engine:
                 engine.check_access(files=tuple(slides), folders=folders)
                 yield engine
         finally:
-            if elsewhere:  # workers have ended, and may have left copies
+            if self._elsewhere:  # workers have ended, and may have left copies
                 from dplabtools.sources.staging import drop_copies
 
                 drop_copies()

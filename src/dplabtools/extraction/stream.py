@@ -89,7 +89,8 @@ class BatchStream:
         self._slot_pool = self._make_slot_pool(self._batch_shape())
         self.segments = (self._slot_pool.segment,)
         self._sequence = self._make_sequence()
-        self._window = Window(self._slot_pool, least=self._strip)
+        ahead = engine.capacity // extraction.options.workers  # jobs of each worker
+        self._window = Window(self._slot_pool, least=self._strip, groups=ahead)
         self._looks: dict[int, int] = {}  # slides, by job
         self._jobs: dict[int, tuple[Piece, Chunk]] = {}
         self._next_job = 0

@@ -22,7 +22,7 @@ from dplabtools.records.upcoming import Upcoming
 __all__ = ["OpenBatch", "Piece", "Window"]
 
 _AHEAD = 3  # times as many patches as have room: of most of them there are only parts
-_GROUPS = 2  # patches that are planned together: some are read while others are delivered
+_GROUPS = 2  # at least: some are read while others are delivered
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -86,6 +86,8 @@ class Window:
         Memory of the batches.
     least : int
         Patches that are read together, if fewer are planned at once.
+    groups : int, default 2
+        How many times as many may be in open batches.
 
     Attributes
     ----------
@@ -95,7 +97,7 @@ class Window:
         What has not been handed out to be read.
     """
 
-    def __init__(self, slot_pool: SlotPool, *, least: int) -> None:
+    def __init__(self, slot_pool: SlotPool, *, least: int, groups: int = _GROUPS) -> None:
         self.slot_pool = slot_pool
         self.pieces: list[Piece] = []
         self._size = slot_pool.shape[0]
@@ -103,6 +105,7 @@ class Window:
         self._delivered = np.zeros(0, dtype=np.bool_)
         self._batches: dict[int, OpenBatch] = {}  # by number
         self._least = least
+        self._groups = max(_GROUPS, groups)
         self._opened = 0  # batches
         self._most = 2  # batches that may be open
 
@@ -139,7 +142,7 @@ class Window:
         self._slides = np.concatenate([self._slides, slides])
         self._rows = np.concatenate([self._rows, rows])
         self._delivered = np.concatenate([self._delivered, there])
-        self._most = max(2, _GROUPS * max(together, self._least) // self._size)
+        self._most = max(2, self._groups * max(together, self._least) // self._size)
 
     def may_open(self) -> bool:
         """Tell whether there is memory for another batch, and few enough are open."""

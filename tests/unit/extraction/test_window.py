@@ -108,3 +108,17 @@ def test_patches_of_a_batch_do_not_begin_with_a_vector() -> None:
     pixels = pool.lend(batch.slot)
     assert (pixels[2] == 7).all()
     assert not pixels[[0, 1, 3]].any()
+
+
+@pytest.mark.parametrize(("groups", "expected"), [(1, 2), (2, 2), (4, 4)])
+def test_more_batches_are_open_where_workers_get_more_at_once(
+    groups: int, expected: int
+) -> None:
+    window = Window(SlotPool((4, 1, 1, 1, 3), 9), least=4, groups=groups)
+    numbers = np.arange(40)
+    window.plan(numbers * 0, numbers, there=numbers >= 0, together=4)
+    count = 0
+    while window.may_open():
+        window.open()
+        count += 1
+    assert count == expected
