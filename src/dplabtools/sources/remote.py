@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 from weakref import WeakSet, WeakValueDictionary
@@ -229,7 +229,10 @@ class _Ahead:
         if part is None or not part.start <= offset <= offset + count <= part.stop:
             return self._file.read(count, offset)
         begin = offset - part.start
-        return bytes(part.data.result()[begin : begin + count])
+        try:
+            return bytes(part.data.result()[begin : begin + count])
+        except CancelledError:  # whoever asked for it, too, was interrupted
+            return self._file.read(count, offset)
 
 
 def merged(offsets: IntArray, counts: IntArray, *, end: int) -> tuple[list[int], list[int]]:

@@ -58,6 +58,7 @@ def answer_of(request: Future[_T]) -> _T:
         return request.result()
     finally:
         request.cancel()  # nothing, once it is there
+        del request  # an error would keep itself by it
 
 
 @cache

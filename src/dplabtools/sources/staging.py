@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,6 +36,8 @@ _PARTS_AT_ONCE: Final = 8
 _LOCK: Final = threading.Lock()
 _HELD: Final[OrderedDict[Path, StagedCopy]] = OrderedDict()
 """The copies that this process holds, those used last at the end."""
+_RELEASED: Final[deque[StagedCopy]] = deque()
+"""For each user of a copy that has closed it, until whoever has the lock sees to it."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -61,12 +63,16 @@ class StagedCopy:
     _descriptor: int = field(repr=False)
 
     def release(self) -> None:
-        """Say that one of its users has closed it; it is kept for the next, if small."""
-        with _LOCK:
-            self.users -= 1
-            if not self.users:
-                self.file = None
-            _drop_idle(most_bytes=_IDLE_BYTES)
+        """Say that one of its users has closed it; it is kept for the next, if small.
+
+        Waits for nobody: finalizers call it, in whichever thread Python runs them.
+        """
+        _RELEASED.append(self)
+        if _LOCK.acquire(blocking=False):
+            try:
+                _drop_idle(most_bytes=_IDLE_BYTES)
+            finally:
+                _LOCK.release()
 
     def drop(self) -> None:
         """Let go of it, and remove it unless another process holds it."""
@@ -147,6 +153,7 @@ def drop_copies() -> None:
 
 @atexit.register
 def _end() -> None:
+    _RELEASED.clear()
     for copy in _HELD.values():
         copy.users = 0
     drop_copies()
@@ -241,6 +248,11 @@ def _make_room(nbytes: int, folder: Path, *, slide: str) -> None:
 
 def _drop_idle(*, most_bytes: int) -> None:
     """Let go of those copies that were used longest ago, until few bytes are idle."""
+    while _RELEASED:
+        released = _RELEASED.popleft()
+        released.users -= 1
+        if not released.users:
+            released.file = None
     idle = [copy for copy in _HELD.values() if not copy.users]
     left = sum(copy.nbytes for copy in idle)
     for copy in idle:

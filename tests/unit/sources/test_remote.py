@@ -13,6 +13,7 @@ import weakref
 from asyncio import StreamWriter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.settings import Settings
 from dplabtools.sources.remote import RemoteFile, merged, open_remote
 from dplabtools.sources.stores import StoredObject
+from dplabtools.sources.threads import asking_threads
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.web_server import ServerFaults, SlideServer
 
@@ -208,6 +210,20 @@ def test_what_somebody_still_reads_is_not_fetched_again(
         int(spots[1][40]), int(spots[0][40])
     )
     assert server.requests == requests + 1
+
+
+def test_what_others_gave_up_is_asked_for_again(server: SlideServer, folder: Path) -> None:
+    with opened(server) as reader:
+        file, level = open_remote(server.url + "slide.svs"), reader.index.levels[0]
+    spots = level.spots(np.array([100]))
+    server.faults.latency_s = 0.2
+    with suppress(KeyboardInterrupt), asking_threads(1, name="others") as threads:
+        given_up = threads.submit(file.prefetch, *spots).result()
+        ahead = file.prefetch(*spots)
+        raise KeyboardInterrupt
+    offset, count = int(spots[0][0]), int(spots[1][0])
+    stored = (folder / "slide.svs").read_bytes()[offset : offset + count]
+    assert ahead.read(count, offset) == given_up.read(count, offset) == stored
 
 
 def test_what_nobody_reads_any_more_is_not_asked_for(server: SlideServer) -> None:

@@ -143,6 +143,16 @@ def test_copies_that_nobody_uses_make_room(
     assert "second.png" in left()
 
 
+def test_nobody_waits_who_lets_go_of_a_copy_while_another_is_fetched(
+    server: SlideServer, left: Callable[[], list[str]]
+) -> None:
+    copy = staged_copy(server.url + "picture.png")
+    with staging._LOCK:
+        copy.release()  # as a finalizer does, in the thread that waits, or that fetches
+    drop_copies()
+    assert left() == []
+
+
 def test_slides_of_several_files_are_not_copied(server: SlideServer) -> None:
     with pytest.raises(UnsupportedSlideError, match=r"^a\.mrxs: .*several files.*copy"):
         open_reader(server.url + "a.mrxs", settings=Settings())
