@@ -23,6 +23,7 @@ import tifffile
 
 from dplabtools import config
 from dplabtools.testing.make_slide import make_slide
+from dplabtools.testing.object_store import ObjectStore
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 EditJournal: TypeAlias = Callable[
@@ -36,6 +37,9 @@ _ID = re.compile(rf"\b({'|'.join(STEMS)})_[a-z0-9]{{8}}(?=[_.-])")
 _MANIFEST_ID = re.compile(r"(?<=manifest__)[a-z0-9]{8}|(?<=Manifest ID: {12})[a-z0-9]{8}")
 _CREATED = re.compile(r"(?<=Date created:).*")
 _SETS = re.compile(r"(\bset)(\d+)(?=/)"), re.compile(r"(^[^,]*\w,)(\d+)(?=,)")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it
 
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
@@ -309,3 +313,29 @@ def ray_cluster() -> Iterator[Any]:
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of Ray are on another machine than the caller, as far as both can tell."""
     monkeypatch.setattr("dplabtools.engine.ray._machine", lambda: "another")
+
+
+@pytest.fixture(scope="module")
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ObjectStore]:
+    """A store with empty buckets: one of S3, unless a test names the scheme of another."""
+    pytest.importorskip("obstore")
+    pytest.importorskip("moto.server")
+    with (
+        ObjectStore(getattr(request, "param", "s3")) as store,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        environment = store.environment(tmp_path_factory.mktemp("account"))
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for bucket in ("slides", "dicom", "runs"):
+            store.client().create_bucket(Bucket=bucket)
+        yield store
+
+
+@pytest.fixture
+def client(store: ObjectStore) -> Any:
+    """Looks into the store, which is reliable again."""
+    store.reset()
+    return store.client()

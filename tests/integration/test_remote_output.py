@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,99 +37,13 @@ from dplabtools.slides.patches import (
 from dplabtools.sources import stores
 from dplabtools.sources.writing import output_root
 from dplabtools.testing.make_slide import make_slide
+from dplabtools.testing.object_store import ObjectStore
 
-pytest.importorskip("obstore")
-moto_server = pytest.importorskip("moto.server")
+pytestmark = pytest.mark.usefixtures("client")
 
 COMMAND = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
-SECRET = "S3CRETS3CRET"  # noqa: S105 - of a store that is made here
 NAMES = ("a.svs", "b.svs", "c.svs")
 CORNERS = [(x, y) for y in range(0, 800, 100) for x in range(0, 1000, 100)]
-
-
-class Watched:
-    """A server of S3 that counts what is stored, and fails or refuses some of it."""
-
-    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
-        self.app = app
-        self.reset()
-
-    def reset(self) -> None:
-        self.refused = ""
-        self.stored: list[str] = []
-        self.failing = 0  # every so many requests to store
-        self.down_after = 0  # so many files, for good
-        self.silent_after = 0  # so many files: nobody is answered until `answers` is set
-        self.answers = threading.Event()
-        self.failures: Counter[str] = Counter()
-        self._count = itertools.count(1)
-
-    def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if environ["REQUEST_METHOD"] in {"PUT", "POST"} and path.count("/") > 1:
-            if self.refused and self.refused in path:
-                start_response("403 Forbidden", [("Content-Length", "0")])
-                return [b""]
-            if self.failing and (nth := next(self._count)) % self.failing == 0:
-                return self._fail(environ, start_response, cut=nth % 2 == 0)
-            if not self._is_down():
-                self.stored.append(path.removeprefix("/runs/"))
-        if self._is_down():
-            return self._fail(environ, start_response, cut=False)
-        if 0 < self.silent_after <= len(self.stored):
-            self.answers.wait()
-        return self.app(environ, start_response)
-
-    def _is_down(self) -> bool:
-        return bool(self.down_after) and len(self.stored) >= self.down_after
-
-    def _fail(
-        self, environ: dict[str, Any], start_response: Callable[..., Any], *, cut: bool
-    ) -> Iterable[bytes]:
-        removal = "delete" in environ["QUERY_STRING"]  # of several, by S3
-        method = "DELETE" if removal else environ["REQUEST_METHOD"]
-        self.failures["cut" if cut else method] += 1
-        if cut:
-            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-        start_response("500 Internal Server Error", [("Content-Length", "0")])
-        return [b""]
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[Watched]:
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Silent(WSGIRequestHandler):
-        def log(self, *_: object, **__: object) -> None:
-            """Say nothing."""
-
-    app = Watched(moto_server.DomainDispatcherApplication(moto_server.create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Silent)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
-        import boto3
-
-        client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-        client.create_bucket(Bucket="runs")
-        yield app
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(autouse=True)
-def client(store: Watched) -> Any:
-    import boto3
-
-    store.reset()
-    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +117,12 @@ def expected(
 
 @pytest.mark.parametrize("container", [None, "webdataset", "hdf5", "zarr", "parquet"])
 def test_all_is_at_the_address_and_nothing_here(
-    client: Any, folder: Path, tmp_path: Path, stage: Path, container: Any, expected: Any
+    store: ObjectStore,
+    folder: Path,
+    tmp_path: Path,
+    stage: Path,
+    container: Any,
+    expected: Any,
 ) -> None:
     kind = "png" if container not in {"hdf5", "zarr"} else None
     prefix = f"whole/{container}"
@@ -214,10 +130,10 @@ def test_all_is_at_the_address_and_nothing_here(
     pool = extract(folder, address, container=container, image_type=kind)
     assert pool.patch_count == 3 * len(CORNERS)
     assert not list(stage.rglob("*"))
-    back = bring_back(client, prefix, tmp_path / "back")
+    back = bring_back(store.client(), prefix, tmp_path / "back")
     assert images(back) == expected
     texts = [file.read_text(errors="replace") for file in back.rglob("*") if file.is_file()]
-    assert not any(SECRET in text or str(stage) in text for text in texts)
+    assert not any(store.secret in text or str(stage) in text for text in texts)
     manifest = next((back / "manifests").glob("*.txt")).read_text()
     assert f"s3://runs/{prefix}/manifests/" in manifest
     assert f"output_dir: s3://runs/{prefix}" in manifest
@@ -239,7 +155,7 @@ def test_label_masks_and_sets_go_there_too(client: Any, folder: Path) -> None:
     assert sum(key.startswith("sets/set") for key in found) == 2 * len(CORNERS)
 
 
-def test_manifests_come_last(store: Watched, client: Any, folder: Path) -> None:
+def test_manifests_come_last(store: ObjectStore, client: Any, folder: Path) -> None:
     extract(folder, "s3://runs/order", names=NAMES[:1])
     (number,) = {key.split("__")[1] for key in keys(client, "order/manifests/manifest__")}
     manifests = [at for at, key in enumerate(store.stored) if f"__{number}__" in key]
@@ -287,7 +203,7 @@ class Interrupts:
 class InterruptsWhenDown:
     """Progress that interrupts the run once its store is down."""
 
-    def __init__(self, store: Watched) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self.store = store
 
     def __call__(self, progress: Any) -> None:
@@ -304,7 +220,12 @@ class InterruptsWhenDown:
 @pytest.mark.parametrize("container", [None, "webdataset", "zarr", "parquet"])
 @pytest.mark.usefixtures("told_of_all")
 def test_a_run_goes_on_with_what_is_complete_there(
-    store: Watched, client: Any, folder: Path, tmp_path: Path, container: Any, expected: Any
+    store: ObjectStore,
+    client: Any,
+    folder: Path,
+    tmp_path: Path,
+    container: Any,
+    expected: Any,
 ) -> None:
     prefix = f"on/{container}"
     kind = None if container == "zarr" else "png"
@@ -377,7 +298,7 @@ if __name__ == "__main__":
 
 
 def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
-    store: Watched, client: Any, folder: Path, stage: Path
+    store: ObjectStore, client: Any, folder: Path, stage: Path
 ) -> None:
     store.refused = "_x300_y500"
     with pytest.raises(OutputError, match=r"s3://runs/half: .*refuses access"):
@@ -388,7 +309,7 @@ def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
 
 
 def test_a_slide_without_one_of_its_manifests_is_written_again(
-    store: Watched, client: Any, folder: Path
+    store: ObjectStore, client: Any, folder: Path
 ) -> None:
     extract(folder, "s3://runs/torn", names=NAMES[:1])
     manifests = keys(client, "torn/manifests/manifest__")
@@ -403,9 +324,9 @@ def test_a_slide_without_one_of_its_manifests_is_written_again(
 
 
 def test_a_store_that_fails_at_times_is_asked_again(
-    store: Watched, client: Any, folder: Path, tmp_path: Path, expected: Any
+    store: ObjectStore, client: Any, folder: Path, tmp_path: Path, expected: Any
 ) -> None:
-    store.failing = 5
+    store.failing_writes = 5
     extract(folder, "s3://runs/failing")
     assert store.failures["cut"] > 10
     assert store.failures["PUT"] > 10
@@ -421,7 +342,12 @@ def few_tries(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def test_a_store_that_stays_down_ends_the_run_soon(
-    store: Watched, client: Any, folder: Path, tmp_path: Path, few_tries: int, expected: Any
+    store: ObjectStore,
+    client: Any,
+    folder: Path,
+    tmp_path: Path,
+    few_tries: int,
+    expected: Any,
 ) -> None:
     store.down_after = 130  # in the middle of the second slide
     with pytest.raises(
@@ -438,7 +364,7 @@ def test_a_store_that_stays_down_ends_the_run_soon(
 
 
 def test_an_interrupted_run_does_not_wait_for_a_store_that_is_down(
-    store: Watched, folder: Path, stage: Path, few_tries: int
+    store: ObjectStore, folder: Path, stage: Path, few_tries: int
 ) -> None:
     store.down_after = 130
     with pytest.raises(KeyboardInterrupt):
@@ -467,14 +393,14 @@ upload_run(sys.argv[1], sys.argv[2])
 
 @pytest.mark.parametrize("silent_after", [1, 130], ids=["journal", "slide"])
 def test_an_interrupted_run_does_not_wait_for_a_store_that_never_answers(
-    store: Watched, folder: Path, stage: Path, silent_after: int
+    store: ObjectStore, folder: Path, stage: Path, silent_after: int
 ) -> None:
     interrupt_when_silent(store, silent_after, POOL, folder, "s3://runs/silent-run")
     assert not list(stage.rglob("*"))
 
 
 def test_an_interrupted_upload_does_not_wait_for_a_store_that_never_answers(
-    store: Watched, folder: Path, tmp_path: Path
+    store: ObjectStore, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     extract(folder, tmp_path / "out")
@@ -482,7 +408,7 @@ def test_an_interrupted_upload_does_not_wait_for_a_store_that_never_answers(
 
 
 def interrupt_when_silent(
-    store: Watched, silent_after: int, program: str, folder: Path, address: str
+    store: ObjectStore, silent_after: int, program: str, folder: Path, address: str
 ) -> None:
     store.silent_after = silent_after
     with subprocess.Popen(
@@ -576,7 +502,7 @@ def test_where_nothing_can_be_stored_is_told_before_work_begins(
 
 
 def test_who_may_not_write_is_told_before_work_begins(
-    store: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dplabtools.slides.patches._disk_pools.pool_run", None)
     store.refused = "/"
@@ -622,7 +548,7 @@ def test_slides_become_patches_at_an_address(
 
 
 def test_the_command_writes_to_an_address(
-    store: Watched, client: Any, folder: Path, tmp_path: Path, stage: Path
+    store: ObjectStore, client: Any, folder: Path, tmp_path: Path, stage: Path
 ) -> None:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         command = [*COMMAND, "extract", str(folder), "--out", "s3://runs/command"]
@@ -674,7 +600,7 @@ def test_other_commands_take_folders_only(
 
 @pytest.mark.parametrize("layout", ["trident", "clam", "zarr"])
 def test_features_go_to_an_address(
-    store: Watched, client: Any, folder: Path, tmp_path: Path, layout: Any
+    store: ObjectStore, client: Any, folder: Path, tmp_path: Path, layout: Any
 ) -> None:
     torch = pytest.importorskip("torch")
     from dplabtools.errors import OtherFeaturesError

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,51 +40,13 @@ from dplabtools.sources.stores import StoredObject
 from dplabtools.sources.stream import HEAD_BYTES
 from dplabtools.testing.make_dicom import make_dicom_slide
 from dplabtools.testing.make_slide import make_slide
+from dplabtools.testing.object_store import ObjectStore
 
-pytest.importorskip("obstore")
-moto_server = pytest.importorskip("moto.server")
+pytestmark = pytest.mark.usefixtures("client", "study")
 
 COMMAND = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
-SECRET = "S3CRETS3CRET"  # noqa: S105 - of a store that is made here
 NAMES = ("a.svs", "b.svs")
 ROWS = [((x, y), (100, 100), "t") for y in range(0, 1400, 100) for x in range(0, 1900, 100)]
-
-
-class Unreliable:
-    """A server of S3 that is far away, and answers some requests with errors."""
-
-    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
-        self.app = app
-        self.latency_s = 0.0
-        self.lists = True
-        self.failing = self.cut = self.failed = self.was_cut = self.nbytes = 0
-        self._count = itertools.count(1)
-
-    def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
-        if not self.lists and "list-type=" in environ["QUERY_STRING"]:
-            start_response("403 Forbidden", [("Content-Length", "0")])
-            return [b""]
-        of_slide = Path(environ["PATH_INFO"]).suffix in {".svs", ".dcm"}
-        if environ["REQUEST_METHOD"] != "GET" or not of_slide:
-            return self.app(environ, start_response)
-        time.sleep(self.latency_s)
-        nth = next(self._count)
-        if self.failing and nth % self.failing == 0:
-            self.failed += 1
-            start_response("500 Internal Server Error", [("Content-Length", "0")])
-            return [b""]
-        data = b"".join(self.app(environ, start_response))
-        self.nbytes += len(data)
-        if self.cut and nth % self.cut == 0 and len(data) > 1:
-            self.was_cut += 1
-            return self._half(data)
-        return [data]
-
-    def _half(self, data: bytes) -> Iterator[bytes]:
-        yield data[: len(data) // 2]
-        raise ConnectionError
 
 
 @pytest.fixture(scope="module")
@@ -99,49 +58,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(folder: Path) -> Iterator[Unreliable]:
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Silent(WSGIRequestHandler):
-        def log(self, *_: object, **__: object) -> None:
-            """Say nothing."""
-
-    app = Unreliable(
-        moto_server.DomainDispatcherApplication(moto_server.create_backend_app)
-    )
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Silent)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
-        import boto3
-
-        client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-        client.create_bucket(Bucket="slides")
-        for name in NAMES:
-            client.upload_file(str(folder / name), "slides", f"a study/{name}")
-        client.put_object(Bucket="slides", Key="a study/notes.txt", Body=b"-")
-        client.create_bucket(Bucket="dicom")
-        yield app
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def client(store: Unreliable) -> Any:  # noqa: ARG001 - that has to be there
-    import boto3
-
-    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-
-
-@pytest.fixture(autouse=True)
-def reliable(store: Unreliable) -> None:
-    store.lists = True
-    store.latency_s = store.failing = store.cut = store.failed = store.was_cut = 0
+def study(store: ObjectStore, folder: Path) -> str:
+    """The address of the slides."""
+    client = store.client()
+    for name in NAMES:
+        client.upload_file(str(folder / name), "slides", f"a study/{name}")
+    client.put_object(Bucket="slides", Key="a study/notes.txt", Body=b"-")
+    return store.address("slides/a study")
 
 
 def urls() -> list[str]:
@@ -187,7 +110,7 @@ def test_a_slide_is_used_by_its_address(folder: Path) -> None:
 
 
 def test_bytes_fetched_are_hardly_more_than_the_tiles(
-    store: Unreliable, folder: Path, expected: Pixels
+    store: ObjectStore, folder: Path, expected: Pixels
 ) -> None:
     index = open_indexed(folder / NAMES[0])[1]
     plan = plan_tiles(
@@ -209,7 +132,7 @@ def test_bytes_fetched_are_hardly_more_than_the_tiles(
     ("latency_s", "failing", "cut"), [(0.05, 0, 0), (0, 3, 0), (0, 0, 3), (0.05, 4, 3)]
 )
 def test_a_far_and_unreliable_store_changes_nothing(
-    store: Unreliable,
+    store: ObjectStore,
     expected: Pixels,
     latency_s: float,
     failing: int,
@@ -233,7 +156,7 @@ def test_a_stream_comes_from_a_store(expected: Pixels) -> None:
 
 
 def test_files_of_the_command_are_those_of_local_slides(
-    folder: Path, tmp_path: Path
+    store: ObjectStore, folder: Path, tmp_path: Path
 ) -> None:
     options = [
         "--patch-size",
@@ -267,7 +190,7 @@ def test_files_of_the_command_are_those_of_local_slides(
         if file.is_file()
     ]
     assert any(urls()[0] in text for text in texts)
-    assert not any(SECRET in text for text in texts)
+    assert not any(store.secret in text for text in texts)
     again = subprocess.run(
         [*COMMAND, "extract", "s3://slides/a study/", "--out", "far", *options, "--resume"],
         cwd=tmp_path,
@@ -357,7 +280,7 @@ def test_a_slide_of_dicom_in_a_store_is_as_in_a_folder(
 
 
 def test_of_a_slide_of_dicom_hardly_more_than_frames_is_fetched(
-    client: Any, store: Unreliable, tmp_path: Path
+    client: Any, store: ObjectStore, tmp_path: Path
 ) -> None:
     case = tmp_path / "large case"
     make_dicom_slide(case, size=(4096, 2048), tile=128)
@@ -382,7 +305,7 @@ def test_of_a_slide_of_dicom_hardly_more_than_frames_is_fetched(
 
 
 def test_real_slides_of_dicom_are_as_in_a_folder(
-    client: Any, store: Unreliable, slides_dir: Path
+    client: Any, store: ObjectStore, slides_dir: Path
 ) -> None:
     urls = stored(client, slides_dir / "dicom")
     assert find_slides(["s3://dicom/dicom/"]) == tuple(urls)
@@ -402,7 +325,7 @@ def test_real_slides_of_dicom_are_as_in_a_folder(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_slide_of_dicom_comes_whole_from_an_unreliable_store(
-    client: Any, store: Unreliable, tmp_path: Path, workers: int
+    client: Any, store: ObjectStore, tmp_path: Path, workers: int
 ) -> None:
     case = tmp_path / "unreliable case"
     make_dicom_slide(case, size=(2048, 1600), tile=128, parts=2)
@@ -454,7 +377,7 @@ def test_one_file_of_dicom_is_never_taken_for_the_slide(
 
 
 def test_a_store_that_lists_nothing_is_told(
-    client: Any, store: Unreliable, tmp_path: Path
+    client: Any, store: ObjectStore, tmp_path: Path
 ) -> None:
     case = tmp_path / "hidden case"
     make_dicom_slide(case)
