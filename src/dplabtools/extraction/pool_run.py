@@ -157,10 +157,10 @@ class PoolRun:
 
     def _compiled(self) -> list[str]:
         """Return what compiles the functions that pay in a run of this size."""
-        patches = sum(map(len, self.tables)) // self.processes
-        work = [("COPYING", 4 * patches, COPYING)]  # a patch lies on four tiles or so
+        images = self.views * sum(map(len, self.tables)) // self.processes
+        work = [("COPYING", 4 * images, COPYING)]  # each lies on four tiles or so
         if self.reading.mode is not None:
-            work.append(("RESIZING", patches, RESIZING))
+            work.append(("RESIZING", images, RESIZING))
         return [
             f"{_COMPILED}:{name}.prepare"
             for name, much, function in work

@@ -21,7 +21,11 @@ from dplabtools.readers import resampling
 from dplabtools.readers.compiled import COMPILER, COPYING, RESIZING, CompiledFunction
 from dplabtools.readers.native import copying
 from dplabtools.readers.native.reader import NativeReader
-from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
+from dplabtools.slides.patches import (
+    MemPatchExtractorPool,
+    MultiResMemPatchExtractorPool,
+    PatchesMock,
+)
 from dplabtools.testing.make_slide import make_slide
 
 
@@ -45,26 +49,49 @@ def test_workers_are_forked_with_what_pays_in_their_run(
 ) -> None:
     for function in (COPYING, RESIZING):
         monkeypatch.setattr(function, "after", after)
-    patch = PatchesMock(
-        patch_data=[((0, 0), (64, 64), "a")], wsi_file=str(made_slide), level_or_mpp=0.7
-    )
-    asked: list[tuple[str, ...]] = []
-    plain = ProcessEngine.__init__
-
-    def init(engine: ProcessEngine, *, modules: tuple[str, ...], **given: Any) -> None:
-        asked.append(modules)
-        plain(engine, modules=modules, **given)
-
-    monkeypatch.setattr(ProcessEngine, "__init__", init)
+    called = called_before_a_run(monkeypatch)
     MemPatchExtractorPool(
-        patches_pool=[patch],
+        patches_pool=[one_patch(made_slide)],
         proc_num_workers=1,
         thread_num_workers=1,
         resampling_mode="tile",
     )
-    (modules,) = asked
-    called = [resolve_name(name) for name in modules if ":" in name]
     assert called == [function.prepare for function in expected]
+
+
+def test_each_resolution_counts_as_work(
+    made_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(COPYING, "after", 9)  # copies; an image takes four
+    called = called_before_a_run(monkeypatch)
+    for levels in ([0, 1], [0, 1, 2]):
+        assert called == []
+        MultiResMemPatchExtractorPool(
+            patches_pool=[one_patch(made_slide)],
+            levels_or_mpps=levels,
+            proc_num_workers=1,
+            thread_num_workers=1,
+        )
+    assert called == [COPYING.prepare]
+
+
+def one_patch(slide: Path) -> PatchesMock:
+    return PatchesMock(
+        patch_data=[((0, 0), (64, 64), "a")], wsi_file=str(slide), level_or_mpp=0.7
+    )
+
+
+def called_before_a_run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return what workers will call, once, before the first of them starts."""
+    called: list[Any] = []
+    plain = ProcessEngine.__init__
+
+    def init(engine: ProcessEngine, *, modules: tuple[str, ...], **given: Any) -> None:
+        called.extend(resolve_name(name) for name in modules if ":" in name)
+        plain(engine, modules=modules, **given)
+
+    monkeypatch.setattr(ProcessEngine, "__init__", init)
+    return called
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="this is not Linux")
