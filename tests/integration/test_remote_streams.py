@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ import psutil
 import pytest
 
 from dplabtools._typing import Pixels
+from dplabtools.engine.base import Engine, EngineLike
+from dplabtools.engine.choose import RunOptions, open_engine
 from dplabtools.errors import ChangedSlideError
+from dplabtools.extraction import pool_run
 from dplabtools.readers.native.assemble import plan_tiles
 from dplabtools.readers.native.families import open_indexed
 from dplabtools.slides import GenericSlide
@@ -89,6 +93,22 @@ def workers() -> list[psutil.Process]:
     """Our worker processes, by the threads that only they have."""
     children = psutil.Process().children(recursive=True)
     return [each for each in children if each.num_threads() > 1]
+
+
+def test_workers_get_more_jobs_before_their_turn_to_fetch_for_them(
+    folder: Path, expected: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead: list[int] = []
+
+    def noted(engine: EngineLike, options: RunOptions) -> AbstractContextManager[Engine]:
+        ahead.append(options.ahead)
+        return open_engine(engine, options)
+
+    monkeypatch.setattr(pool_run, "open_engine", noted)
+    with SlideServer(folder) as server:
+        for base in (f"{folder}/", server.url):
+            check(stream(base), expected)
+    assert ahead == [2, 4]
 
 
 @pytest.mark.parametrize("order", ["table", "near", "ready"])
