@@ -185,10 +185,15 @@ class Engine(Protocol):
         """
         ...
 
-    def poll(self) -> None:
+    def poll(self) -> bool:
         """Keep workers busy with what was submitted; returns at once.
 
         For callers that are busy themselves between one `take` and the next.
+
+        Returns
+        -------
+        bool
+            Whether `take` would return at once, with the outcome of a job done elsewhere.
         """
         ...
 

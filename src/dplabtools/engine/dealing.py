@@ -90,6 +90,11 @@ class JobQueue:
         """Return the number of jobs that no worker has been given."""
         return len(self._jobs)
 
+    @property
+    def has_outcome(self) -> bool:
+        """Whether there is an outcome to be taken."""
+        return bool(self._done)
+
     def pending(self, workers: Sequence[BaseWorker]) -> int:
         """Return the number of jobs whose outcome has not been taken."""
         held = sum(len(worker.jobs) for worker in workers)

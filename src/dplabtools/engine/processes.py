@@ -140,10 +140,11 @@ class ProcessEngine:
             self._listen()
         return outcome
 
-    def poll(self) -> None:
-        """Give out jobs to workers that have finished others; returns at once."""
-        if self._queue or any(each.process.channel.unsent for each in self._workers):
+    def poll(self) -> bool:
+        """Give out jobs to workers that have finished others; see `Engine.poll`."""
+        if self.pending:
             self._listen(wait=False)
+        return self._queue.has_outcome
 
     def close(self) -> None:
         """End all workers at once, whatever they do."""

@@ -227,10 +227,11 @@ class RayEngine:
             self._listen(wait_s=_LOOK_S)
         return outcome
 
-    def poll(self) -> None:
-        """Give out jobs to workers that have finished others; returns at once."""
-        if self._queue:
+    def poll(self) -> bool:
+        """Give out jobs to workers that have finished others; see `Engine.poll`."""
+        if self.pending:
             self._listen(wait_s=0.0)
+        return self._queue.has_outcome
 
     def close(self) -> None:
         """End all workers, and leave the cluster if the engine has joined it."""

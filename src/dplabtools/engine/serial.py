@@ -52,8 +52,9 @@ class SerialEngine:
         index, job = self._jobs.popleft()
         return perform(self._work, index, job)
 
-    def poll(self) -> None:
-        """Do nothing: jobs wait for nobody to give them out."""
+    def poll(self) -> bool:
+        """Return False: jobs are done when their outcome is taken."""
+        return False
 
     def close(self) -> None:
         """Forget all jobs, and let the work go."""

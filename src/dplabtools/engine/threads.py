@@ -77,8 +77,9 @@ class ThreadEngine:
         self._pending -= 1
         return outcome
 
-    def poll(self) -> None:
-        """Do nothing: jobs wait for nobody to give them out."""
+    def poll(self) -> bool:
+        """Return whether a job is done; all have been given out."""
+        return not self._outcomes.empty()
 
     def close(self) -> None:
         """Cancel what has not begun, wait for what has, and let the work go."""

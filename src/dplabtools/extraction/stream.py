@@ -228,7 +228,8 @@ class BatchStream:
                     yield found
                 del found
                 self._state.profile.caller += time.monotonic() - handed
-                self._engine.poll()
+                while self._engine.poll():
+                    self._take()
             elif self._engine.pending:
                 self._take()
             elif not self._sequence.left and not self._window.waiting:
@@ -401,7 +402,7 @@ class BatchStream:
             self._state.forget(slide)
 
     def _take(self) -> None:
-        """Wait for a job, and count it as done."""
+        """Take the outcome of a job, and count it as done; wait for it if need be."""
         outcome = self._engine.take()
         if outcome.index in self._looks:
             self._plan(self._looks.pop(outcome.index), outcome)

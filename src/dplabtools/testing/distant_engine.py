@@ -73,8 +73,9 @@ class DistantEngine:
             deliver(notice)
         return answer[0]
 
-    def poll(self) -> None:
-        """Do nothing: jobs wait for nobody to give them out."""
+    def poll(self) -> bool:
+        """Return whether a job is done; all have been given out."""
+        return not self._done.empty()
 
     def close(self) -> None:
         """Cancel what has not begun, and end all workers."""

@@ -222,6 +222,16 @@ class EngineContract:
             with pytest.raises(LookupError):
                 engine.take()
 
+    def test_polling_tells_of_outcomes(self, engine: Engine) -> None:
+        """There is none before a job is done, nor after all have been taken."""
+        with engine:
+            engine.begin(Task())
+            assert not engine.poll()
+            engine.submit(0, ("square", 3))
+            engine.poll()
+            assert engine.take().result == 9
+            assert not engine.poll()
+
     def test_closing_does_not_wait_for_what_was_not_begun(self, engine: Engine) -> None:
         """Many seconds of jobs are submitted, and closing is prompt."""
         begun = time.monotonic()

@@ -63,8 +63,8 @@ class AnyOrder:
         index, job = self._jobs.pop(self._choose.randrange(len(self._jobs)))
         return perform(self._work, index, job)
 
-    def poll(self) -> None:
-        pass
+    def poll(self) -> bool:
+        return False
 
     def close(self) -> None:
         pass
@@ -277,3 +277,39 @@ def _by_order(table: PatchTable, order: BatchOrder, *, shuffled: bool) -> list[i
     if order == "near" and not shuffled:
         rows.sort(key=lambda row: (*table.origins[row, ::-1].tolist(), row))
     return rows
+
+
+class Eager(AnyOrder):
+    """An engine whose jobs are done before anybody asks."""
+
+    told = False
+
+    def poll(self) -> bool:
+        self.told = bool(self.pending)
+        return self.told
+
+    def take(self) -> JobResult:
+        self.told = False
+        return super().take()
+
+
+def test_what_is_done_while_the_caller_is_busy_is_taken_between_two_batches() -> None:
+    tables = [table(corners(3000, 0, grid=True), 0)]
+    options = StreamOptions(
+        batch_size=64, order="table", shuffle_buffer=0, seed=0, max_memory=1 << 20
+    )
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
+    run = RunOptions(workers=2, skip_errors=True)
+    extraction = Extraction(tables=tables, reading=reading, options=run)
+    engine = Eager(4, random.Random(0))  # noqa: S311 - no secret
+    engine.begin(Mark(10_000))
+    stream = BatchStream(
+        extraction,
+        RunState(tables, run),
+        options=options,
+        engine=engine,
+        clock=ProgressClock(None, total=3000, slides=1),
+    )
+    for _ in stream:
+        assert not engine.told
+    stream.close()
