@@ -33,11 +33,12 @@ def modules_after(code: str, *arguments: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("code", [STREAM, MEMORY, FILES], ids=["stream", "memory", "files"])
-def test_the_caller_of_a_run_imports_no_masked_arrays(
+def test_the_caller_of_a_run_imports_neither_masked_arrays_nor_multiprocessing(
     made_slide: Path, tmp_path: Path, code: str
 ) -> None:
     """`numpy.unique` imports them if it is to find nothing but values."""
-    assert "numpy.ma" not in modules_after(code, made_slide, tmp_path)
+    found = modules_after(code, made_slide, tmp_path)
+    assert not {"numpy.ma", "multiprocessing"} & found
 
 
 @pytest.mark.parametrize("code", [STREAM, MEMORY, FILES], ids=["stream", "memory", "files"])
@@ -57,7 +58,7 @@ def test_a_caller_imports_what_draws_and_shows_when_it_is_needed() -> None:
     assert not {"PIL.ImageDraw", "html", "tempfile"} & found
 
 
-def test_workers_import_colour_management_when_it_is_needed() -> None:
+def test_workers_import_what_few_slides_take_when_it_is_needed() -> None:
     code = (
         "import sys, dplabtools.extraction.chunk_reader, dplabtools.readers.native.reader\n"
         "print(*sys.modules)"
@@ -68,3 +69,5 @@ def test_workers_import_colour_management_when_it_is_needed() -> None:
     found = set(done.stdout.split())
     assert "dplabtools.readers.slide" in found
     assert not {"PIL.ImageCms", "dplabtools.records.run_record"} & found
+    vendors = ("argos", "bif", "huron", "ndpi", "philips", "scn")
+    assert not {f"dplabtools.readers.native.{vendor}" for vendor in vendors} & found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import pickle
 import select
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -308,7 +308,8 @@ class ProcessEngine:
 
 def _forks(start_method: str | None) -> bool:
     """Return whether workers are forked."""
-    wanted = start_method or multiprocessing.get_start_method(allow_none=True)
+    others = sys.modules.get("multiprocessing")  # whoever told it something has it
+    wanted = start_method or (others and others.get_start_method(allow_none=True))
     return can_fork() and wanted != "spawn"
 
 

@@ -27,13 +27,13 @@ from dplabtools.sources.base import ByteSource
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["read_argos_index"]
+__all__ = ["read_index"]
 
 _METADATA: Final = 65000
 _PICTURES: Final[tuple[str, ...]] = ("thumbnail", "macro")
 
 
-def read_argos_index(
+def read_index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,

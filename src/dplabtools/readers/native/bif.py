@@ -36,7 +36,7 @@ from dplabtools.sources.base import ByteSource
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["read_bif_index"]
+__all__ = ["read_index"]
 
 _XMP: Final = 700
 _PICTURES: Final = {
@@ -148,7 +148,7 @@ def _nearest(values: Any) -> Any:  # noqa: ANN401 - arrays of floats, then of in
     return np.floor(values + 0.5).astype(np.int64)
 
 
-def read_bif_index(
+def read_index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,
@@ -262,7 +262,7 @@ def _stitching(
     Raises
     ------
     DamagedSlideError, UnsupportedSlideError
-        As `read_bif_index`.
+        As `read_index`.
     """
     from defusedxml.ElementTree import fromstring
 

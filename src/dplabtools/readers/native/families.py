@@ -13,14 +13,8 @@ import tifffile
 from dplabtools._typing import StrPath
 from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import slide_file
-from dplabtools.readers.native.argos import read_argos_index
-from dplabtools.readers.native.bif import read_bif_index
 from dplabtools.readers.native.directories import find_directories
-from dplabtools.readers.native.huron import read_huron_index
 from dplabtools.readers.native.levels import NativeIndex, explained
-from dplabtools.readers.native.ndpi import read_ndpi_index
-from dplabtools.readers.native.philips import read_philips_index
-from dplabtools.readers.native.scn import read_scn_index
 from dplabtools.readers.native.tiff import read_tiff_index
 from dplabtools.readers.stamps import is_dicom, remote_series_files, series_files
 from dplabtools.sources.base import ByteSource, SourceState
@@ -47,23 +41,20 @@ class _Vendor(NamedTuple):
         Which tag of the first picture tells.
     sign : str
         What it has in it, in lower case.
-    read : callable or None
-        Reads the index, as `read_tiff_index` does; None if that is left to others.
     """
 
     name: str
     tag: int | str
     sign: str
-    read: _ReadIndex | None = None
 
 
 _VENDORS: Final = (
-    _Vendor("Hamamatsu", 65420, "", read_ndpi_index),
-    _Vendor("Argos", 65000, "<argos.scan.metadata", read_argos_index),
-    _Vendor("Huron", "Make", "huron", read_huron_index),
-    _Vendor("Ventana", 700, "iscan", read_bif_index),
-    _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn", read_scn_index),
-    _Vendor("Philips", "ImageDescription", "<dataobject", read_philips_index),
+    _Vendor("Hamamatsu", 65420, ""),
+    _Vendor("Argos", 65000, "<argos.scan.metadata"),
+    _Vendor("Huron", "Make", "huron"),
+    _Vendor("Ventana", 700, "iscan"),
+    _Vendor("Leica", "ImageDescription", "leica-microsystems.com/scn"),
+    _Vendor("Philips", "ImageDescription", "<dataobject"),
     _Vendor("Philips TIFF", "Software", "philips"),
     _Vendor("Trestle", "Software", "medscan"),
 )
@@ -212,8 +203,29 @@ def _read_index_of(page: Any) -> _ReadIndex:  # noqa: ANN401 - untyped library
         value = found.value
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
         if vendor.sign in text.lower():
-            if vendor.read is None:
+            read = _vendors_own(vendor.name)
+            if read is None:
                 msg = f"a file of {vendor.name} is not read natively"
                 raise UnsupportedSlideError(msg)
-            return vendor.read
+            return read
     return read_tiff_index
+
+
+def _vendors_own(name: str) -> _ReadIndex | None:
+    """Import what reads the index of files of a vendor; None if that is left to others."""
+    match name:
+        case "Hamamatsu":
+            from dplabtools.readers.native.ndpi import read_index
+        case "Argos":
+            from dplabtools.readers.native.argos import read_index
+        case "Huron":
+            from dplabtools.readers.native.huron import read_index
+        case "Ventana":
+            from dplabtools.readers.native.bif import read_index
+        case "Leica":
+            from dplabtools.readers.native.scn import read_index
+        case "Philips":
+            from dplabtools.readers.native.philips import read_index
+        case _:
+            return None
+    return read_index

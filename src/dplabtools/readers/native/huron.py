@@ -19,7 +19,7 @@ from dplabtools.readers.native.pictures import aperio_levels
 from dplabtools.readers.native.tiff import index_of, mark_lengthless, tiled_levels
 from dplabtools.sources.base import ByteSource
 
-__all__ = ["read_huron_index"]
+__all__ = ["read_index"]
 
 _PICTURES: Final = {1: "label", 9: "macro"}
 """By NewSubfileType."""
@@ -27,7 +27,7 @@ _UNITS: Final = ("inch", "centimeter")
 _NOT_SAID: Final = frozenset({"openslide.comment", "tiff.ImageDescription"})
 
 
-def read_huron_index(
+def read_index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,

@@ -30,7 +30,7 @@ from dplabtools.readers.native.directories import Directory
 from dplabtools.readers.native.levels import NativeIndex, TiledLevel, check_extent
 from dplabtools.sources.base import ByteSource
 
-__all__ = ["read_ndpi_index"]
+__all__ = ["read_index"]
 
 _LENS, _FOCAL_PLANE, _STARTS, _REFERENCE, _TEXT = 65421, 65424, 65426, 65427, 65449
 _OFFSETS: Final = {"XOffsetFromSlideCentre": 65422, "YOffsetFromSlideCentre": 65423}
@@ -49,7 +49,7 @@ _BLOCK: Final = 4 << 20  # bytes that are searched at once
 _WORD: Final = (1 << 32) - 1
 
 
-def read_ndpi_index(
+def read_index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,
@@ -164,7 +164,7 @@ def _level(page: Any, source: ByteSource) -> TiledLevel:  # noqa: ANN401 - untyp
     Raises
     ------
     DamagedSlideError, UnsupportedSlideError
-        As `read_ndpi_index`.
+        As `read_index`.
     """
     size = (page.imagewidth, page.imagelength)
     strips, lengths = (np.atleast_1d(page.tags.valueof(tag)) for tag in (273, 279))

@@ -29,7 +29,7 @@ from dplabtools.sources.base import ByteSource
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["read_philips_index"]
+__all__ = ["read_index"]
 
 _PICTURES: Final = {"label": ("Label", "LABELIMAGE"), "macro": ("Macro", "MACROIMAGE")}
 """What begins the description of each, and what the XML calls it."""
@@ -40,7 +40,7 @@ _REDUCED: Final = 1  # bit of NewSubfileType
 _MICRONS: Final = 1000  # in a millimetre
 
 
-def read_philips_index(
+def read_index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,

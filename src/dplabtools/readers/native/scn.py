@@ -36,7 +36,7 @@ from dplabtools.sources.base import ByteSource
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["read_scn_index"]
+__all__ = ["read_index"]
 
 _SPACES: Final = {
     "{http://www.leica-microsystems.com/scn/2010/03/10}scn": False,
@@ -83,7 +83,7 @@ class _Image:
         return self.extent[0] / self.sizes[level][0]
 
 
-def read_scn_index(
+def read_index(
     tiff: Any,  # noqa: ANN401 - untyped library
     directories: Sequence[Directory],
     *,
@@ -188,7 +188,7 @@ def _images(
     Raises
     ------
     AmbiguousSlideError, DamagedSlideError, UnsupportedSlideError
-        As `read_scn_index`.
+        As `read_index`.
     """
     images = collection.findall("image")
     bright = [each for each in images if each.findtext(_SOURCE) == "brightfield"]
