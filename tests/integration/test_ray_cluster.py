@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from dplabtools.engine.base import EngineLike, JobResult, run
 from dplabtools.errors import ClusterError, SlideError
 from dplabtools.extraction.progress import Progress
 from dplabtools.pipeline import extract_slides
@@ -26,6 +27,7 @@ from dplabtools.slides.patches import (
     StreamPatchExtractorPool,
     WholeImageGridPatchesPool,
 )
+from dplabtools.testing.engine import Task
 
 pytest.importorskip("ray", reason="ray is not installed")
 pytestmark = pytest.mark.slow
@@ -226,6 +228,49 @@ def test_files_are_the_same_though_a_node_is_lost(
     assert lost
     assert found[0].keys() == found[1].keys()
     assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("loss", ["node", "workers"])
+def test_a_stream_is_the_same_though_some_is_lost(
+    pool: list[PatchesMock], ray_cluster: Any, loss: str
+) -> None:
+    """Slots that lost workers have written to are used again, over and over."""
+    from dplabtools.engine.ray import RayEngine
+
+    def stream(engine: EngineLike) -> StreamPatchExtractorPool:
+        return StreamPatchExtractorPool(
+            patches_pool=pool * 4,
+            batch_size=50,
+            max_memory=20 * 50 * 64 * 48 * 3,
+            engine=engine,
+            **{**WORKERS, "proc_num_workers": 4},
+        )
+
+    expected = np.concatenate([batch.pixels.copy() for batch in stream("processes")])
+    node = ray_cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+    attempts: list[int] = []
+
+    class Engine(RayEngine):
+        def take(self) -> JobResult:
+            outcome = super().take()
+            attempts.append(outcome.attempts)
+            return outcome
+
+    with Engine(workers=4) as engine:
+        pids = {each.pid for each in run(engine, Task(), [("sleep", 0.5)] * 40)}
+        assert len(pids) == 4
+        found: list[Any] = []
+        for number, batch in enumerate(stream(engine)):
+            found.append(batch.pixels.copy())
+            if number == 10 and loss == "node":
+                ray_cluster.remove_node(node, allow_graceful=False)
+            elif number in {10, 40} and loss == "workers":
+                os.kill(pids.pop(), signal.SIGKILL)
+    if loss == "workers":
+        ray_cluster.remove_node(node)
+    assert max(attempts) == 2
+    np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 def test_a_run_whose_caller_is_killed_goes_on(
