@@ -163,7 +163,7 @@ class Engine(Protocol):
         """Prepare for jobs of this work, which use this shared memory.
 
         Workers on other machines do not see it, and return what they make in their results:
-        see `Segment.is_here`. The work before it must have nothing pending.
+        see ``Segment.is_here``. The work before it must have nothing pending.
         """
         ...
 
