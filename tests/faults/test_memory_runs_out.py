@@ -96,12 +96,12 @@ def test_what_fits_nowhere_is_an_error_with_the_numbers_before_any_read(
     def full_disk(_: object) -> SimpleNamespace:
         return SimpleNamespace(total=MB, used=MB, free=12345)
 
-    def must_not_read(*_: object) -> None:
+    def must_not_read(*_: object, **__: object) -> None:
         pytest.fail("a pixel was read")
 
     monkeypatch.setattr(slabs, "available_memory", no_memory)
     monkeypatch.setattr(shutil, "disk_usage", full_disk)
-    monkeypatch.setattr("dplabtools.extraction.run.Extraction.work", must_not_read)
+    monkeypatch.setattr("dplabtools.extraction.run.Extraction._read", must_not_read)
     with pytest.raises(MemoryError, match=r"1,048,576 bytes.*12,345 bytes") as caught:
         MemPatchExtractorPool(patches_pool=pool, proc_num_workers=1, thread_num_workers=1)
     assert isinstance(caught.value, NotEnoughMemoryError)
