@@ -140,6 +140,3 @@ class InspectSlide:
                 stamp=stamp,
                 quality=quality,
             )
-
-    def close(self) -> None:
-        """Nothing is kept."""

@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from dplabtools.geometry.resolution import Level, Mpp, Resolution
 from dplabtools.readers.native.levels import NativeIndex
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
+from dplabtools.sources.stream import HEAD_BYTES
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.web_server import SlideServer
 
@@ -104,6 +106,29 @@ def test_a_chunk_that_was_prepared_asks_for_nothing_more(
     for item, pictures in expected.items():
         for picture, same in zip(pictures, found[item], strict=True):
             np.testing.assert_array_equal(picture, same)
+
+
+def test_a_slide_that_only_another_worker_was_told_of_is_looked_at_ahead(
+    server: SlideServer,
+) -> None:
+    run = Run(server.url + "slide.svs")
+    expected = pixels(run.work(run.chunk(0, 30)))
+    run.work.close()
+    chunks = [
+        replace(run.chunk(first, first + 30), spec=replace(run.spec, index=None))
+        for first in (0, 30)
+    ]
+    before = settled(server)[1]
+    for chunk in chunks:
+        run.work.prepare(chunk)
+    header = settled(server)[1] - before
+    assert header > HEAD_BYTES
+    found = pixels(run.work(chunks[0]))
+    assert isinstance(run.work(chunks[1]), ChunkReport)
+    assert settled(server)[1] - before - header < HEAD_BYTES < header
+    run.work.close()
+    for item, pictures in expected.items():
+        np.testing.assert_array_equal(pictures[0], found[item][0])
 
 
 @pytest.mark.parametrize("early", [True, False])
