@@ -7,11 +7,12 @@ used again when nobody holds its pixels any more.
 
 from __future__ import annotations
 
+import math
 import weakref
 
 import numpy as np
 
-from dplabtools._typing import Pixels
+from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.slabs import Segment
 from dplabtools.readers.workspace import BETWEEN_VECTORS
 
@@ -27,32 +28,37 @@ class SlotPool:
         Of a batch: (n, levels, height, width, 3).
     slots : int
         How many.
+
+    Attributes
+    ----------
+    segment : Segment
+        The memory.
+    shape : tuple of int
+        As given.
+    slot_bytes, patch_bytes : int
+        Size of a slot, and of a patch at all its resolutions.
+    patches : int
+        How many all slots hold.
+    free : list of int
+        Slots that nobody uses; last in, first out: the warmest is used first.
     """
 
     def __init__(self, shape: tuple[int, ...], slots: int) -> None:
-        nbytes = int(np.prod(shape, dtype=np.int64)) * slots
-        self.segment = Segment.create(BETWEEN_VECTORS + nbytes)
         self.shape = shape
+        self.slot_bytes = math.prod(shape)
+        self.patch_bytes = self.slot_bytes // shape[0]
+        self.segment = Segment.create(BETWEEN_VECTORS + self.slot_bytes * slots)
         self.patches = shape[0] * slots
-        self.free = list(range(slots))  # last in, first out: the warmest is used first
+        self.free = list(range(slots))
 
-    @property
-    def slot_bytes(self) -> int:
-        """Size of a slot."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def patch_bytes(self) -> int:
-        """Size of a patch at all its resolutions."""
-        return self.slot_bytes // self.shape[0]
-
-    def start(self, slot: int) -> int:
-        """Return where a slot begins in the segment, in bytes."""
-        return BETWEEN_VECTORS + slot * self.slot_bytes
+    def starts(self, slots: IntArray) -> IntArray:
+        """Return where slots begin in the segment, in bytes."""
+        return BETWEEN_VECTORS + slots * self.slot_bytes
 
     def lend(self, slot: int) -> Pixels:
         """Return the pixels of a slot, which becomes free when nobody holds them."""
-        pixels: Pixels = self.segment.array(self.shape, offset=self.start(slot))
+        start = int(self.starts(np.array(slot)))
+        pixels: Pixels = self.segment.array(self.shape, offset=start)
         # Whatever view or tensor is made of the array keeps this object alive, no other.
         weakref.finalize(pixels.base, self.free.append, slot).atexit = False
         return pixels

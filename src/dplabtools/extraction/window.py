@@ -240,8 +240,8 @@ class Window:
         """Return where the pixels of a piece go."""
         numbers, nth = np.divmod(piece.places, self._size)
         pool = self.slot_pool
-        starts = [pool.start(self._batches[number].slot) for number in numbers.tolist()]
-        return SegmentRows(pool.segment, np.array(starts) + nth * pool.patch_bytes)
+        slots = np.array([self._batches[number].slot for number in numbers.tolist()])
+        return SegmentRows(pool.segment, pool.starts(slots) + nth * pool.patch_bytes)
 
     def note_read(self, piece: Piece, *, failed: BoolArray) -> None:
         """Enter that a piece has been read, and which of its patches were not."""
