@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.readers.native.levels import NativeIndex
 from dplabtools.readers.regions import read_regions
 from dplabtools.readers.slide import Slide
 from dplabtools.records.pixel_buffer import PixelBuffer
@@ -111,3 +113,21 @@ def test_each_tile_is_decoded_once_if_there_is_memory(slide: Slide, threads: int
     wanted, distinct = calls(slide, [Level(0)], corners, cuts=(), max_bytes=None)
     assert decoded <= distinct  # some may be kept of the test before
     np.testing.assert_array_equal(np.stack(found), np.stack(wanted))
+
+
+def test_what_a_damaged_tile_costs_is_the_same(tmp_path: Path) -> None:
+    file = make_slide(tmp_path / "damaged.svs", size=(700, 500), tile=64)
+    with Slide(file, settings=Settings()) as whole:
+        assert isinstance(whole.index, NativeIndex)
+        level = whole.index.levels[0]
+    with file.open("r+b") as stream:
+        stream.seek(int(level.offsets[35]))
+        stream.write(bytes(int(level.counts[35])))
+    corners = np.random.default_rng(0).integers(0, (600, 420), (120, 2))
+    cuts = range(0, 120, 10)
+    with Slide(file, settings=Settings()) as slide:
+        wanted, _ = calls(slide, [Level(0)], corners, cuts=cuts, max_bytes=None)
+        found, _ = calls(slide, [Level(0)], corners, cuts=cuts, max_bytes=1 << 30)
+    assert 0 < sum(not picture.size for picture in wanted) < 30
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
