@@ -40,3 +40,24 @@ def test_what_lies_beyond_the_border_of_a_level_counts_as_met(slide: Path) -> No
     assert met[2] == 0
     assert met[0].bit_count() == met[5].bit_count() == 5
     assert met[0] | met[5] == ALL_AROUND
+
+
+def grid(slide: Path, step: int) -> dict[int, int]:
+    """Plan three by three patches in steps; return what is around each tile."""
+    level = open_indexed(slide)[1].levels[0]
+    along = 70 + step * np.arange(3)
+    corners = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+    found = plan_tiles(level, corners, np.full_like(corners, TILE))
+    return dict(zip(found.tiles.tolist(), found.around.tolist(), strict=True))
+
+
+def test_tiles_that_patches_share_out_are_not_needed_again(slide: Path) -> None:
+    around = grid(slide, TILE)
+    assert len(around) == 16
+    inner = {row * TILES + column for row in (2, 3) for column in (2, 3)}
+    assert {around[number] for number in inner} == {ALL_AROUND}
+    assert around[TILES + 2] != ALL_AROUND  # on the border of what is read
+
+
+def test_tiles_of_patches_that_overlap_may_be_needed_again(slide: Path) -> None:
+    assert grid(slide, TILE // 2)[2 * TILES + 2] != ALL_AROUND

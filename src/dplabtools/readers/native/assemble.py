@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dplabtools._typing import IntArray
+from dplabtools._typing import BoolArray, IntArray, Size
 from dplabtools.readers.native.areas import Area
+from dplabtools.readers.native.cache import ALL_AROUND
 from dplabtools.readers.native.levels import TiledLevel
 
 __all__ = ["TilePlan", "plan_tiles"]
@@ -38,7 +39,8 @@ class TilePlan:
         counted in bytes: a row of pixels is one piece.
     around : ndarray of int64, shape (t,)
         Which of the tiles at a distance of two from each, in eight directions, are in the
-        plan too, or beyond the border of the level: a bit for each.
+        plan too, or beyond the border of the level: a bit for each. All are set of a tile
+        that several rectangles share out, as those of a grid without overlap do.
     blanks : ndarray of int64, shape (b, 7)
         Where rectangles show background, or copies do later: they stick out of an area,
         or tiles are not stored. As `copies`, from a tile whose rows are all the same.
@@ -68,17 +70,19 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
     stored = level.counts[number] != 0
     order = np.flatnonzero(stored)
     order = order[np.lexsort((number[order], level.offsets[number[order]]))]
-    number = number[order]
+    number, used = number[order], copies[order]
     starts = np.flatnonzero(np.diff(number, prepend=-1))
-    tiles = number[starts]
+    tiles, starts = number[starts], np.append(starts, len(number))
+    around = _around(tiles, level)
+    around[_shared_out(used, starts, tile=level.tile)] = ALL_AROUND
     blanks = [_margins(*shown, sizes)]
     if not stored.all():
         blanks.append(copies[~stored] * _FROM_FIRST_PIXEL)
     return TilePlan(
         tiles=tiles,
-        starts=np.append(starts, len(number)),
-        copies=copies[order],
-        around=_around(tiles, level),
+        starts=starts,
+        copies=used,
+        around=around,
         blanks=np.concatenate(blanks),
     )
 
@@ -188,3 +192,26 @@ def _around(tiles: IntArray, level: TiledLevel) -> IntArray:
     down, across = _DIRECTIONS
     found = here[row[:, np.newaxis] + down, column[:, np.newaxis] + across]
     return np.packbits(found, axis=1, bitorder="little")[:, 0].astype(np.int64)
+
+
+def _shared_out(copies: IntArray, starts: IntArray, *, tile: Size) -> BoolArray:
+    """Tell which tiles several rectangles share out: all of each, and no pixel twice.
+
+    Parameters
+    ----------
+    copies, starts : ndarray of int64
+        As those of `TilePlan`.
+    tile : (int, int)
+        (width, height) of a tile.
+    """
+    shared = np.diff(starts) > 1
+    if not shared.any():
+        return shared
+    begin, extent = copies[:, 1:3], copies[:, 5:]
+    low = np.minimum.reduceat(begin, starts[:-1])
+    high = np.maximum.reduceat(begin + extent, starts[:-1])
+    nbytes = np.add.reduceat(extent.prod(axis=1), starts[:-1])
+    size = np.array((tile[1], tile[0] * 3))
+    whole: BoolArray = ((low == 0) & (high == size)).all(axis=1) & shared
+    whole &= nbytes == size.prod()
+    return whole
