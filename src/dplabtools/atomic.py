@@ -14,6 +14,7 @@ from typing import Final
 from dplabtools.errors import DplabError, OutputError
 
 __all__ = [
+    "begin_sync",
     "folds_names",
     "longest_name",
     "output_error",
@@ -114,6 +115,18 @@ def folds_names(folder: Path) -> bool:
         folds = any((folder / twin).exists() for twin in twins)
         (folder / name).unlink()
     return folds
+
+
+def begin_sync(descriptor: int) -> None:
+    """Have the system begin to bring a file to the disk, where it can be asked to.
+
+    So whoever waits for that later waits less: `sync_file_system`, which tells of errors.
+    """
+    if hasattr(os, "posix_fadvise"):
+        # Linux begins at this advice, and forgets nothing that is not on the disk yet:
+        # https://man7.org/linux/man-pages/man2/posix_fadvise.2.html
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_file_system(folder: Path) -> None:

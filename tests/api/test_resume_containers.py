@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,34 @@ def test_slides_that_are_not_given_any_more_are_named_and_nothing_is_touched(
         with pytest.raises(ResumeError, match=r"not given now: a\.svs"):
             write(out, kind, *map(mock, others))
         assert states(out) == before
+
+
+@pytest.mark.parametrize("kind", SHARDED)
+def test_after_a_power_cut_the_last_shards_are_made_again(
+    slides: list[Path], out: Path, kind: str, edit_journal: Any
+) -> None:
+    """They may have been lost with the memory of the machine, in part even."""
+    write(out, kind, mock(slides[0]))
+
+    def cut(event: dict[str, Any]) -> dict[str, Any] | None:
+        if event["event"] == "begin":
+            return {**event, "boot": "another"}
+        return None if event["event"] in {"complete", "slide", "end"} else event
+
+    edit_journal(out, cut)
+    folder = next(out.glob("*.zarr/imgs"), out)
+    files = [each for each in folder.iterdir() if each.is_file()]
+    for each in files:
+        os.utime(each, (1000, 1000))
+    *early, late = sorted(each for each in files if each.stat().st_size > 1 << 12)
+    with late.open("rb+") as file:
+        file.seek(700)  # among pixels: it looks whole
+        file.write(bytes(64))
+    os.utime(late, (1120, 1120))
+    inodes = [each.stat().st_ino for each in early]
+    write(out, kind, mock(slides[0]))
+    check(out, mock(slides[0]))
+    assert [each.stat().st_ino for each in early] == inodes
 
 
 @pytest.mark.parametrize("kind", EVERY)

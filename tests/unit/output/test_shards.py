@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from dplabtools.output.containers.shard import shard_rows
+from dplabtools._typing import Picture
+from dplabtools.engine.base import boot
+from dplabtools.output.containers.shard import Shard, shard_rows
 from dplabtools.output.containers.webdataset import tar_header
 from dplabtools.testing.sink import plan_of
 
@@ -24,6 +30,49 @@ from dplabtools.testing.sink import plan_of
 )
 def test_shards_suit_the_slide_and_are_bounded(count: int, size: int, rows: int) -> None:
     assert shard_rows(plan_of(0, [(size, size)] * count)) == rows
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Bytes as they are."""
+
+    takes_jpeg: bool = True
+
+    def encode(self, pictures: Sequence[Picture], /) -> list[bytes]:
+        return [picture for picture in pictures if isinstance(picture, bytes)]
+
+    def block(self, encoded: Mapping[int, list[bytes]], /) -> bytes:
+        return b"".join(part for parts in encoded.values() for part in parts)
+
+    def trailer(self) -> bytes:
+        return b"end"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_shard_is_waited_for_where_nobody_syncs_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    synced: list[bytes] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").read_bytes())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    shard = Shard(
+        slide="a.svs",
+        aside=str(tmp_path / "aside"),
+        path=str(tmp_path / "shard"),
+        boot=boot() if known else "another",
+        encoder=Plain(),
+        format=Plain(),
+    )
+    shard.put(0, [b"pixels "])
+    shard.flush()
+    shard.commit()
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"pixels end"]
+    assert synced == ([] if known else [b"pixels end"])
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "x" * 100, "x" * 101, "\u00fc.json", "n" * 300])

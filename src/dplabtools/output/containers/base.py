@@ -10,10 +10,12 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
+from dplabtools.engine.base import boot
 from dplabtools.geometry.resolution import Level
 from dplabtools.masks.labelled import LabelledAreas, PatchLabels
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.naming import key_name
+from dplabtools.output.run_folder.folder import remove
 from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import ImageAddresses, Images, StoredSlide
@@ -28,11 +30,14 @@ __all__ = [
     "Items",
     "SlideFiles",
     "kept_rows",
+    "lost_with_memory",
+    "remove_lost",
     "sizes_of",
 ]
 
 SHARD_SIZE: Final = "shard_size"
 """The option that says how many patches make a shard."""
+_UNCERTAIN_S = 120  # until what is written is on the disk, if nobody waits for it
 
 Items: TypeAlias = dict[int, tuple[tuple[str, ...], tuple[str, ...]]]
 """For each row the file of each image, relative to the output folder, and where in it that
@@ -261,3 +266,29 @@ def sizes_of(files: Iterable[Path]) -> list[int]:
 def kept_rows(chunks: Sequence[IntArray], delivered: BoolArray) -> list[IntArray]:
     """Return the rows of each chunk that were delivered."""
     return [rows[delivered[rows]] for rows in chunks]
+
+
+def lost_with_memory(times: IntArray, found: Checkpoint) -> BoolArray:
+    """Tell which files may be lost that an earlier run has written.
+
+    Until there is a manifest nobody has waited for them to be on the disk. So the last ones
+    may have been lost, if the machine has been started since, or is another one.
+
+    Parameters
+    ----------
+    times : ndarray of int64, any shape
+        When each was written, in seconds; 0 where there is none.
+    found : Checkpoint
+        What the run has written down.
+    """
+    if found.complete or (found.boot and found.boot == boot()):
+        return np.zeros(times.shape, dtype=np.bool_)
+    return np.asarray(times > times.max(initial=0) - _UNCERTAIN_S)
+
+
+def remove_lost(files: Iterable[Path], found: Checkpoint) -> None:
+    """Remove those of an earlier run's files that may be lost; see `lost_with_memory`."""
+    every = list(files)
+    times = np.array([int(file.stat().st_mtime) for file in every], dtype=np.int64)
+    for number in np.flatnonzero(lost_with_memory(times, found)).tolist():
+        remove(every[number])

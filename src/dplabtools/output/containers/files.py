@@ -14,12 +14,16 @@ import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
 from dplabtools.atomic import longest_name, writing
-from dplabtools.engine.base import boot
 from dplabtools.errors import OutputError
 from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.decoding import decode_image
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
-from dplabtools.output.containers.base import Contained, Items, SlideFiles
+from dplabtools.output.containers.base import (
+    Contained,
+    Items,
+    SlideFiles,
+    lost_with_memory,
+)
 from dplabtools.output.distinct import check_labels_apart
 from dplabtools.output.naming import Naming, PatchNames
 from dplabtools.output.run_folder.folder import remove
@@ -34,7 +38,6 @@ __all__ = ["FileImages", "ImageFileKind"]
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 LABEL_MASKS = "label_masks"
 """Folder of label masks, in that of the run; in it they are called as their images are."""
-_UNCERTAIN_S = 120  # until what is written is on the disk, if nobody waits for it
 _MOST_OF_CORNER = 64  # bytes of a resolution and a location
 
 
@@ -150,10 +153,7 @@ class _ImageFiles(SlideFiles):
             self._whole[:] = (lengths > 0).all(axis=1)
             if self.slide.plan.quality is not None:
                 self._whole &= self.slide.plan.quality.known
-            if not found.boot or found.boot != boot():
-                # But the last ones may have been lost with the memory of the machine.
-                late = times > times.max(initial=0) - _UNCERTAIN_S
-                self._whole &= ~late.any(axis=1)
+            self._whole &= ~lost_with_memory(times, found).any(axis=1)
             return self._whole
         written = np.ones(count, dtype=np.bool_)
         written[list(found.missing)] = False

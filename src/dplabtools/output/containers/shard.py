@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Protocol
 
 from dplabtools._typing import BoolArray, IntArray, Picture
-from dplabtools.atomic import writing
+from dplabtools.atomic import begin_sync, writing
+from dplabtools.engine.base import boot
 from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
 from dplabtools.output.containers.base import (
@@ -19,6 +20,7 @@ from dplabtools.output.containers.base import (
     Items,
     SlideFiles,
     kept_rows,
+    remove_lost,
     sizes_of,
 )
 from dplabtools.output.patch_columns import PatchColumns
@@ -100,6 +102,9 @@ class Shard(ChunkWriter):
         Where it is until then, on the same file system.
     path : str
         Its name.
+    boot : str
+        Which start of which machine waits for all files to be on its disk before a manifest
+        names them. Elsewhere each file is waited for.
     encoder : PatchEncoder
         Makes bytes of each patch.
     format : ShardFormat
@@ -113,6 +118,7 @@ class Shard(ChunkWriter):
     slide: str
     aside: str
     path: str
+    boot: str
     encoder: PatchEncoder
     format: ShardFormat
     quality: QualityValues | None = None
@@ -160,7 +166,8 @@ class Shard(ChunkWriter):
                 file.write(data)
                 if last:
                     file.flush()
-                    os.fsync(file.fileno())
+                    here = self.boot and self.boot == boot()
+                    (begin_sync if here else os.fsync)(file.fileno())
             if last:
                 Path(self.aside).replace(self.path)
 
@@ -238,13 +245,14 @@ class ImageShards(SlideFiles):
 
     def sizes(self) -> list[int]:
         """Return the bytes of each shard."""
-        begin = escape(self._file(0).rpartition("-")[0])
-        return sizes_of(self.slide.folder.glob(f"{begin}-*{Path(self.suffix).suffix}"))
+        return sizes_of(self._files())
 
     def prepare(self, found: Checkpoint | None) -> None:
         """Name all patches; the shards of an earlier run may stay."""
         self._keys = self.slide.keys()
         self._found = found is not None
+        if found is not None:
+            remove_lost(self._files(), found)
 
     def writer(self, rows: IntArray) -> Shard | None:
         """Return the next shard; None if it is there, with all its patches."""
@@ -262,6 +270,7 @@ class ImageShards(SlideFiles):
             slide=self.slide.plan.table.slide_name,
             aside=str(self.slide.staging / name),
             path=str(path),
+            boot=boot(),
             encoder=images,
             format=self.format_of(images),
             quality=images.columns.quality,
@@ -279,6 +288,11 @@ class ImageShards(SlideFiles):
             return self.keys_in(path) == self._keys_of(rows)
         except Exception:  # noqa: BLE001 - it is missing, or damaged in whatever way
             return False
+
+    def _files(self) -> Iterable[Path]:
+        """Return the shards that there are."""
+        begin = escape(self._file(0).rpartition("-")[0])
+        return self.slide.folder.glob(f"{begin}-*{Path(self.suffix).suffix}")
 
     def _file(self, number: int) -> str:
         stem = Path(self.slide.plan.table.slide).stem

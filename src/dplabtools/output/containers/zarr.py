@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
+from dplabtools.engine.base import boot
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
     LABEL_MASKS,
@@ -37,6 +38,7 @@ from dplabtools.output.containers.base import (
     ContainerFormat,
     Items,
     kept_rows,
+    remove_lost,
     sizes_of,
 )
 from dplabtools.output.containers.shard import Shard
@@ -103,6 +105,8 @@ class ZarrGroup(ArrayFiles):
             for other in self._parts.iterdir():
                 if other.name != "imgs":
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
+            if found is not None:
+                remove_lost((self._parts / "imgs").iterdir(), found)
 
     def _is_without_gaps(self) -> bool:
         """Tell whether the group has all rows: each shard has those of its number."""
@@ -132,6 +136,7 @@ class ZarrGroup(ArrayFiles):
             slide=self.slide.plan.table.slide_name,
             aside=str(self.slide.staging / name),
             path=str(path),
+            boot=boot(),
             encoder=ZstdEncoder(self.level),
             format=ZarrShardFormat(self.slide.chunk_rows),
         )
