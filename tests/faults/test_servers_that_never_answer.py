@@ -24,8 +24,10 @@ pytest.importorskip("obstore")
 
 COMMAND: Final = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
 FIRST: Final = 1
-LATER: Final = 4  # when the header of a slide is there
-PATCHES: Final = ["--patch-size", "64", "--region", "whole-image"]
+LATER: Final = 7  # while the first patches are read
+AMID: Final = 14
+SERIAL: Final = ["extract", "--out", "out", "--engine", "serial", "--threads", "4"]
+PATCHES: Final = ["--patch-size", "256", "--region", "whole-image"]
 MEMORY_POOL: Final = """
 import sys
 from dplabtools.slides.patches import MemPatchExtractorPool, PatchesMock
@@ -87,6 +89,8 @@ def interrupted(
         ("slide.svs", FIRST, ["info"]),
         ("slide.svs", LATER, ["extract", "--out", "out", "--workers", "1", *PATCHES]),
         ("slide.svs", LATER, ["extract", "--out", "out", "--workers", "2", *PATCHES]),
+        ("slide.svs", LATER, ["extract", "--out", "out", "--engine", "threads", *PATCHES]),
+        ("slide.svs", AMID, [*SERIAL, *PATCHES]),
         ("slide.svs", FIRST, ["extract", "--out", "out", "--shard", "1/2", *PATCHES]),
         ("picture.png", 2, ["info"]),
     ],

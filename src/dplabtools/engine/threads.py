@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Self
 
 from dplabtools.engine.base import JobResult, Work
 from dplabtools.engine.serial import perform
 from dplabtools.engine.slabs import Segment
+from dplabtools.sources.threads import AskingThreads
 
 __all__ = ["ThreadEngine"]
 
@@ -25,7 +26,7 @@ class ThreadEngine:
 
     def __init__(self, *, workers: int) -> None:
         self._count = workers
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: AskingThreads | None = None
         self._work: Work | None = None
         self._outcomes: SimpleQueue[JobResult] = SimpleQueue()
         self._pending = 0
@@ -47,7 +48,7 @@ class ThreadEngine:
         """Prepare for jobs of this work; threads see all memory anyway."""
         self.close()
         self._work = work
-        self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="dplabtools")
+        self._threads = AskingThreads(self._count, name="dplabtools")
 
     def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
         """Hand over a job; there are no lanes."""
@@ -84,7 +85,8 @@ class ThreadEngine:
     def close(self) -> None:
         """Cancel what has not begun, wait for what has, and let the work go."""
         if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads.give_up()
+            self._threads.shutdown()
             self._threads = None
         self._outcomes = SimpleQueue()
         self._pending = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +33,7 @@ from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.records.quality import PIXEL_COLUMNS, QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.records.upcoming import Upcoming
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.timing import stage, take_totals
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class ReadChunk:
     segments: tuple[Segment, ...] = ()
     _open: OrderedDict[int, Slide] = field(default_factory=OrderedDict)
     _lent_to: Counter[int] = field(default_factory=Counter)
-    _pool: ThreadPoolExecutor | None = None
+    _pool: AskingThreads | None = None
 
     def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
         """Deliver the patches of a chunk, or look at a slide that is to be planned.
@@ -378,11 +378,11 @@ class ReadChunk:
                 chunk.writer.put(group[place], pictures)
         return failed
 
-    def _threads(self) -> ThreadPoolExecutor | None:
+    def _threads(self) -> AskingThreads | None:
         """Return the threads, if there are several."""
         with _LENDING:
             if self.options.threads > 1 and self._pool is None:
-                self._pool = ThreadPoolExecutor(self.options.threads)
+                self._pool = AskingThreads(self.options.threads, name="dplabtools")
             return self._pool
 
     def _share(
@@ -400,6 +400,7 @@ class ReadChunk:
         """Close all slides, end the threads, and let go of memory."""
         release()
         if self._pool is not None:
+            self._pool.give_up()
             self._pool.shutdown()
             self._pool = None
         while self._open:

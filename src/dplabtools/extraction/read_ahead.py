@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -11,6 +11,7 @@ from dplabtools.extraction.inspection import InspectedSlide, InspectSlide, Slide
 from dplabtools.extraction.plan import ReadOptions
 from dplabtools.readers.regions import prefetch_regions
 from dplabtools.sources.base import RangeReader
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.urls import is_url
 
 __all__ = ["ReadAhead"]
@@ -36,7 +37,7 @@ class ReadAhead:
     work: ReadChunk
     _fetched: dict[Chunk, list[RangeReader]] = field(default_factory=dict)
     _looks: dict[_Slide, Future[InspectedSlide]] = field(default_factory=dict)
-    _threads: ThreadPoolExecutor | None = None
+    _threads: AskingThreads | None = None
 
     def __call__(self, job: Chunk | SlideSpec) -> ChunkReport | InspectedSlide:
         """Deliver the patches of a chunk, or look at a slide; see `ReadChunk`."""
@@ -68,7 +69,7 @@ class ReadAhead:
 
     def _begin_looking(self, spec: SlideSpec, reading: ReadOptions) -> None:
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(_LOOKS, thread_name_prefix="dplabtools-look")
+            self._threads = AskingThreads(_LOOKS, name="dplabtools-look")
         if _slide(spec) not in self._looks:
             look = self._threads.submit(InspectSlide(reading=reading), spec)
             self._looks[_slide(spec)] = look
@@ -78,7 +79,7 @@ class ReadAhead:
         self._fetched.clear()
         self._looks.clear()
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.give_up()
             self._threads = None
         self.work.close()
 

@@ -41,7 +41,7 @@ from dplabtools.readers.slide import Slide
 from dplabtools.records.failure import Failure
 from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.urls import is_url
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class FeatureRun:
         for table in self.patches.tables:
             empty = SlideFeatures(wsi_file=table.slide, status="empty", file=None)
             self._results[table.slide] = empty
-        with asking_threads(_LOOKING, name="dplabtools-look") as threads:
+        with AskingThreads(_LOOKING, name="dplabtools-look") as threads:
             tables = [self.patches.tables[number] for number in filled]
             for number, found in zip(filled, threads.map(look, tables), strict=True):
                 slide = self.patches.tables[number].slide

@@ -20,7 +20,7 @@ from dplabtools.readers.slide import Slide
 from dplabtools.records.slide_input import SlideInput
 from dplabtools.slides._images import save_image
 from dplabtools.slides.processing import WSITissueMask
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 
 __all__ = ["files_named_after", "for_each_slide", "mask_file", "measure_tissue"]
 
@@ -61,7 +61,7 @@ def for_each_slide(
 
     left = states.left()
     results: dict[str, ResultT] = {}
-    with asking_threads(workers, name="dplabtools-slides") as threads:
+    with AskingThreads(workers, name="dplabtools-slides") as threads:
         done = zip(left, threads.map(attempt, left), strict=True)
         for number, (each, result) in enumerate(done, 1):
             if isinstance(result, DplabError):

@@ -16,7 +16,7 @@ from dplabtools.records.slide_input import SlideInput
 from dplabtools.settings import Settings
 from dplabtools.slides.patches._located_pool import LocatedPool
 from dplabtools.slides.patches._sharing import check_repeatable
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 
 __all__ = ["check_locations", "divide_inputs", "own_inputs"]
 
@@ -58,7 +58,7 @@ def divide_inputs(
         except (DplabError, OSError):
             return 0.0
 
-    with asking_threads(_LOOKING, name="dplabtools-open") as threads:
+    with AskingThreads(_LOOKING, name="dplabtools-open") as threads:
         works = list(threads.map(work, inputs))
     slides = [each.wsi_file for each in inputs]
     return share_of(slides, works, shard=shard, cut=cut)

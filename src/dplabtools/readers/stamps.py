@@ -24,7 +24,7 @@ from dplabtools.errors import (
     SlideReadError,
 )
 from dplabtools.sources.base import ByteSource, SourceState
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.urls import is_url
 
 __all__ = [
@@ -261,7 +261,7 @@ def remote_dicom_series(listed: Iterable[_Listed]) -> list[bytes | None]:
             return _remote_series_of(*each)
         return None
 
-    with asking_threads(_UNDER_WAY, name="dplabtools-list") as threads:
+    with AskingThreads(_UNDER_WAY, name="dplabtools-list") as threads:
         return list(threads.map(look, listed))
 
 
@@ -293,7 +293,7 @@ def remote_series_files(url: str) -> list[str]:
     from dplabtools.sources.stores import StoredObject
 
     listed = dict(StoredObject.at(url).beside())
-    with asking_threads(_UNDER_WAY, name="dplabtools-list") as threads:
+    with AskingThreads(_UNDER_WAY, name="dplabtools-list") as threads:
         series = threads.map(_remote_series_of, listed, listed.values())
         stated = dict(sorted(zip(listed, series, strict=True)))
     if url not in stated:

@@ -230,8 +230,8 @@ class _Ahead:
             return self._file.read(count, offset)
         begin = offset - part.start
         try:
-            return bytes(part.data.result()[begin : begin + count])
-        except CancelledError:  # whoever asked for it, too, was interrupted
+            return bytes(answer_of(part.data)[begin : begin + count])
+        except CancelledError:  # whoever waited for it, too, was interrupted
             return self._file.read(count, offset)
 
 

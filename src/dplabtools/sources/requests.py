@@ -47,13 +47,18 @@ def begin(
         In a process forked from one that has asked.
     """
     check_not_forked()
-    request = asyncio.run_coroutine_threadsafe(ask(*args, **kwargs), _loop())
-    note_request(request)
-    return request
+    return asyncio.run_coroutine_threadsafe(ask(*args, **kwargs), _loop())
 
 
 def answer_of(request: Future[_T]) -> _T:
-    """Wait for an answer; a request is given up where the waiting is interrupted."""
+    """Wait for an answer; a request is given up where the waiting is interrupted.
+
+    Raises
+    ------
+    CancelledError
+        If somebody else who waited for it was.
+    """
+    note_request(request)
     try:
         return request.result()
     finally:

@@ -24,7 +24,7 @@ from typing import Final
 
 from dplabtools.errors import SlideReadError
 from dplabtools.sources.remote import RemoteFile, open_remote
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 
 __all__ = ["StagedCopy", "drop_copies", "staged_copy", "staged_folder"]
 
@@ -214,7 +214,7 @@ def _fetch_whole(file: RemoteFile, path: Path) -> None:
     try:
         with (
             tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part,
-            asking_threads(_PARTS_AT_ONCE, name="dplabtools-stage") as threads,
+            AskingThreads(_PARTS_AT_ONCE, name="dplabtools-stage") as threads,
         ):
 
             def fetch(start: int) -> None:

@@ -3,52 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["asking_threads", "note_request"]
+__all__ = ["AskingThreads", "note_request"]
 
 _THIS = threading.local()
 
 
-class _Group:
-    """Threads whose requests are given up together, with those of threads they begin."""
+class _Requests:
+    """What some threads wait for, and those that they begin."""
 
     def __init__(self) -> None:
-        self._above: _Group | None = getattr(_THIS, "group", None)
-        self._requests: WeakSet[Future[Any]] = WeakSet()
+        self._above: _Requests | None = getattr(_THIS, "requests", None)
+        self._waited_for: WeakSet[Future[Any]] = WeakSet()
         self._lock = threading.Lock()
-        self._ended = False
+        self._given_up = False
 
     def adopt(self) -> None:
-        """Have this thread belong to it."""
-        _THIS.group = self
+        """Have what this thread waits for be among them."""
+        _THIS.requests = self
 
     def note(self, request: Future[Any]) -> None:
-        """Note a request of one of the threads; given up at once if they have ended."""
+        """Note one of them; it is given up at once if all are."""
         with self._lock:
-            self._requests.add(request)
-            ended = self._ended
-        if ended:
+            self._waited_for.add(request)
+            given_up = self._given_up
+        if given_up:
             request.cancel()
         if self._above is not None:
             self._above.note(request)
 
-    def end(self) -> None:
-        """Give up what is under way, and what is yet to come."""
+    def give_up(self) -> None:
+        """Give up those that are under way, and those yet to come."""
         with self._lock:
-            self._ended = True
-            requests = list(self._requests)
-        for each in requests:
+            self._given_up = True
+            waited_for = list(self._waited_for)
+        for each in waited_for:
             each.cancel()
 
 
-@contextmanager
-def asking_threads(count: int, *, name: str) -> Generator[ThreadPoolExecutor]:
-    """Yield threads which end with the block, however long they would wait for an answer.
+class AskingThreads(ThreadPoolExecutor):
+    """Threads which end with their block, however long they would wait for an answer.
 
     Parameters
     ----------
@@ -57,20 +55,29 @@ def asking_threads(count: int, *, name: str) -> Generator[ThreadPoolExecutor]:
     name : str
         Begins their names.
     """
-    group = _Group()
-    with ThreadPoolExecutor(
-        count, thread_name_prefix=name, initializer=group.adopt
-    ) as threads:
-        try:
-            yield threads
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            group.end()
-            raise
+
+    def __init__(self, count: int, *, name: str) -> None:
+        self._requests = _Requests()
+        super().__init__(count, thread_name_prefix=name, initializer=self._requests.adopt)
+
+    def give_up(self) -> None:
+        """Give up what they wait for, now or later, and what they have not begun."""
+        self.shutdown(wait=False, cancel_futures=True)
+        self._requests.give_up()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None:
+        if exc_type is not None:
+            self.give_up()
+        return super().__exit__(exc_type, exc_val, exc_tb)
 
 
 def note_request(request: Future[Any]) -> None:
-    """Have a request of this thread be given up with it."""
-    group: _Group | None = getattr(_THIS, "group", None)
-    if group is not None:
-        group.note(request)
+    """Have a request that this thread waits for be given up with it."""
+    requests: _Requests | None = getattr(_THIS, "requests", None)
+    if requests is not None:
+        requests.note(request)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dplabtools.errors import OutputError, ParameterError, SlideError
 from dplabtools.sources.stores import StoredObject
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = ["LAST_S", "check_free", "output_root", "store_files", "writing_to"]
@@ -129,7 +129,7 @@ def _for_each(
             ended.set()
             raise
 
-    with asking_threads(_AT_ONCE, name="dplabtools-store") as threads:
+    with AskingThreads(_AT_ONCE, name="dplabtools-store") as threads:
         waiting = [threads.submit(act_on, *each) for each in arguments]
         wait(waiting, timeout=within_s)
         for each in waiting:

@@ -80,6 +80,7 @@ class SlideServer:
         self.requests = 0
         self.nbytes = 0
         self._folder = Path(folder)
+        self._never = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -120,7 +121,7 @@ class SlideServer:
             while request := await reader.readuntil(b"\r\n\r\n"):
                 self.requests += 1
                 if 0 < self.faults.silent_from <= self.requests:
-                    await asyncio.Event().wait()
+                    await self._never.wait()
                 if self.faults.latency_s:
                     await asyncio.sleep(self.faults.latency_s)
                 if not await self._answer(request, writer):

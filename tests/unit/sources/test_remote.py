@@ -12,7 +12,7 @@ import threading
 import weakref
 from asyncio import StreamWriter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.settings import Settings
 from dplabtools.sources.remote import RemoteFile, merged, open_remote
 from dplabtools.sources.stores import StoredObject
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.web_server import ServerFaults, SlideServer
 
@@ -216,12 +216,20 @@ def test_what_others_gave_up_is_asked_for_again(server: SlideServer, folder: Pat
     with opened(server) as reader:
         file, level = open_remote(server.url + "slide.svs"), reader.index.levels[0]
     spots = level.spots(np.array([100]))
+    offset, count = int(spots[0][0]), int(spots[1][0])
     server.faults.latency_s = 0.2
-    with suppress(KeyboardInterrupt), asking_threads(1, name="others") as threads:
-        given_up = threads.submit(file.prefetch, *spots).result()
+    given_up, reading = file.prefetch(*spots), threading.Event()
+
+    def read() -> bytes:
+        reading.set()
+        return given_up.read(count, offset)
+
+    with suppress(KeyboardInterrupt), AskingThreads(1, name="others") as threads:
+        asked = threads.submit(read)
+        reading.wait()
         ahead = file.prefetch(*spots)
         raise KeyboardInterrupt
-    offset, count = int(spots[0][0]), int(spots[1][0])
+    assert isinstance(asked.exception(), CancelledError)
     stored = (folder / "slide.svs").read_bytes()[offset : offset + count]
     assert ahead.read(count, offset) == given_up.read(count, offset) == stored
 

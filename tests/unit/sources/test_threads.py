@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from dplabtools.sources.threads import asking_threads, note_request
+from dplabtools.sources.threads import AskingThreads, note_request
 
 
 def ask(request: Future[int], asking: threading.Barrier) -> int:
@@ -18,7 +18,7 @@ def ask(request: Future[int], asking: threading.Barrier) -> int:
 
 
 def ask_by_another_thread(request: Future[int], asking: threading.Barrier) -> int:
-    with asking_threads(1, name="inner") as threads:
+    with AskingThreads(1, name="inner") as threads:
         return threads.submit(ask, request, asking).result()
 
 
@@ -28,7 +28,7 @@ def test_requests_are_given_up_with_the_block(
     way: type[object], error: type[BaseException]
 ) -> None:
     request, asking = Future[int](), threading.Barrier(2)
-    with suppress(error), asking_threads(2, name="outer") as threads:
+    with suppress(error), AskingThreads(2, name="outer") as threads:
         asked = threads.submit(way, request, asking)
         asking.wait()
         raise error
@@ -43,7 +43,7 @@ def test_what_is_asked_after_the_end_is_given_up_at_once() -> None:
         ended.wait()
         ask(request, threading.Barrier(1))
 
-    with suppress(KeyboardInterrupt), asking_threads(1, name="late") as threads:
+    with suppress(KeyboardInterrupt), AskingThreads(1, name="late") as threads:
         threads.submit(ask_late)
         threading.Timer(0.1, ended.set).start()
         raise KeyboardInterrupt
@@ -53,14 +53,14 @@ def test_what_is_asked_after_the_end_is_given_up_at_once() -> None:
 def test_requests_of_others_go_on() -> None:
     request = Future[int]()
     note_request(request)
-    with suppress(KeyboardInterrupt), asking_threads(1, name="other"):
+    with suppress(KeyboardInterrupt), AskingThreads(1, name="other"):
         raise KeyboardInterrupt
     assert not request.cancelled()
 
 
 def test_a_block_that_ends_well_waits_for_answers() -> None:
     request, asking = Future[int](), threading.Barrier(2)
-    with asking_threads(1, name="well") as threads:
+    with AskingThreads(1, name="well") as threads:
         asked = threads.submit(ask, request, asking)
         asking.wait()
         threading.Timer(0.05, request.set_result, [7]).start()

@@ -53,7 +53,7 @@ from dplabtools.output.run_folder.resume import (
 from dplabtools.records.run_record import RunRecord, SlideResult
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import SLIDE_MPP
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 
 __all__ = ["RunFolder", "remove"]
 
@@ -148,7 +148,7 @@ class RunFolder:
             If the folder cannot be written to.
         """
         self._lock.acquire()
-        with asking_threads(_LOOKING, name="dplabtools-look") as threads:
+        with AskingThreads(_LOOKING, name="dplabtools-look") as threads:
             self._checkpoints = {
                 each.index: each for each in threads.map(self._new_checkpoint, plans)
             }

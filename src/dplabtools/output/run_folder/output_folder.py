@@ -48,13 +48,13 @@ def output_folder(output_dir: StrPath, *, resume: bool) -> Generator[StrPath]:
         return
     from dplabtools.output.run_folder.remote import RemoteFolder
     from dplabtools.sources.staging import staged_folder
-    from dplabtools.sources.threads import asking_threads
+    from dplabtools.sources.threads import AskingThreads
     from dplabtools.sources.writing import LAST_S, output_root
 
     root = output_root(str(output_dir))
     with (
         staged_folder() as staged,
-        asking_threads(1, name="dplabtools-store") as worker,
+        AskingThreads(1, name="dplabtools-store") as worker,
     ):
         folder = staged.resolve()
         remote = RemoteFolder(root, folder, worker)

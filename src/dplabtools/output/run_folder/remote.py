@@ -24,7 +24,7 @@ from dplabtools.errors import MissingSlideError, SlideError
 from dplabtools.records.run_record import CONFIG_FILE
 from dplabtools.sources.stores import StoredObject
 from dplabtools.sources.stream import HEAD_BYTES, FetchedParts, RemoteStream
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.writing import check_free, store_files, writing_to
 
 __all__ = ["RemoteFolder"]
@@ -99,7 +99,7 @@ class RemoteFolder:
                 if name.startswith("journal__")
             ]
             masks = [f"masks/{name}" for name in self._root.child("masks").names()]
-        with asking_threads(_FETCHING, name="dplabtools-fetch") as threads:
+        with AskingThreads(_FETCHING, name="dplabtools-fetch") as threads:
             files = [self._folder / name for name in (CONFIG_FILE, *journals, *masks)]
             list(threads.map(self.fetch, files))
 

@@ -20,7 +20,7 @@ from dplabtools.readers.stamps import is_dicom, remote_series_files, series_file
 from dplabtools.sources.base import ByteSource, SourceState
 from dplabtools.sources.joined import joined
 from dplabtools.sources.opening import open_source
-from dplabtools.sources.threads import asking_threads
+from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.urls import is_url
 
 __all__ = ["open_indexed", "read_any_tiff"]
@@ -136,7 +136,7 @@ def _others_of_series(path: StrPath) -> list[ByteSource]:
     if not is_url(path):
         return [_opened(file) for file in series_files(Path(path))]
     files = remote_series_files(slide_file(path))
-    with asking_threads(_OPENING, name="dplabtools-open") as threads:
+    with AskingThreads(_OPENING, name="dplabtools-open") as threads:
         return list(threads.map(_opened, files))
 
 
