@@ -40,7 +40,8 @@ CHUNK_ROWS = 256  # a square of 16 x 16 shares few tiles with its neighbours
 _CHUNK_BYTES = 64 << 20  # patches of a chunk are held together by some sinks
 _CHUNKS_PER_WORKER = 4  # at least, so that none idles long at the end
 _LEAST_SHARE = 64  # patches: with fewer the tiles at their border are too many
-_LEAST_PIECE = 128  # patches: planning a piece takes as long as decoding five tiles
+_LEAST_PIECE = 256  # patches: planning a piece takes as long as decoding five tiles
+_PIECE_IN_ORDER = 128  # patches: others wait for the last of them
 _FAR = 3.0  # times as long as the steps of a grid
 
 
@@ -257,7 +258,7 @@ def pieces(
     def cut(part: IntArray) -> Iterator[IntArray]:
         if not in_order:
             return _squares(corners[part], most=most, exactly=False)
-        few = min(most, _LEAST_PIECE)
+        few = min(most, _PIECE_IN_ORDER)
         return (np.arange(n, min(n + few, len(part))) for n in range(0, len(part), few))
 
     found = [

@@ -32,8 +32,8 @@ __all__ = ["BatchStream"]
 
 _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
-_STRIP = 256  # patches of a grid that are read together, from half to three halves of it
-_STRIP_OF_WORKER = 128  # the same, of each worker, if these are more
+_STRIP_BYTES = 48 << 20  # of a grid, read together by a worker, give or take a half
+_STRIP = 128, 256  # patches that these are, at least and at most
 _QUICK = 0.1  # of the time: what a caller takes that workers may wait for
 _HELD_STRIPS = 4  # for which there is memory, at least
 
@@ -90,7 +90,7 @@ class BatchStream:
         self.segments = (self._slot_pool.segment,)
         self._sequence = self._make_sequence()
         ahead = engine.capacity // extraction.options.workers  # jobs of each worker
-        self._window = Window(self._slot_pool, least=self._strip, groups=ahead)
+        self._window = Window(self._slot_pool, least=-(-self._strip // 2), groups=ahead)
         self._looks: dict[int, int] = {}  # slides, by job
         self._jobs: dict[int, tuple[Piece, Chunk]] = {}
         self._next_job = 0
@@ -158,9 +158,10 @@ class BatchStream:
     @property
     def _strip(self) -> int:
         """Patches of a grid that are read together, give or take a half."""
-        held = self._options.max_memory // self._slot_pool.patch_bytes // _HELD_STRIPS
-        wanted = max(_STRIP, self._extraction.options.workers * _STRIP_OF_WORKER)
-        return max(1, min(wanted, held))
+        patch_bytes = self._slot_pool.patch_bytes
+        held = self._options.max_memory // patch_bytes // _HELD_STRIPS
+        of_worker = int(np.clip(_STRIP_BYTES // patch_bytes, *_STRIP))
+        return max(1, min(self._extraction.options.workers * of_worker, held))
 
     def _views(self, table: PatchTable) -> int:
         return len(self._extraction.reading.views_of(table))
