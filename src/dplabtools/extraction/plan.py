@@ -240,7 +240,8 @@ def pieces(
     parts : float
         In how many parts each piece is going to be read, the last of which may be smaller.
     in_order : bool, default False
-        Have the pieces of a share follow each other in the order given, not on the slide.
+        Have the pieces of a share follow each other in the order given, not on the slide;
+        the first of all shares are together the first rows, and so on.
 
     Returns
     -------
@@ -258,8 +259,9 @@ def pieces(
     def cut(part: IntArray) -> Iterator[IntArray]:
         if not in_order:
             return _squares(corners[part], most=most, exactly=False)
-        few = min(most, _PIECE_IN_ORDER)
-        return (np.arange(n, min(n + few, len(part))) for n in range(0, len(part), few))
+        step = min(most, _PIECE_IN_ORDER) * len(weights)
+        ends = np.searchsorted(part, np.arange(step, len(rows), step))
+        return (each for each in np.split(np.arange(len(part)), ends) if len(each))
 
     found = [
         (nth, share, part[places])

@@ -290,7 +290,9 @@ class BatchStream:
         own = [each for each in whole if busy[each.lane] * workers < self._engine.capacity]
         if own:
             return min(own, key=lambda each: busy[each.lane])
-        return whole[-1] if len(whole) > 1 and len(busy) < workers else None
+        if len(busy) == workers or len(whole) < 2 or whole[-1].call is not None:
+            return None  # of what is read in order, only its own worker has the parts
+        return whole[-1]
 
     def _open(self) -> bool:
         """Give another batch memory, if there is some, and it is known what is in it."""
@@ -318,7 +320,8 @@ class BatchStream:
         there = np.zeros(len(rows), dtype=np.bool_)
         found = list(self._pieces(slides, rows, there=there))
         self._window.pieces += found
-        together = 0 if any(piece.call is not None for piece in found) else len(rows)
+        in_order = any(piece.call is not None for piece in found)
+        together = self._strip if in_order else len(rows)
         self._window.plan(slides, rows, there=there, together=together)
         return True
 
@@ -350,7 +353,7 @@ class BatchStream:
                 table,
                 rows[places],
                 views=self._views(table),
-                weights=self._speeds.weights(),
+                weights=[1.0] * workers if in_order else self._speeds.weights(),
                 parts=max(1.0, len(rows) / self._slot_pool.patches),
                 in_order=in_order,
             )
@@ -413,7 +416,8 @@ class BatchStream:
         if outcome.error is None:
             chunk.take_in(outcome.result)
             seconds = sum(outcome.result.seconds.values())
-            self._speeds.note(piece.lane, patches=len(piece.rows), seconds=seconds)
+            if piece.call is None:  # in order, the later ones take ever less
+                self._speeds.note(piece.lane, patches=len(piece.rows), seconds=seconds)
         self._window.note_read(piece, failed=failed)
         self._advance(chunk.slide_index, len(chunk.rows))
 

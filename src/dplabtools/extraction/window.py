@@ -199,7 +199,8 @@ class Window:
 
         Pieces take turns, as they lie on the slide, forth and then back: what one has in
         common with the next has just been read, and of the last ones most is still there
-        when they are the first. Those of workers that are busy come last.
+        when they are the first. Those of workers that are busy come last, and, in order,
+        not at all: only these have the parts that were kept.
 
         Parameters
         ----------
@@ -214,7 +215,11 @@ class Window:
         if waiting > (0 if patient else len(self._batches) // 3):
             return None
         end = self._with_memory
-        there = [n for n, piece in enumerate(self.pieces) if piece.places[0] < end]
+        there = [
+            n
+            for n, piece in enumerate(self.pieces)
+            if piece.places[0] < end and (piece.call is None or piece.lane not in busy)
+        ]
         if patient and there:
             first = next(iter(self._batches.values())).slides
             there = [n for n in there if self.pieces[n].slide in first]

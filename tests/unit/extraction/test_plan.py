@@ -202,6 +202,19 @@ def test_what_lies_anywhere_is_scattered_until_it_is_put_in_order() -> None:
     assert not is_scattered(anywhere[:1])
 
 
+def test_in_order_all_workers_read_what_comes_next() -> None:
+    origins = np.random.default_rng(2).integers(0, 4000, (1000, 2))
+    table = plan_at([(x, y) for x, y in origins.tolist()]).table
+    parts = pieces(
+        table, np.arange(1000), views=1, weights=[1.0] * 2, parts=1, in_order=True
+    )
+    assert [share for share, _ in parts] == [0, 1] * 4
+    for start in range(4):
+        both = np.concatenate([places for _, places in parts[2 * start : 2 * start + 2]])
+        rows = range(256 * start, min(256 * start + 256, 1000))
+        assert sorted(both.tolist()) == list(rows)
+
+
 def test_runs_have_the_length_asked_for() -> None:
     plan = plan_at([(64 * x, 64 * y) for y in range(10) for x in range(10)])
     parts = list(runs(plan.table, np.arange(100), views=1, count=32))

@@ -34,6 +34,7 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.settings import Settings
 
 SIDE = 4000  # pixels of each slide
+TILE = 64
 PATCH_BYTES = 3
 
 
@@ -270,6 +271,66 @@ def test_small_slides_are_shared_by_all_workers(shuffle_buffer: int) -> None:
     assert sum(map(len, stream)) == 171  # the first one of each is damaged
     stream.close()
     assert Counter(engine.lanes) == {0: 3, 1: 3, 2: 3}
+
+
+class InTurn(AnyOrder):
+    """Workers do their jobs in turn, and take as long as the tiles they have not seen."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(2 * lanes, random.Random(1))  # noqa: S311 - no secret
+        self.now = 0
+        self.worked = 0
+        self._free = [0] * lanes
+        self._ends: dict[int, int] = {}
+        self._took: dict[int, int] = {}
+        self._seen: dict[tuple[int, int], set[int]] = {}
+
+    def submit(self, index: int, job: object, *, lane: int | None = None) -> None:
+        super().submit(index, job, lane=lane)
+        self._ends[index] = self.now
+        if isinstance(job, Chunk):
+            assert lane is not None
+            seen = self._seen.setdefault((job.slide_index, lane), set())
+            before = len(seen)
+            around = np.stack(np.divmod(np.arange(4), 2), axis=1)[:, np.newaxis]
+            tiles = job.origins[:, 0] // TILE + around
+            seen.update((tiles @ [SIDE, 1]).ravel().tolist())
+            took = len(seen) - before + self._choose.randrange(20)
+            self.worked += took
+            self._free[lane] = max(self.now, self._free[lane]) + took
+            self._ends[index], self._took[index] = self._free[lane], took
+
+    def take(self) -> JobResult:
+        index, job = min(self._jobs, key=lambda each: self._ends[each[0]])
+        self._jobs.remove((index, job))
+        self.now = max(self.now, self._ends[index])
+        outcome = perform(self._work, index, job)
+        if isinstance(job, Chunk):
+            report = replace(outcome.result, seconds={"read": self._took[index]})
+            outcome = replace(outcome, result=report)
+        return outcome
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_hardly_wait_for_each_other(workers: int) -> None:
+    tables = [table(corners(6000, number, grid=False), number) for number in range(4)]
+    options = StreamOptions(
+        batch_size=256, order="table", shuffle_buffer=0, seed=0, max_memory=21 * 256 * 3
+    )
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
+    run = RunOptions(workers=workers, skip_errors=True)
+    engine = InTurn(workers)
+    engine.begin(Mark(10_000, foreseen=True))
+    stream = BatchStream(
+        Extraction(tables=tables, reading=reading, options=run),
+        RunState(tables, run),
+        options=options,
+        engine=engine,
+        clock=ProgressClock(None, total=24_000, slides=4),
+    )
+    assert sum(map(len, stream)) == 4 * (6000 - 316)
+    stream.close()
+    assert engine.worked > 0.97 * workers * engine.now
 
 
 def _by_order(table: PatchTable, order: BatchOrder, *, shuffled: bool) -> list[int]:

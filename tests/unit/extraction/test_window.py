@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,15 @@ def test_a_part_is_for_a_worker_that_has_nothing_to_do(window: Window) -> None:
     assert [part.places.tolist() for part in taken if part] == [[1], [0], [2, 3]]
     assert window.part((), patient=False) is None
     assert [rest.places.tolist() for rest in window.pieces] == [[6, 7], [4], [5]]
+
+
+def test_a_part_of_what_is_read_in_order_is_for_its_own_worker(window: Window) -> None:
+    window.pieces = [replace(piece(0, 0, 1, 4), call=0), replace(piece(1, 2, 5), call=0)]
+    own = window.part({0}, patient=False)
+    assert own is not None
+    assert own.lane == 1
+    assert window.part({0}, patient=False) is None
+    assert window.part((), patient=False) is not None
 
 
 def test_pieces_take_turns(window: Window) -> None:
