@@ -142,7 +142,7 @@ class Window:
         self._slides = np.concatenate([self._slides, slides])
         self._rows = np.concatenate([self._rows, rows])
         self._delivered = np.concatenate([self._delivered, there])
-        self._most = max(2, -(-self._groups * max(together, self._least) // self._size))
+        self._most = max(2, self._groups * max(together, self._least) // self._size)
 
     def may_open(self) -> bool:
         """Tell whether there is memory for another batch, and few enough are open."""
