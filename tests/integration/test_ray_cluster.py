@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -310,7 +311,9 @@ def test_nothing_is_left_of_a_run_that_fails(
             engine="ray",
             **WORKERS,
         )
-    assert list(tmp_path.rglob("*.png")) == []
+    left = Counter(file.name.partition("_")[0] for file in tmp_path.rglob("*.png"))
+    whole = {"north": len(ROWS), "east": len(ROWS) - 2}  # may have been complete before
+    assert left.items() <= whole.items()
 
 
 def test_a_cluster_of_its_own_ends_with_the_engine() -> None:
