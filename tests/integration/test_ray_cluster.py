@@ -300,7 +300,7 @@ def test_a_run_whose_caller_is_killed_goes_on(
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_nothing_is_left_of_a_run_that_fails(
+def test_no_part_of_a_slide_is_left_of_a_run_that_fails(
     three_slides: dict[str, list[str]], tmp_path: Path
 ) -> None:
     with pytest.raises(SlideError, match="south"):

@@ -17,9 +17,7 @@ from dplabtools.sources.urls import is_url
 __all__ = ["ReadAhead"]
 
 _LOOKS: Final = 16  # slides that are looked at at once: that is waiting, for the most part
-_CHUNK_BYTES: Final = 10 << 20  # fetched for a chunk that waits: decoding them takes longer
-# than fetching the rest
-
+_CHUNK_BYTES: Final = 10 << 20  # fetched for a chunk that waits, of each level
 
 _Slide: TypeAlias = tuple[str, tuple[float, ...]]
 

@@ -1,9 +1,9 @@
 """Parts of regions that are read later, out of tiles that are decoded now.
 
 Of regions that lie anywhere, in the order in which they are asked for, each shares its
-tiles with others that come much later. To keep the tiles takes four times the memory of
-what these need of them. So of a tile that is decoded, the parts of all of them are copied,
-and wait for their turn.
+tiles with others that come much later, and lies on several of them. So of a tile that is
+decoded the parts of all of these are copied, and wait for their turn: together they take
+what the regions take, and no tile is kept for a corner.
 """
 
 from __future__ import annotations
