@@ -103,7 +103,8 @@ def test_whole_tiles_are_decoded_to_where_they_go(
     plain = Copier.copy
 
     def copy(copier: Copier, tile: DecodedTile, begin: int, end: int) -> None:
-        copied.append(tile)
+        if tile.pixels.strides[0]:  # else it is background
+            copied.append(tile)
         plain(copier, tile, begin, end)
 
     monkeypatch.setattr(Copier, "copy", copy)

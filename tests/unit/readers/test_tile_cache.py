@@ -76,7 +76,8 @@ def test_memory_is_used_again_and_never_by_two() -> None:
     assert not np.shares_memory(first.pixels, second.pixels)
     second.around = ALL_AROUND
     cache.keep(LEVEL, 1, first)
-    cache.keep(LEVEL, 2, second)
+    assert not cache.keep(LEVEL, 2, second)
+    cache.give_back(second)
     third, fourth = cache.room(SIZE), cache.room(SIZE)
     assert np.shares_memory(third.pixels, second.pixels)
     assert third.around == 0

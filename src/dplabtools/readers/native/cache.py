@@ -86,17 +86,16 @@ class TileCache:
     def take(self, level: LevelKey, numbers: Iterable[int]) -> dict[int, DecodedTile]:
         """Return those tiles of a level that are there, by number.
 
-        They are the caller's from now on, to be given back by `keep`.
+        They are the caller's from now on.
         """
         found: dict[int, DecodedTile] = {}
         with self._lock:
-            for number in numbers:
-                tile = self._tiles.pop((level, number), None)
-                if tile is not None:
+            for key in [(level, number) for number in numbers]:
+                if key in self._tiles:
+                    found[key[1]] = tile = self._tiles.pop(key)
                     self.nbytes -= tile.pixels.nbytes
-                    found[number] = tile
-                elif self._gone:
-                    self._note_missed(self._gone.pop((level, number), 0))
+                elif key in self._gone:
+                    self._note_missed(self._gone.pop(key))
         return found
 
     def among(self, level: LevelKey, numbers: Iterable[int]) -> list[int]:
@@ -108,7 +107,7 @@ class TileCache:
         self._gone_bytes -= nbytes
         self._limit = min(self._limit + _GROWTH * nbytes, self.max_bytes)
 
-    def keep(self, level: LevelKey, number: int, tile: DecodedTile) -> None:
+    def keep(self, level: LevelKey, number: int, tile: DecodedTile) -> bool:
         """Keep a tile, unless it has met all that is around it.
 
         Parameters
@@ -118,16 +117,23 @@ class TileCache:
         number : int
             Which tile.
         tile : DecodedTile
-            The tile; the cache's from now on.
+            The tile.
+
+        Returns
+        -------
+        bool
+            Whether it is the cache's from now on; else it is still the caller's.
         """
+        if tile.around == ALL_AROUND:
+            return False
         key, nbytes = (level, number), tile.pixels.nbytes
         with self._lock:
-            if tile.around == ALL_AROUND or key in self._tiles or nbytes > self._limit:
-                self._put_by(tile)
-                return
+            if key in self._tiles or nbytes > self._limit:
+                return False
             self._tiles[key] = tile
             self.nbytes += nbytes
             self._make_room()
+        return True
 
     def room(self, size: Size) -> DecodedTile:
         """Return memory for a tile of (width, height); its content is undefined."""
@@ -143,7 +149,7 @@ class TileCache:
         return DecodedTile.of(memory.reshape(height, width, 3))
 
     def give_back(self, tile: DecodedTile) -> None:
-        """Take back what `room` gave."""
+        """Take memory of a tile that is not kept, to be used again."""
         with self._lock:
             self._put_by(tile)
 

@@ -45,13 +45,13 @@ class Copier:
             self._past_caches = int(buffer.lengths.sum()) > _CACHES
             self._tables = copies.ctypes.data, self._places.ctypes.data
 
-    def whole(self, begin: int, end: int, *, size: Size) -> Pixels | None:
-        """Return where a tile goes if it goes there as a whole, and nowhere else.
+    def whole(self, number: int, *, size: Size) -> Pixels | None:
+        """Return where a tile goes if it goes there as a whole.
 
         Parameters
         ----------
-        begin, end : int
-            Which of the copies are of the tile.
+        number : int
+            Which of the copies is of the tile.
         size : (int, int)
             (width, height) of the tile.
 
@@ -60,9 +60,7 @@ class Copier:
         ndarray of uint8, shape (height, width, 3), or None
             Contiguous.
         """
-        if end - begin > 1:
-            return None
-        rectangle, _, _, row, _, rows, columns = self._copies[begin].tolist()
+        rectangle, _, _, row, _, rows, columns = self._copies[number].tolist()
         if (columns, rows) != (size[0] * 3, size[1]):
             return None
         picture = self._buffer.picture(rectangle)
@@ -78,24 +76,22 @@ class Copier:
         begin, end : int
             Which of the copies these are.
         """
-        self._copy(tile, begin, end, pitch=tile.pixels.strides[0])
-
-    def fill(self, background: Colour) -> None:
-        """Make all copies from a tile of background."""
-        widest = int(self._buffer.sizes[:, 0].max())
-        row = DecodedTile.of(np.full((1, widest, 3), background, dtype=np.uint8))
-        self._copy(row, 0, len(self._copies), pitch=0)
-
-    def _copy(self, tile: DecodedTile, begin: int, end: int, *, pitch: int) -> None:
         if self._compiled is not None:
             copies, places = self._tables
-            past = self._past_caches
+            past, pitch = self._past_caches, tile.pixels.strides[0]
             self._compiled(tile.address, pitch, copies, begin, end, places, past)
             return
         pixels = _flat(tile.pixels)
         for rectangle, y, x, row, column, rows, columns in self._copies[begin:end].tolist():
             part = pixels[y : y + rows, x : x + columns]
             self._rows[rectangle][row : row + rows, column : column + columns] = part
+
+    def fill(self, background: Colour) -> None:
+        """Make all copies from a tile of background, whose rows are one and the same."""
+        width, height = self._buffer.sizes.max(axis=0).tolist()
+        row = np.full((width, 3), background, dtype=np.uint8)
+        tile = DecodedTile.of(np.broadcast_to(row, (height, width, 3)))
+        self.copy(tile, 0, len(self._copies))
 
 
 def _flat(pixels: Pixels) -> Pixels:

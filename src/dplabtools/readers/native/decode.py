@@ -6,7 +6,6 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import imagecodecs
@@ -44,6 +43,7 @@ HTJ2K: Final = 1_000_001  # of what follows TIFF has none, and no tag is as larg
 JPEG_LS: Final = 1_000_002
 RLE: Final = 1_000_003
 JPEG_PIECE: Final = 1_000_004  # of a picture: what lies between restart markers
+_JPEGS: Final = frozenset({JPEG, JPEG_PIECE})
 JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, JPEG_2000_RGB, 34712, HTJ2K})
 _UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
     5: imagecodecs.lzw_decode,
@@ -73,6 +73,7 @@ _OTHER_FRAMES: Final = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xC
 _ITEM = b"\xfe\xff\x00\xe0"  # of DICOM, PS3.5, 7.5
 _BITS = 8
 _SAMPLES = 3
+_HEADROOM: Final = (4, 1 << 16)  # no encoder needs 4 times the pixels, and 64 KB
 _LEFT_OVER: Final = re.compile(r"extraneous bytes before marker 0xd9")
 
 
@@ -106,6 +107,8 @@ class TileCodec:
         repeated.
     piece : int
         Stored rows of each of the pieces, one below the other, that make a tile.
+    longest : int
+        Bytes that a stored tile has at most; more is an error of the index.
     """
 
     compression: int
@@ -118,6 +121,7 @@ class TileCodec:
     scale: int = 1
     smooth: bool = True
     piece: int = 0
+    longest: int = field(init=False, repr=False)
     _begin: bytes = field(init=False, repr=False)
     _usual: bytes = field(init=False, repr=False)
 
@@ -125,6 +129,8 @@ class TileCodec:
         # Of what else a stream may say of its colours, JFIF would win: it is left out.
         # https://www.w3.org/Graphics/JPEG/jfif3.pdf
         colours = b"" if self.grey else _adobe_segment(ycbcr=self.ycbcr)
+        factor, fixed = _HEADROOM
+        object.__setattr__(self, "longest", self.nbytes * self.scale**2 * factor + fixed)
         object.__setattr__(self, "_begin", _SOI + colours + self.tables)
         object.__setattr__(self, "_usual", _usual_beginning(self.tile, self.samples))
 
@@ -141,7 +147,7 @@ class TileCodec:
     @property
     def shrinks(self) -> tuple[int, ...]:
         """By what tiles can be shrunk in being decoded, by leaving out what is finest."""
-        kinds = {JPEG, JPEG_PIECE, *JPEG_2000} - {HTJ2K}
+        kinds = (_JPEGS | JPEG_2000) - {HTJ2K}
         able = self.compression in kinds and self.scale == 1
         whole = able and not any(length % 8 for length in self.tile)
         return (2, 4, 8) if whole else ()
@@ -168,7 +174,7 @@ class TileCodec:
             If the tile is damaged; of whatever type the decoder raises. A JPEG decoder
             could draw most damaged tiles somehow: here that is an error too.
         """
-        if self.compression in {JPEG, JPEG_PIECE}:
+        if self.compression in _JPEGS:
             self._decode_jpeg(data, out)
             return
         stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
@@ -376,21 +382,22 @@ def _decode_jpeg(stream: bytes, out: Pixels, *, smooth: bool) -> None:
         If it is damaged.
     """
     height, width = out.shape[:2]  # the least that there may be: so it is scaled to that
-    decode = partial(
-        simplejpeg.decode_jpeg,
-        stream,
-        fastupsample=not smooth,
-        min_height=height,
-        min_width=width,
-        buffer=out,
-    )
-    try:
-        decode()
-    except ValueError as error:
-        # All pixels were there by then: the decoder stops at the first thing it notices.
-        if _LEFT_OVER.search(str(error)) is None:
-            raise
-        decode(strict=False)
+    for strict in (True, False):
+        try:
+            simplejpeg.decode_jpeg(
+                stream,
+                fastupsample=not smooth,
+                min_height=height,
+                min_width=width,
+                buffer=out,
+                strict=strict,
+            )
+        except ValueError as error:
+            # All pixels were there by then: it stops at the first thing that it notices.
+            if not strict or _LEFT_OVER.search(str(error)) is None:
+                raise
+        else:
+            return
 
 
 def _decode_rle(data: bytes, out: Pixels) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, TypeVar
 
 import numpy as np
 
-from dplabtools._typing import IntArray, Point, Size
+from dplabtools._typing import BoolArray, IntArray, Point, Size
 from dplabtools.errors import (
     AmbiguousSlideError,
     DamagedSlideError,
@@ -29,7 +29,6 @@ __all__ = [
     "check_extent",
     "check_tiles",
     "explained",
-    "longest_tile",
     "mosaic_of",
     "some_tiles",
 ]
@@ -39,7 +38,10 @@ _LOOKED_AT = 3  # tiles of a level
 _LARGEST_TILE = 8192  # pixels, each side
 _LARGEST_LEVEL = 1 << 31  # pixels, each side
 NO_LENGTH, CONTESTED = -1, -2
-_HEADROOM: Final = (4, 1 << 16)  # no encoder needs 4 times the pixels, and 64 KB
+_UNREADABLE: Final = {
+    NO_LENGTH: "a tile is stored, and has no length",
+    CONTESTED: "the bytes of a tile are in part those of something else",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -136,16 +138,31 @@ class TiledLevel:
         EOFError, OSError
             As `RangeReader.read`.
         ValueError
-            If it does not consist of items, and should.
+            If it does not consist of items, and should, or has no length that can be its
+            own.
         """
+        count = self.counts.item(number)
+        if not 0 < count <= self.codec.longest:
+            msg = _UNREADABLE.get(count, f"a tile claims to have {count:,} bytes")
+            raise ValueError(msg)
         if self.pieces is None:
-            count, offset = int(self.counts[number]), int(self.offsets[number])
-            return self.codec.unwrapped(file.read(count, offset))
+            return self.codec.unwrapped(file.read(count, self.offsets.item(number)))
         spots = self.pieces[number].tolist()
         return b"".join(file.read(count, offset) for offset, count in spots if count)
 
+    def prefetched(self, file: ByteSource, numbers: IntArray) -> RangeReader:
+        """Return what tiles, in the order of the file, are read from."""
+        return file.prefetch(*self.spots(numbers[self.readable(numbers)]))
+
+    def readable(self, numbers: IntArray) -> BoolArray:
+        """Tell which tiles have a length that can be theirs."""
+        counts = self.counts[numbers]
+        return (counts > 0) & (counts <= self.codec.longest)
+
     def shrunk(self, shrink: int) -> TiledLevel:
         """Return the same level, as it is with its tiles shrunk."""
+        if shrink == self.shrink:
+            return self
         width, height = (-(-length // shrink) for length in self.size)
         return replace(self, size=(width, height), shrink=shrink)
 
@@ -373,11 +390,5 @@ def _samples(level: TiledLevel, file_bytes: int) -> tuple[IntArray, IntArray]:
     """
     numbers = np.flatnonzero(level.counts > 0)[-_LOOKED_AT:]
     offsets = level.offsets[numbers]
-    counts = np.minimum(level.counts[numbers], longest_tile(level.codec))
+    counts = np.minimum(level.counts[numbers], level.codec.longest)
     return offsets, np.clip(counts, 0, np.maximum(file_bytes - offsets, 0))
-
-
-def longest_tile(codec: TileCodec) -> int:
-    """Return how many bytes a stored tile has at most; more is an error of the index."""
-    factor, fixed = _HEADROOM
-    return codec.nbytes * codec.scale**2 * factor + fixed

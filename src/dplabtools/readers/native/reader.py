@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import simplejpeg
 import tifffile
 from PIL import Image
 
-from dplabtools._typing import BoolArray, IntArray, Pixels, Point, Size, StrPath
+from dplabtools._typing import IntArray, Pixels, Point, Size, StrPath
 from dplabtools.errors import (
     ChangedSlideError,
     ClosedSlideError,
@@ -28,14 +28,7 @@ from dplabtools.readers.native.cache import TILES, DecodedTile, LevelKey
 from dplabtools.readers.native.copying import Copier
 from dplabtools.readers.native.families import open_indexed
 from dplabtools.readers.native.kept_parts import KeptParts, PartsOfCall
-from dplabtools.readers.native.levels import (
-    CONTESTED,
-    NO_LENGTH,
-    NativeIndex,
-    StoredPicture,
-    TiledLevel,
-    longest_tile,
-)
+from dplabtools.readers.native.levels import NativeIndex, StoredPicture, TiledLevel
 from dplabtools.readers.native.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
 from dplabtools.records.pixel_buffer import PixelBuffer
@@ -46,13 +39,11 @@ __all__ = ["NativeReader"]
 
 _SHARE = 8  # tiles that a thread takes at once, at least
 _LEVEL_BIT = 48  # of the numbers that tell tiles of all levels apart
-_DISTRUST: Final = {
-    NO_LENGTH: "a tile is stored, and has no length",
-    CONTESTED: "the bytes of a tile are in part those of something else",
-}
 _NO_LEVEL = -1
 _SHRINK_BIT = 8  # of the numbers that tell levels apart, and what is made of them
 _SHARES = 16  # into which the tiles of a call are cut, at most
+_Tile: TypeAlias = tuple[int, int, int, int]
+"""A tile: number, where its copies begin and end, what is around it; see `TilePlan`."""
 
 
 class NativeReader:
@@ -197,9 +188,9 @@ class NativeReader:
         stored, kind, corners = self._places(origins, level, shrink=shrink)
         tiles = plan_tiles(stored, corners, sizes).tiles
         kept = TILES.among((self._owner, kind), tiles.tolist())
-        wanted = tiles[~np.isin(tiles, kept) & _readable(stored, tiles)]
+        wanted = tiles[~np.isin(tiles, kept) & stored.readable(tiles)]
         wanted = wanted[np.cumsum(stored.counts[wanted]) <= most]
-        return _ahead(self._opened(), stored, wanted)
+        return stored.prefetched(self._opened(), wanted)
 
     def _places(
         self, origins: IntArray, level: int, *, shrink: int
@@ -234,13 +225,12 @@ class NativeReader:
             plan, buffer = keeping.share(plan, buffer)
         key = self._owner, kind
         kept = TILES.take(key, plan.tiles.tolist())
-        wanted = plan.tiles[~np.isin(plan.tiles, list(kept))]
+        wanted = plan.tiles[~np.isin(plan.tiles, list(kept))] if kept else plan.tiles
         return _Job(
             slide=self._name,
-            file=_ahead(self._opened(), stored, wanted),
+            file=stored.prefetched(self._opened(), wanted),
             key=key,
             stored=stored,
-            size=stored.tile,
             plan=plan,
             kept=kept,
             copier=Copier(plan.copies, buffer),
@@ -272,10 +262,10 @@ class NativeReader:
         corners = level_origins(origins, self.downsamples[level])
         numbers = stored.tiles_at(corners, sizes)
         items = np.flatnonzero(numbers >= 0)
-        items = items[_readable(stored, numbers[items])]
+        items = items[stored.readable(numbers[items])]
         items = items[np.argsort(stored.offsets[numbers[items]], kind="stable")]
         offsets, counts = stored.offsets[numbers[items]], stored.counts[numbers[items]]
-        ahead = _ahead(file, stored, numbers[items])
+        ahead = stored.prefetched(file, numbers[items])
         streams: dict[int, bytes] = {}
         for item, offset, count in zip(
             items.tolist(), offsets.tolist(), counts.tolist(), strict=True
@@ -311,17 +301,6 @@ class NativeReader:
         return _damage(error, slide=self._name)
 
 
-class _Tile(NamedTuple):
-    """A tile of a level: its copies, see `TilePlan`, and how many bytes it has."""
-
-    number: int
-    begin: int
-    end: int
-    around: int
-    nbytes: int
-    readable: bool  # its length can be its own
-
-
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Job:
     """Tiles of a level, and where their pixels go."""
@@ -330,7 +309,6 @@ class _Job:
     file: RangeReader
     key: LevelKey
     stored: TiledLevel
-    size: Size  # of a tile
     plan: TilePlan
     kept: dict[int, DecodedTile]  # by number, what is here, until it has been used
     copier: Copier
@@ -338,74 +316,62 @@ class _Job:
 
     def run(self, first: int, last: int) -> dict[int, SlideReadError]:
         """Use some of the tiles; return an error for each rectangle that lacks one."""
-        errors: dict[int, SlideReadError] = {}
         to_decode: list[_Tile] = []
         for tile in self._tiles(first, last):
-            here = self.kept.pop(tile.number, None)
+            here = self.kept.pop(tile[0], None)
             if here is None:
                 to_decode.append(tile)
-            else:
-                self._use(tile, here)
-        for tile in to_decode:
+            elif not self._use(here, tile):
+                TILES.give_back(here)
+        return self._decode_all(to_decode)
+
+    def _decode_all(self, tiles: list[_Tile]) -> dict[int, SlideReadError]:
+        errors: dict[int, SlideReadError] = {}
+        memory: DecodedTile | None = None
+        for tile in tiles:
+            memory = memory or TILES.room(self.stored.tile)
             try:
-                self._decode(tile)
+                if self._decode(tile, memory):
+                    memory = None
             except (MemoryError, ChangedSlideError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a decoder comes up with
                 known = isinstance(error, SlideReadError)
                 failure = error if known else _damage(error, slide=self.slide)
-                touched = self.plan.copies[tile.begin : tile.end, 0].tolist()
+                touched = self.plan.copies[tile[1] : tile[2], 0].tolist()
                 errors.update(dict.fromkeys(touched, failure))
+        if memory is not None:
+            TILES.give_back(memory)
         return errors
 
     def _tiles(self, first: int, last: int) -> Iterator[_Tile]:
-        plan, stored = self.plan, self.stored
-        numbers = plan.tiles[first:last]
-        columns = (
-            *(numbers, plan.starts[first:last], plan.starts[first + 1 : last + 1]),
-            *(plan.around[first:last], stored.counts[numbers]),
-            _readable(stored, numbers),
-        )
-        return map(_Tile, *(column.tolist() for column in columns))
+        starts = self.plan.starts[first : last + 1].tolist()
+        columns = (self.plan.tiles, self.plan.around)
+        numbers, around = (column[first:last].tolist() for column in columns)
+        return zip(numbers, starts, starts[1:], around, strict=False)
 
-    def _decode(self, tile: _Tile) -> None:
-        """Decode a tile, to where it is needed if it is needed there alone."""
-        count = tile.nbytes
-        if not tile.readable:
-            raise ValueError(_DISTRUST.get(count, f"a tile claims to have {count:,} bytes"))
-        codec = self.stored.codec_of(tile.number)
-        data = self.stored.stored(self.file, tile.number)
-        target = self.copier.whole(tile.begin, tile.end, size=self.size)
-        if target is not None:
-            codec.decode(data, target)
-            self.decoded.append(tile.number)
-            return
-        made = TILES.room(self.size)
-        try:
-            codec.decode(data, made.pixels[: codec.tile[1] // self.stored.shrink])
-        except BaseException:
-            TILES.give_back(made)
-            raise
-        self.decoded.append(tile.number)
-        self._use(tile, made)
+    def _decode(self, tile: _Tile, memory: DecodedTile) -> bool:
+        """Decode a tile, to where it is needed if that is one place; see `_use`."""
+        number, begin, end, _ = tile
+        data = self.stored.stored(self.file, number)
+        codec, size = self.stored.codec_of(number), self.stored.tile
+        if end - begin == 1:
+            target = self.copier.whole(begin, size=size)
+            if target is not None:
+                codec.decode(data, target)
+                self.decoded.append(number)
+                return False
+        codec.decode(data, memory.pixels[: codec.tile[1] // self.stored.shrink])
+        self.decoded.append(number)
+        memory.around = 0
+        return self._use(memory, tile)
 
-    def _use(self, tile: _Tile, decoded: DecodedTile) -> None:
-        """Copy pixels to where they are needed."""
-        self.copier.copy(decoded, tile.begin, tile.end)
-        decoded.around |= tile.around
-        TILES.keep(self.key, tile.number, decoded)
-
-
-def _readable(level: TiledLevel, numbers: IntArray) -> BoolArray:
-    """Tell which tiles have a length that can be theirs."""
-    counts = level.counts[numbers]
-    return (counts > 0) & (counts <= longest_tile(level.codec))
-
-
-def _ahead(file: ByteSource, level: TiledLevel, numbers: IntArray) -> RangeReader:
-    """Return what tiles, in the order of the file, are read from."""
-    numbers = numbers[_readable(level, numbers)]
-    return file.prefetch(*level.spots(numbers))
+    def _use(self, decoded: DecodedTile, tile: _Tile) -> bool:
+        """Copy pixels to where they are needed; tell whether their memory is kept."""
+        number, begin, end, around = tile
+        self.copier.copy(decoded, begin, end)
+        decoded.around |= around
+        return TILES.keep(self.key, number, decoded)
 
 
 def _shares(tiles: int, threads: ThreadPoolExecutor | None) -> list[tuple[int, int]]:

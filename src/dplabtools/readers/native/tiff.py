@@ -38,7 +38,6 @@ from dplabtools.readers.native.levels import (
     TiledLevel,
     check_extent,
     check_tiles,
-    longest_tile,
 )
 from dplabtools.readers.native.pictures import aperio_levels, generic_levels
 from dplabtools.readers.native.strips import strips_of
@@ -414,5 +413,5 @@ def _check_missing(levels: Sequence[TiledLevel]) -> None:
 
 def _plausible(level: TiledLevel, file_bytes: int) -> IntArray:
     """Return the numbers of the tiles that are not damaged in plainer ways."""
-    longest = np.minimum(longest_tile(level.codec), file_bytes - level.offsets)
+    longest = np.minimum(level.codec.longest, file_bytes - level.offsets)
     return np.flatnonzero((level.counts > 0) & (level.counts <= longest))
