@@ -34,7 +34,6 @@ _HELD_TIMEOUT_S = 60.0
 _ENDLESS = 1 << 62  # patches: a run so large that nobody waits for the last chunk
 _STRIP_BYTES = 48 << 20  # of a grid, read together by a worker, give or take a half
 _STRIP = 128, 256  # patches that these are, at least and at most
-_QUICK = 0.1  # of the time: what a caller takes that workers may wait for
 _HELD_STRIPS = 4  # for which there is memory, at least
 
 
@@ -223,7 +222,7 @@ class BatchStream:
             batch = self._window.complete(in_turn=in_turn)
             if batch is not None:
                 found = self._delivered(batch)
-                self._dispatch(handing_over=True)
+                self._dispatch()
                 handed = time.monotonic()
                 if len(found):
                     yield found
@@ -238,14 +237,11 @@ class BatchStream:
             else:
                 self._wait_for_slots()
 
-    def _dispatch(self, *, handing_over: bool = False) -> None:
-        """Hand out what can be read as long as somebody could use it.
-
-        While a batch is handed over its memory is not free, and soon may be.
-        """
+    def _dispatch(self) -> None:
+        """Hand out what can be read as long as somebody could use it."""
         self._look_ahead()
         while len(self._jobs) < self._engine.capacity:
-            piece = self._next_piece(handing_over=handing_over)
+            piece = self._next_piece()
             if piece is None:
                 return
             self._submit(piece)
@@ -261,7 +257,7 @@ class BatchStream:
             self._engine.submit(self._next_job, self._specs[slide])
             self._next_job += 1
 
-    def _next_piece(self, *, handing_over: bool) -> Piece | None:
+    def _next_piece(self) -> Piece | None:
         """Return what to read next; None if nothing is ready, or nobody could use it."""
         while True:
             whole = self._window.whole()
@@ -274,10 +270,7 @@ class BatchStream:
         # A part of a piece is for a worker that had nothing to do otherwise.
         if whole or len(self._jobs) >= self._extraction.options.workers:
             return None
-        patient = self._state.profile.caller < _QUICK * (time.monotonic() - self._begun)
-        if patient and handing_over:
-            return None
-        return self._window.part({p.lane for p, _ in self._jobs.values()}, patient=patient)
+        return self._window.part({piece.lane for piece, _ in self._jobs.values()})
 
     def _choice(self, whole: Sequence[Piece]) -> Piece | None:
         """Choose one of the pieces of which all patches have memory.

@@ -194,8 +194,12 @@ class Window:
         taken = self._most - len(self._batches)
         return max(0, len(self.slot_pool.free) - taken) * self.slot_pool.slot_bytes
 
-    def part(self, busy: Collection[int], *, patient: bool) -> Piece | None:
+    def part(self, busy: Collection[int]) -> Piece | None:
         """Take what has memory of a piece; None if nothing has, or it is too early.
+
+        It is too early while a third of the memory is left to batches that wait for the
+        caller, and for a slide that the next batch has nothing of: the more patches are
+        read together, the fewer tiles are decoded again.
 
         Pieces take turns, as they lie on the slide, forth and then back: what one has in
         common with the next has just been read, and of the last ones most is still there
@@ -206,23 +210,19 @@ class Window:
         ----------
         busy : collection of int
             Lanes of workers that have something to do.
-        patient : bool
-            Wait until all memory is for patches of the slide: the more of them are read
-            together, the fewer tiles are decoded again. Else until a third of it is left
-            to batches that wait for the caller.
         """
-        waiting = sum(1 for _ in takewhile(_is_complete, self._batches.values()))
-        if waiting > (0 if patient else len(self._batches) // 3):
+        batches = list(self._batches.values())
+        waiting = sum(1 for _ in takewhile(_is_complete, batches))
+        if waiting > len(batches) // 3 or not batches:
             return None
-        end = self._with_memory
+        end, slides = self._with_memory, batches[waiting].slides
         there = [
             n
             for n, piece in enumerate(self.pieces)
-            if piece.places[0] < end and (piece.call is None or piece.lane not in busy)
+            if piece.places[0] < end
+            and piece.slide in slides
+            and (piece.call is None or piece.lane not in busy)
         ]
-        if patient and there:
-            first = next(iter(self._batches.values())).slides
-            there = [n for n in there if self.pieces[n].slide in first]
         if not there:
             return None
         index = min(there, key=lambda n: self.pieces[n].lane in busy)

@@ -24,25 +24,25 @@ def window() -> Window:
 
 def test_a_part_is_for_a_worker_that_has_nothing_to_do(window: Window) -> None:
     window.pieces = [piece(0, 0, 4), piece(1, 1, 5), piece(0, 2, 3, 6, 7)]
-    taken = [window.part(busy, patient=False) for busy in ({0}, {1}, {1})]
+    taken = [window.part(busy) for busy in ({0}, {1}, {1})]
     assert [part.places.tolist() for part in taken if part] == [[1], [0], [2, 3]]
-    assert window.part((), patient=False) is None
+    assert window.part(()) is None
     assert [rest.places.tolist() for rest in window.pieces] == [[6, 7], [4], [5]]
 
 
 def test_a_part_of_what_is_read_in_order_is_for_its_own_worker(window: Window) -> None:
     window.pieces = [replace(piece(0, 0, 1, 4), call=0), replace(piece(1, 2, 5), call=0)]
-    own = window.part({0}, patient=False)
+    own = window.part({0})
     assert own is not None
     assert own.lane == 1
-    assert window.part({0}, patient=False) is None
-    assert window.part((), patient=False) is not None
+    assert window.part({0}) is None
+    assert window.part(()) is not None
 
 
 def test_pieces_take_turns(window: Window) -> None:
     window.pieces = [piece(0, 0, 1, 4), piece(0, 2, 5), piece(0, 3, 6, 7)]
     for expected in ([0, 1], [2], [3]):
-        part = window.part((), patient=False)
+        part = window.part(())
         assert part is not None
         assert part.places.tolist() == expected
         window.note_read(part, failed=np.zeros(len(expected), np.bool_))
@@ -53,13 +53,14 @@ def test_pieces_take_turns(window: Window) -> None:
 
 def test_pieces_take_turns_forth_and_back() -> None:
     window = Window(SlotPool((4, 1, 1, 1, 3), 3), least=12)
-    window.plan(np.zeros(12, np.int64), np.arange(12), there=np.ones(12, bool), together=12)
+    slides = np.tile([0, 0, 0, 1], 3)
+    window.plan(slides, np.arange(12), there=np.ones(12, bool), together=12)
     window.pieces = [piece(0, n, n + 4, n + 8) for n in range(3)]
     window.pieces.append(piece(0, 3, 7, 11, slide=1))
     found = []
     for _ in range(2):
         window.open()
-        while (part := window.part((), patient=False)) is not None:
+        while (part := window.part(())) is not None:
             found.append(part.places.tolist())
     assert found == [[0], [1], [2], [3], [6], [5], [4], [7]]
     assert [rest.places.tolist() for rest in window.pieces] == [[8], [9], [10], [11]]
@@ -67,41 +68,27 @@ def test_pieces_take_turns_forth_and_back() -> None:
 
 def test_nothing_is_begun_while_batches_wait_for_the_caller(window: Window) -> None:
     window.pieces = [piece(0, 0, 1, 2, 3, 4), piece(1, 5, 6, 7)]
-    first = window.part((), patient=False)
+    first = window.part(())
     assert first is not None
     window.note_read(first, failed=np.zeros(4, np.bool_))
     window.open()
-    assert window.part((), patient=False) is None
+    assert window.part(()) is None
 
 
-def test_who_is_patient_waits_for_the_memory_of_all_batches_that_are_complete() -> None:
-    window = Window(SlotPool((4, 1, 1, 1, 3), 5), least=20)
-    window.plan(np.zeros(24, np.int64), np.arange(24), there=np.ones(24, bool), together=24)
-    while window.may_open():
+def test_no_part_of_a_slide_is_read_before_its_turn() -> None:
+    window = Window(SlotPool((4, 1, 1, 1, 3), 3), least=12)
+    window.plan(np.repeat([0, 1], 8), np.arange(16), there=np.ones(16, bool), together=12)
+    for _ in range(3):
         window.open()
-    window.pieces = [piece(0, *range(4)), piece(0, *range(4, 24))]
-    first = window.whole()[0]
-    window.pieces.remove(first)
-    assert window.part((), patient=True) is not None
-    window.note_read(first, failed=np.zeros(4, np.bool_))
-    window.pieces.append(piece(0, 19, 23))
-    assert window.part((), patient=True) is None
-    assert window.part((), patient=False) is not None
-
-
-def test_who_is_patient_reads_no_part_of_a_slide_before_its_turn() -> None:
-    window = Window(SlotPool((4, 1, 1, 1, 3), 2), least=4)
-    slides = np.repeat([0, 1], [4, 8])
-    window.plan(slides, np.arange(12), there=np.ones(12, bool), together=12)
-    window.open()
-    window.open()
-    window.pieces = [piece(0, *range(4, 12), slide=1)]
-    assert window.part((), patient=True) is None
-    window.note_read(piece(0, *range(4)), failed=np.zeros(4, np.bool_))
-    assert window.complete(in_turn=True) is not None
-    part = window.part((), patient=True)
+    window.pieces = [piece(0, *range(8, 16), slide=1)]
+    for begin in (0, 4):
+        assert window.part(()) is None
+        read = piece(0, *range(begin, begin + 4))
+        window.note_read(read, failed=np.zeros(4, np.bool_))
+        assert window.complete(in_turn=True) is not None
+    part = window.part(())
     assert part is not None
-    assert part.places.tolist() == [4, 5, 6, 7]
+    assert part.places.tolist() == [8, 9, 10, 11]
 
 
 def test_patches_of_a_batch_do_not_begin_with_a_vector() -> None:
