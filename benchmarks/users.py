@@ -1,7 +1,7 @@
 """Whole runs of the pools, as a user sees them: ``python -m benchmarks.users``.
 
 ``[--quick] [--slides FOLDER] [--original PYTHON] [--peers PYTHON …] [--workers N …]
-[--scenes NAME …] [--who NAME …] [--of several|one] [--most N] [--rounds N]
+[--scenes NAME …] [--who NAME …] [--of several|one] [--most N] [--times N] [--rounds N]
 [--budget-s SECONDS] [--out FOLDER]``
 
 Each run is an interpreter of its own, with everything imported and the slides in the cache
@@ -24,8 +24,10 @@ the interpreter of an environment with ``pip install dplabtools==0.0.5 openslide
 with other libraries (numpy, Pillow and some of cucim-cu12, pyvips[binary], tiffslide,
 tiatoolbox, wsistream); what is not installed in any is left out. FOLDER holds wsi1.svs to
 wsi4.svs or more, and may hold a larger big.svs; N patches of all of them together are read
-at most. What would take longer than SECONDS, going by what was longest so far, is left out,
-and named. Writes users.md, users.json and users.png after each table.
+at most. Of so few a tenth of the time is the start; ``--times 4`` gives each of the
+several slides four times, by links, as in a long run. What would take longer than SECONDS,
+going by what was longest so far, is left out, and named. Writes users.md, users.json and
+users.png after each table.
 """
 
 from __future__ import annotations
@@ -378,6 +380,18 @@ class Report:
         draw(self._shares, self._folder / "users.png")
 
 
+def as_more_slides(files: Sequence[Path], times: int) -> list[Path]:
+    """Return links to slides, each of them so many times."""
+    folder = Path(tempfile.mkdtemp(prefix="dplabtools-benchmark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    links = []
+    for nth in range(times):
+        for file in files:
+            links.append(folder / f"{file.stem}-{nth}{file.suffix}")
+            links[-1].symlink_to(file.resolve())
+    return links
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under three minutes")
@@ -394,6 +408,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--of", nargs="+", choices=SLIDES, default=SLIDES, help="both")
     parser.add_argument("--most", type=int, help="30,000 patches; with --quick few")
+    parser.add_argument("--times", type=int, default=1, help="1: of the several slides")
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="at most")
     parser.add_argument("--out", type=Path, default=ROOT / ".benchmarks")
     return parser.parse_args()
@@ -408,14 +423,17 @@ def main() -> None:
     files = several_slides(given.slides)
     big = None if given.slides is None else given.slides / "big.svs"
     big = big if big is not None and big.exists() else None
+    several = as_more_slides(files, given.times) if given.times > 1 else files
     peers = installed([sys.executable, *given.peers])
     report = Report(given.out, rounds=rounds)
     begun, longest = time.monotonic(), 0.0
     names = given.scenes or (("grid",) if given.quick else SCENES)
-    quick = {"several": 250 * len(files), "one": 1500} if given.quick else {}
+    most = {"several": MOST * given.times, "one": MOST}
+    if given.quick:
+        most = {"several": 250 * len(several), "one": 1500}
     wanted = {
-        of: scenes(slides, most=given.most or quick.get(of, MOST), names=names)
-        for of, slides in {"several": files, "one": [big or files[0]]}.items()
+        of: scenes(slides, most=given.most or most[of], names=names)
+        for of, slides in {"several": several, "one": [big or files[0]]}.items()
     }
     for scene in chain.from_iterable(wanted[place] for place in given.of):
         for workers in counts:
