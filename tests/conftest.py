@@ -134,6 +134,14 @@ def slides(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder for what a run writes."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
 class Runs:
     """A process in a group of its own that runs pools, one at a time.
 
@@ -339,3 +347,33 @@ def client(store: ObjectStore) -> Any:
     """Looks into the store, which is reliable again."""
     store.reset()
     return store.client()
+
+
+@pytest.fixture(scope="session")
+def large_slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a.svs and b.svs, of 4096 x 2048 pixels in tiles of 128."""
+    folder = tmp_path_factory.mktemp("near")
+    for seed, name in enumerate(("a.svs", "b.svs")):
+        make_slide(folder / name, size=(4096, 2048), tile=128, seed=seed, quality=95)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(store: ObjectStore, large_slides: Path) -> list[str]:
+    """The addresses of these slides in the store, where something else is, too."""
+    client = store.client()
+    for file in sorted(large_slides.iterdir()):
+        client.upload_file(str(file), "slides", f"a study/{file.name}")
+    client.put_object(Bucket="slides", Key="a study/notes.txt", Body=b"-")
+    return [store.address(f"slides/a study/{name}") for name in ("a.svs", "b.svs")]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where folders are that stand for addresses; none is left."""
+    stage = tmp_path / "stage"
+    stage.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(stage))
+    monkeypatch.setenv("TMPDIR", str(stage))
+    yield stage
+    assert not list(stage.iterdir())

@@ -108,13 +108,6 @@ def twin(lossless_slide: Path, tmp_path: Path) -> Path:
     return folder / lossless_slide.name
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 # ---------------------------------------------------------------- names and pixels
 
 

@@ -103,13 +103,6 @@ def everything(folder: Path) -> list[str]:
     return sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def counter_as_before() -> Iterator[None]:
     """Sets are numbered through the process; each test begins anew."""

@@ -86,13 +86,6 @@ def slides(tmp_path: Path) -> list[Path]:
     ]
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 def states(folder: Path) -> dict[str, tuple[int, int]]:
     """Which file each name stands for: another one, once it was written again."""
     return {

@@ -85,13 +85,6 @@ def slides(tmp_path: Path) -> list[Path]:
     ]
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 class Killed(BaseException):
     pass
 

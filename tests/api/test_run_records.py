@@ -38,13 +38,6 @@ def extract(out: Path, *patches: PatchesMock, **changes: Any) -> DiskPatchExtrac
     return DiskPatchExtractorPool(**{**given, **changes})
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 @pytest.mark.parametrize("container", [None, "hdf5"])
 def test_a_run_from_python_tells_what_became_of_each_slide(
     made_slide: Path, damaged_slide: Path, tmp_path: Path, out: Path, container: Any

@@ -79,13 +79,6 @@ def locations(slide: Path, *, count: int = 150) -> PatchesMock:
     return PatchesMock(patch_data=rows, wsi_file=slide, level_or_mpp=0)
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 @pytest.fixture(scope="module", autouse=True)
 def zygote_runs(made_slide: Path) -> None:
     """Start what is started only once."""

@@ -39,7 +39,7 @@ from dplabtools.sources.writing import output_root
 from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.object_store import ObjectStore
 
-pytestmark = pytest.mark.usefixtures("client")
+pytestmark = pytest.mark.usefixtures("client", "stage")
 
 COMMAND = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
 NAMES = ("a.svs", "b.svs", "c.svs")
@@ -52,15 +52,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(NAMES):
         make_slide(folder / name, size=(1024, 1024), tile=128, seed=seed)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where folders are that stand for addresses."""
-    (tmp_path / "stage").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "stage"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "stage"))
-    return tmp_path / "stage"
 
 
 def mocks(folder: Path, names: Sequence[str] = NAMES) -> list[PatchesMock]:

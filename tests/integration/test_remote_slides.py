@@ -39,7 +39,6 @@ from dplabtools.slides.patches import (
 from dplabtools.sources.stores import StoredObject
 from dplabtools.sources.stream import HEAD_BYTES
 from dplabtools.testing.make_dicom import make_dicom_slide
-from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.object_store import ObjectStore
 
 pytestmark = pytest.mark.usefixtures("client", "study")
@@ -47,24 +46,6 @@ pytestmark = pytest.mark.usefixtures("client", "study")
 COMMAND = [sys.executable, "-c", "from dplabtools.cli.main import main; main()"]
 NAMES = ("a.svs", "b.svs")
 ROWS = [((x, y), (100, 100), "t") for y in range(0, 1400, 100) for x in range(0, 1900, 100)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("near")
-    for seed, name in enumerate(NAMES):
-        make_slide(folder / name, size=(4096, 2048), tile=128, seed=seed, quality=95)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def study(store: ObjectStore, folder: Path) -> str:
-    """The address of the slides."""
-    client = store.client()
-    for name in NAMES:
-        client.upload_file(str(folder / name), "slides", f"a study/{name}")
-    client.put_object(Bucket="slides", Key="a study/notes.txt", Body=b"-")
-    return store.address("slides/a study")
 
 
 def urls() -> list[str]:
@@ -85,8 +66,8 @@ def in_memory(files: Sequence[str | Path], *, workers: int = 2) -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def expected(folder: Path) -> Pixels:
-    return in_memory([folder / name for name in NAMES])
+def expected(large_slides: Path) -> Pixels:
+    return in_memory([large_slides / name for name in NAMES])
 
 
 def test_all_slides_below_an_address_are_found() -> None:
@@ -100,8 +81,9 @@ def test_all_slides_below_an_address_are_found() -> None:
     assert find_slides([urls()[1]]) == (urls()[1],)
 
 
-def test_a_slide_is_used_by_its_address(folder: Path) -> None:
-    far, near = GenericSlide(wsi_file=urls()[0]), GenericSlide(wsi_file=folder / NAMES[0])
+def test_a_slide_is_used_by_its_address(large_slides: Path) -> None:
+    far = GenericSlide(wsi_file=urls()[0])
+    near = GenericSlide(wsi_file=large_slides / NAMES[0])
     assert far.slide_file == urls()[0]
     assert far.slide_name == NAMES[0]
     assert far.level_dimensions == near.level_dimensions
@@ -110,9 +92,9 @@ def test_a_slide_is_used_by_its_address(folder: Path) -> None:
 
 
 def test_bytes_fetched_are_hardly_more_than_the_tiles(
-    store: ObjectStore, folder: Path, expected: Pixels
+    store: ObjectStore, large_slides: Path, expected: Pixels
 ) -> None:
-    index = open_indexed(folder / NAMES[0])[1]
+    index = open_indexed(large_slides / NAMES[0])[1]
     plan = plan_tiles(
         index.levels[0],
         np.array([row[0] for row in ROWS]),
@@ -156,7 +138,7 @@ def test_a_stream_comes_from_a_store(expected: Pixels) -> None:
 
 
 def test_files_of_the_command_are_those_of_local_slides(
-    store: ObjectStore, folder: Path, tmp_path: Path
+    store: ObjectStore, large_slides: Path, tmp_path: Path
 ) -> None:
     options = [
         "--patch-size",
@@ -166,7 +148,7 @@ def test_files_of_the_command_are_those_of_local_slides(
         "--foreground-ratio",
         "0.2",
     ]
-    for slides, out in ((["s3://slides/a study/"], "far"), ([str(folder)], "near")):
+    for slides, out in ((["s3://slides/a study/"], "far"), ([str(large_slides)], "near")):
         done = subprocess.run(
             [*COMMAND, "extract", *slides, "--out", out, *options],
             cwd=tmp_path,
@@ -204,9 +186,9 @@ def test_files_of_the_command_are_those_of_local_slides(
     )
 
 
-def test_an_object_that_is_replaced_is_an_error(client: Any, folder: Path) -> None:
+def test_an_object_that_is_replaced_is_an_error(client: Any, large_slides: Path) -> None:
     key = "changing/a.svs"
-    client.upload_file(str(folder / "a.svs"), "slides", key)
+    client.upload_file(str(large_slides / "a.svs"), "slides", key)
     pool = StreamPatchExtractorPool(
         patches_pool=[mock(f"s3://slides/{key}")] * 3,
         proc_num_workers=2,
@@ -216,7 +198,7 @@ def test_an_object_that_is_replaced_is_an_error(client: Any, folder: Path) -> No
     )
     batches = iter(pool)
     next(batches)
-    client.upload_file(str(folder / "b.svs"), "slides", key)
+    client.upload_file(str(large_slides / "b.svs"), "slides", key)
     with pytest.raises(ChangedSlideError, match=r"^a\.svs: .*has changed"):
         list(batches)
 
@@ -419,12 +401,12 @@ def test_missing_credentials_are_told() -> None:
 
 
 @pytest.fixture
-def written(folder: Path, tmp_path: Path) -> Path:
+def written(large_slides: Path, tmp_path: Path) -> Path:
     """The folder of a run: a container for each slide, and manifests."""
     out = tmp_path / "out"
     out.mkdir()
     DiskPatchExtractorPool(
-        patches_pool=[mock(folder / name) for name in NAMES],
+        patches_pool=[mock(large_slides / name) for name in NAMES],
         proc_num_workers=1,
         thread_num_workers=1,
         output_dir=out,

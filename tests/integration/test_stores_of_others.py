@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,41 +26,15 @@ from dplabtools.slides.patches import (
     PatchesMock,
 )
 from dplabtools.testing.make_dicom import make_dicom_slide
-from dplabtools.testing.make_slide import make_slide
 from dplabtools.testing.object_store import ObjectStore
 
 pytestmark = [
-    pytest.mark.usefixtures("client"),
+    pytest.mark.usefixtures("client", "stage"),
     pytest.mark.parametrize("store", ["gs", "az"], indirect=True, scope="module"),
 ]
 
 NAMES = ("a.svs", "b.svs")
 ROWS = [((x, y), (100, 100), "t") for y in range(0, 700, 100) for x in range(0, 900, 100)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("near")
-    for seed, name in enumerate(NAMES):
-        make_slide(folder / name, size=(4096, 2048), tile=128, seed=seed, quality=95)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def urls(store: ObjectStore, folder: Path) -> list[str]:
-    for name in NAMES:
-        store.client().upload_file(str(folder / name), "slides", f"a study/{name}")
-    store.client().put_object(Bucket="slides", Key="a study/notes.txt", Body=b"-")
-    return [store.address(f"slides/a study/{name}") for name in NAMES]
-
-
-@pytest.fixture(autouse=True)
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "stage").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "stage"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "stage"))
-    yield tmp_path / "stage"
-    assert not list((tmp_path / "stage").iterdir())
 
 
 def mocks(files: list[str]) -> list[PatchesMock]:
@@ -75,9 +48,9 @@ def in_memory(files: list[str], *, workers: int) -> Pixels:
         return pool.patch_array.copy()
 
 
-def write(folder: Path, address: str, **options: Any) -> DiskPatchExtractorPool:
+def write(large_slides: Path, address: str, **options: Any) -> DiskPatchExtractorPool:
     return DiskPatchExtractorPool(
-        patches_pool=mocks([str(folder / name) for name in NAMES]),
+        patches_pool=mocks([str(large_slides / name) for name in NAMES]),
         output_dir=address,
         proc_num_workers=1,
         thread_num_workers=1,
@@ -92,13 +65,13 @@ def keys(store: ObjectStore, prefix: str) -> set[str]:
 
 
 def test_slides_are_found_and_read_however_bad_the_connection(
-    store: ObjectStore, urls: list[str], folder: Path
+    store: ObjectStore, study: list[str], large_slides: Path
 ) -> None:
-    assert find_slides([store.address("slides")]) == tuple(urls)
-    assert find_slides([store.address("slides/a study/")]) == tuple(urls)
-    expected = in_memory([str(folder / name) for name in NAMES], workers=1)
+    assert find_slides([store.address("slides")]) == tuple(study)
+    assert find_slides([store.address("slides/a study/")]) == tuple(study)
+    expected = in_memory([str(large_slides / name) for name in NAMES], workers=1)
     store.failing, store.cut = 4, 3
-    assert np.array_equal(in_memory(urls, workers=2), expected)
+    assert np.array_equal(in_memory(study, workers=2), expected)
     assert store.failed
     assert store.was_cut
 
@@ -118,13 +91,13 @@ def test_a_slide_of_several_files_is_read(
 
 
 def test_a_slide_that_is_replaced_is_an_error(
-    store: ObjectStore, client: Any, folder: Path
+    store: ObjectStore, client: Any, large_slides: Path
 ) -> None:
-    client.upload_file(str(folder / "a.svs"), "slides", "changing/a.svs")
+    client.upload_file(str(large_slides / "a.svs"), "slides", "changing/a.svs")
     url = store.address("slides/changing/a.svs")
     with open_reader(url, settings=Settings()) as reader:
         reader.read((0, 0), 0, (100, 100))
-        client.upload_file(str(folder / "b.svs"), "slides", "changing/a.svs")
+        client.upload_file(str(large_slides / "b.svs"), "slides", "changing/a.svs")
         with pytest.raises(ChangedSlideError, match=r"^a\.svs: .*has changed"):
             reader.read((2000, 1000), 0, (100, 100))
 
@@ -141,30 +114,30 @@ def test_what_is_not_there_is_told(store: ObjectStore, place: str, words: str) -
         GenericSlide(wsi_file=store.address(place))
 
 
-def test_who_may_not_read_is_told(store: ObjectStore, urls: list[str]) -> None:
+def test_who_may_not_read_is_told(store: ObjectStore, study: list[str]) -> None:
     store.refused = ".svs"
     with pytest.raises(UnreachableSlideError, match=r"refuses access.*what they allow"):
-        GenericSlide(wsi_file=urls[0])
+        GenericSlide(wsi_file=study[0])
     store.lists = False
     with pytest.raises(UnreachableSlideError, match=r"refuses access.*what they allow"):
         find_slides([store.address("slides")])
 
 
-def test_who_may_not_write_is_told(store: ObjectStore, folder: Path) -> None:
+def test_who_may_not_write_is_told(store: ObjectStore, large_slides: Path) -> None:
     store.refused = "/"
     with pytest.raises(OutputError, match="refuses access"):
-        write(folder, store.address("runs/forbidden"))
+        write(large_slides, store.address("runs/forbidden"))
     with pytest.raises(OutputError, match="there is no bucket"):
-        write(folder, store.address("nowhere/out"))
+        write(large_slides, store.address("nowhere/out"))
 
 
 @pytest.mark.parametrize("container", [None, "webdataset"])
 def test_what_is_written_is_there_and_gone_on_with(
-    store: ObjectStore, folder: Path, container: Any
+    store: ObjectStore, large_slides: Path, container: Any
 ) -> None:
     address = store.address(f"runs/whole {container}")
     store.failing_writes = 5
-    pool = write(folder, address, container=container)
+    pool = write(large_slides, address, container=container)
     assert pool.patch_count == 2 * len(ROWS)
     assert store.failures["PUT"]
     found = keys(store, f"whole {container}/")
@@ -173,17 +146,17 @@ def test_what_is_written_is_there_and_gone_on_with(
     assert len(patches) == (2 * len(ROWS) if container is None else 2)
     store.reset()
     with pytest.raises(OutputError, match=r"something under .* already"):
-        write(folder, address, container=container)
-    write(folder, address, container=container, resume=True)
+        write(large_slides, address, container=container)
+    write(large_slides, address, container=container, resume=True)
     assert not [key for key in store.stored if not key.endswith("/.dplabtools")]
 
 
 def test_a_slide_that_cannot_be_stored_is_not_there_at_all(
-    store: ObjectStore, folder: Path
+    store: ObjectStore, large_slides: Path
 ) -> None:
     store.refused = "_x300_y500"
     with pytest.raises(OutputError, match=r"half: .*refuses access"):
-        write(folder, store.address("runs/half"))
+        write(large_slides, store.address("runs/half"))
     assert [key for key in store.stored if key.endswith(".png")]
     assert not [key for key in keys(store, "half/") if "journal" not in key]
 

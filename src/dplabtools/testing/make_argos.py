@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tifffile
 
 from dplabtools._typing import Size, StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.testing.make_slide import label_picture, pyramid_of, thumbnail_of, tiles_of
+from dplabtools.testing.make_slide import (
+    JPEG_OPTIONS,
+    label_picture,
+    pyramid_of,
+    thumbnail_of,
+    tiles_of,
+)
 from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_argos_slide"]
 
 _METADATA: Final = 65000
 _PER_CENTIMETRE: Final = 10_000  # microns
-_OPTIONS: Final[dict[str, Any]] = {
-    "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
-    "compression": "jpeg",
-    "compressionargs": {"level": 85},
-    "subsampling": (2, 2),
-    "metadata": None,
-    "software": False,
-}
 
 
 def make_argos_slide(
@@ -91,8 +89,8 @@ def make_argos_slide(
                     extratags=metadata if level == plane == 0 else [],
                     resolution=(per_centimetre, per_centimetre),
                     resolutionunit="CENTIMETER",
-                    **_OPTIONS,
+                    **JPEG_OPTIONS,
                 )
-        tiff.write(thumbnail_of(pyramids[0]), **_OPTIONS)
-        tiff.write(label_picture(), **_OPTIONS)
+        tiff.write(thumbnail_of(pyramids[0]), **JPEG_OPTIONS)
+        tiff.write(label_picture(), **JPEG_OPTIONS)
     return file

@@ -12,7 +12,7 @@ import tifffile
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.testing.make_slide import label_picture, pyramid_of, tiles_of
+from dplabtools.testing.make_slide import JPEG_OPTIONS, label_picture, pyramid_of, tiles_of
 from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_bif_slide"]
@@ -21,14 +21,6 @@ _XMP: Final = 700
 _POWER: Final = 40
 _SHADES: Final = (0, 5, 10)
 """What frames are darker by, in turn: so it shows which of two lies above the other."""
-_OPTIONS: Final[dict[str, Any]] = {
-    "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
-    "compression": "jpeg",
-    "compressionargs": {"level": 85},
-    "subsampling": (2, 2),
-    "metadata": None,
-    "software": False,
-}
 
 
 def make_bif_slide(  # noqa: PLR0913 - each is a property of the file
@@ -104,8 +96,8 @@ def make_bif_slide(  # noqa: PLR0913 - each is a property of the file
     stitching = _stitching(grids, corners, tile=tile, overlaps=itertools.cycle(overlaps))
     label = label_picture()
     with tifffile.TiffWriter(file, bigtiff=True) as tiff:
-        tiff.write(label, description="Label Image", extratags=_xmp(scan), **_OPTIONS)
-        tiff.write(label[::4, ::4], description="Thumbnail", **_OPTIONS)
+        tiff.write(label, description="Label Image", extratags=_xmp(scan), **JPEG_OPTIONS)
+        tiff.write(label[::4, ::4], description="Thumbnail", **JPEG_OPTIONS)
         for level, pixels in enumerate(pyramid_of(stored, levels, 2)):
             tiff.write(
                 tiles_of(pixels, tile, sparse=sparse),
@@ -114,7 +106,7 @@ def make_bif_slide(  # noqa: PLR0913 - each is a property of the file
                 tile=(tile, tile),
                 description=f"level={level} mag={_POWER / 2**level:g} quality=85",
                 extratags=_xmp(stitching) if level == 0 else [],
-                **_OPTIONS,
+                **JPEG_OPTIONS,
             )
     return file
 

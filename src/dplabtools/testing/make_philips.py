@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import imagecodecs
 import numpy as np
@@ -13,19 +13,12 @@ import tifffile
 
 from dplabtools._typing import Pixels, Size, StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.testing.make_slide import label_picture, pyramid_of, tiles_of
+from dplabtools.testing.make_slide import JPEG_OPTIONS, label_picture, pyramid_of, tiles_of
 from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_philips_slide"]
 
 _MILLIMETRE: Final = 1000  # microns
-_OPTIONS: Final[dict[str, Any]] = {
-    "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
-    "compression": "jpeg",
-    "compressionargs": {"level": 85},
-    "subsampling": (2, 2),
-    "metadata": None,
-}
 
 
 def make_philips_slide(
@@ -84,11 +77,10 @@ def make_philips_slide(
                 dtype=np.uint8,
                 tile=(tile, tile),
                 subfiletype=int(level > 0),
-                software="Philips DP v1.0" if level == 0 else False,
                 description=text if level == 0 else None,
-                **_OPTIONS,
+                **(JPEG_OPTIONS | ({"software": "Philips DP v1.0"} if level == 0 else {})),
             )
-        tiff.write(label, description="Label", subfiletype=1, software=False, **_OPTIONS)
+        tiff.write(label, description="Label", subfiletype=1, **JPEG_OPTIONS)
     return file
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tifffile
 
 from dplabtools._typing import Pixels, Point, Size, StrPath
 from dplabtools.errors import ParameterError
-from dplabtools.testing.make_slide import pyramid_of, tiles_of
+from dplabtools.testing.make_slide import JPEG_OPTIONS, pyramid_of, tiles_of
 from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_scn_slide"]
@@ -22,15 +22,7 @@ _NANOMETRES: Final = 1000  # in a micron
 _PER_CENTIMETRE: Final = 10_000  # microns
 _MARGIN: Final = 90  # pixels of glass beyond the last area
 _MACRO_TILE: Final = 64
-_OPTIONS: Final[dict[str, Any]] = {
-    "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
-    "compression": "jpeg",
-    "compressionargs": {"level": 85},
-    "subsampling": (2, 2),
-    "resolutionunit": "CENTIMETER",
-    "metadata": None,
-    "software": False,
-}
+_OPTIONS: Final = {**JPEG_OPTIONS, "resolutionunit": "CENTIMETER"}
 
 
 def make_scn_slide(  # noqa: PLR0913 - each is a property of the file

@@ -16,6 +16,16 @@ from dplabtools.testing.tissue import paint_tissue
 
 __all__ = ["make_slide"]
 
+JPEG_OPTIONS: Final[dict[str, Any]] = {
+    "photometric": "rgb",  # tifffile makes YCbCr of it, and says so
+    "compression": "jpeg",
+    "compressionargs": {"level": 85},
+    "subsampling": (2, 2),
+    "metadata": None,
+    "software": False,
+}
+"""How pictures of the other makers are stored."""
+
 _CODECS: Final[dict[str, str | int]] = {
     "jpeg": "jpeg",
     "deflate": "zlib",
