@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import imagecodecs
 import numpy as np
@@ -19,6 +19,7 @@ from dplabtools.testing.tissue import paint_tissue
 __all__ = ["make_philips_slide"]
 
 _MILLIMETRE: Final = 1000  # microns
+_FIRST_OPTIONS: Final[dict[str, Any]] = {**JPEG_OPTIONS, "software": "Philips DP v1.0"}
 
 
 def make_philips_slide(
@@ -78,7 +79,7 @@ def make_philips_slide(
                 tile=(tile, tile),
                 subfiletype=int(level > 0),
                 description=text if level == 0 else None,
-                **(JPEG_OPTIONS | ({"software": "Philips DP v1.0"} if level == 0 else {})),
+                **(_FIRST_OPTIONS if level == 0 else JPEG_OPTIONS),
             )
         tiff.write(label, description="Label", subfiletype=1, **JPEG_OPTIONS)
     return file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import tifffile
@@ -22,7 +22,7 @@ _NANOMETRES: Final = 1000  # in a micron
 _PER_CENTIMETRE: Final = 10_000  # microns
 _MARGIN: Final = 90  # pixels of glass beyond the last area
 _MACRO_TILE: Final = 64
-_OPTIONS: Final = {**JPEG_OPTIONS, "resolutionunit": "CENTIMETER"}
+_OPTIONS: Final[dict[str, Any]] = {**JPEG_OPTIONS, "resolutionunit": "CENTIMETER"}
 
 
 def make_scn_slide(  # noqa: PLR0913 - each is a property of the file
