@@ -29,10 +29,12 @@ def contested(starts: IntArray, stops: IntArray) -> BoolArray:
         The parts that are not to be trusted.
     """
     found = np.zeros(len(starts), dtype=bool)
-    extents, which = np.unique(
-        np.stack((starts, stops), axis=1), axis=0, return_inverse=True
-    )
-    which = which.reshape(-1)
+    order = np.lexsort((stops, starts))
+    extents = np.stack((starts, stops), axis=1)[order]
+    differs = (np.diff(extents, axis=0, prepend=-1) != 0).any(axis=1)
+    extents = extents[differs]
+    which = np.empty(len(starts), dtype=np.int64)
+    which[order] = np.cumsum(differs) - 1
     left = np.arange(len(extents))
     for _ in range(_ROUNDS):
         partners = _partners(extents[left])
