@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.readers.workspace import BETWEEN_VECTORS
 
 __all__ = ["SlotPool"]
+
+_FIRST = 4  # slots, which most streams come to use: two are read, two with the caller
+_PART_BYTES = 2 << 20  # of them, at a time
 
 
 class SlotPool:
@@ -54,6 +58,24 @@ class SlotPool:
     def starts(self, slots: IntArray) -> IntArray:
         """Return where slots begin in the segment, in bytes."""
         return BETWEEN_VECTORS + slots * self.slot_bytes
+
+    def first_parts(self, patches: int) -> Iterator[IntArray]:
+        """Yield where patches begin in the slots that are used first, some at a time.
+
+        Parameters
+        ----------
+        patches : int
+            How many there are at most.
+        """
+        size, step = self.shape[0], max(1, _PART_BYTES // self.patch_bytes)
+        for nth, slot in enumerate(reversed(self.free[-_FIRST:])):
+            for first in range(0, min(size, patches - nth * size), step):
+                within = np.arange(first, min(first + step, size, patches - nth * size))
+                yield self.starts(np.array(slot)) + within * self.patch_bytes
+
+    def take_pages(self, starts: IntArray) -> None:
+        """Have pages at hand for patches that begin there; see `Segment.take_pages`."""
+        self.segment.take_pages(starts, np.full_like(starts, self.patch_bytes))
 
     def lend(self, slot: int) -> Pixels:
         """Return the pixels of a slot, which becomes free when nobody holds them."""

@@ -217,6 +217,8 @@ class BatchStream:
             If the caller holds all batches there is memory for, for a minute.
         """
         in_turn = self._options.order != "ready" or bool(self._options.shuffle_buffer)
+        self._look_ahead()
+        self._take_pages()
         while True:
             self._dispatch()
             batch = self._window.complete(in_turn=in_turn)
@@ -236,6 +238,16 @@ class BatchStream:
                 return
             else:
                 self._wait_for_slots()
+
+    def _take_pages(self) -> None:
+        """Take the memory of the first batches as long as workers are but starting.
+
+        Nobody has been given any of it: what is to be read there is not known yet.
+        """
+        for parts in self._slot_pool.first_parts(self._count):
+            if self._engine.poll():
+                return
+            self._slot_pool.take_pages(parts)
 
     def _dispatch(self) -> None:
         """Hand out what can be read as long as somebody could use it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -374,3 +376,57 @@ def test_what_is_done_while_the_caller_is_busy_is_taken_between_two_batches() ->
     for _ in stream:
         assert not engine.told
     stream.close()
+
+
+class Starting(AnyOrder):
+    """Workers that take a while to start; notes what memory there is when they have."""
+
+    def __init__(self, polls: int) -> None:
+        super().__init__(2, random.Random(1))  # noqa: S311 - no secret
+        self.polls = polls
+        self.segments: Sequence[Segment] = ()
+        self.taken: list[int] = []
+
+    def begin(self, work: Work, *, segments: Sequence[Segment] = ()) -> None:
+        super().begin(work)
+        self.segments = segments
+
+    def poll(self) -> bool:
+        self.polls -= 1
+        return self.polls < 0
+
+    def take(self) -> JobResult:
+        (segment,) = self.segments
+        self.taken.append(os.fstat(segment.descriptor).st_blocks * 512)
+        self.polls = 0
+        return super().take()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no blocks of memory")
+@pytest.mark.parametrize(
+    ("polls", "count", "patches"),
+    [(1000, 200, 40), (1000, 15, 15), (0, 200, 0), (3, 200, 6)],
+)
+def test_memory_is_taken_until_workers_have_started(
+    polls: int, count: int, patches: int
+) -> None:
+    side, size = 512, 10
+    sizes = np.full((count, 2), side, dtype=np.int64)
+    tables = [replace(table(corners(count, 0, grid=True), 0), sizes=sizes)]
+    options = StreamOptions(
+        batch_size=size, order="table", shuffle_buffer=0, seed=0, max_memory=1 << 30
+    )
+    reading = ReadOptions(views=None, mode=None, settings=Settings())
+    run = RunOptions(workers=1, skip_errors=True)
+    engine = Starting(polls)
+    stream = BatchStream(
+        Extraction(tables=tables, reading=reading, options=run),
+        RunState(tables, run),
+        options=options,
+        engine=engine,
+        clock=ProgressClock(None, total=count, slides=1),
+    )
+    engine.begin(Mark(10_000), segments=stream.segments)
+    next(iter(stream))
+    stream.close()
+    assert engine.taken[0] // (side * side * 3) == patches  # of four batches at most
