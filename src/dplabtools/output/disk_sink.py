@@ -16,7 +16,7 @@ from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.comparison import Comparison
-from dplabtools.output.containers.base import Contained, SlideFiles
+from dplabtools.output.containers.base import Contained, Items, SlideFiles
 from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
 from dplabtools.output.run_folder.folder import RunFolder, remove
@@ -350,9 +350,9 @@ class DiskSink:
         )
         slide.complete = True
         slide.files.tidy()
-        self._take_away(plan, {file for files, _ in found.values() for file in files})
+        self._take_away(plan, found)
 
-    def _take_away(self, plan: SlidePlan, files: Iterable[str]) -> None:
+    def _take_away(self, plan: SlidePlan, found: Items) -> None:
         """Let the files of a complete slide be taken to the address of the folder, if any.
 
         Raises
@@ -363,6 +363,7 @@ class DiskSink:
         remote, path = self._run.remote, self._run.manifest_path(plan.slide_index)
         if remote is None:
             return
+        files = {file for of_row, _ in found.values() for file in of_row}
         masks: Iterable[str] = ()
         if self._heads[plan.slide_index].areas and not self._kind.has_items:
             masks = (self._kind.label_mask(file, "") for file in files)

@@ -126,11 +126,10 @@ class _ImageFiles(SlideFiles):
     made: Iterable[Path]
     new_folders: Iterable[Path]
     _whole: BoolArray = field(init=False)
-    _delivered: IntArray = field(init=False)
+    _saved: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._whole = np.zeros(len(self.names), dtype=np.bool_)
-        self._delivered = np.arange(len(self.names))
 
     def must_be_new(self) -> Iterator[Path]:
         """Yield the folders of sets."""
@@ -167,8 +166,7 @@ class _ImageFiles(SlideFiles):
     def sizes(self) -> list[int]:
         """Return the bytes of each file that was written, row by row."""
         root = self.slide.folder  # paths of `pathlib` take as long as the call itself
-        rows = self._delivered.tolist()
-        return [_size_of(f"{root}/{name}") for row in rows for name in self.names[row]]
+        return [_size_of(f"{root}/{name}") for name in self._saved]
 
     def prepare(self, found: Checkpoint | None) -> None:
         """Remove what is not whole; a file that has its name is, from now on."""
@@ -197,8 +195,11 @@ class _ImageFiles(SlideFiles):
     def finish(self, delivered: BoolArray) -> Items:
         """Remove what is there of other rows; tell which files the patches have."""
         self._remove(np.flatnonzero(~delivered).tolist())
-        self._delivered = np.flatnonzero(delivered)
-        return {row: (self.names[row], ()) for row in self._delivered.tolist()}
+        items: Items = {
+            row: (self.names[row], ()) for row in np.flatnonzero(delivered).tolist()
+        }
+        self._saved = [name for names, _ in items.values() for name in names]
+        return items
 
     def discard(self) -> None:
         """Remove all files, and the folders that were not there before."""
