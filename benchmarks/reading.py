@@ -26,7 +26,7 @@ import openslide
 import tifffile
 from PIL import Image
 
-from dplabtools._typing import IntArray
+from dplabtools._typing import IntArray, Pixels
 from dplabtools.engine.choose import RunOptions
 from dplabtools.engine.slabs import Segment
 from dplabtools.extraction.chunk_reader import Chunk, ReadChunk
@@ -155,14 +155,25 @@ def stored_tiles(
     return level.codec, lambda: (level.stored(source, n) for n in tiles.tolist())
 
 
-def decoding(slide: str, corners: IntArray, *, side: int = SIDE) -> Callable[[], None]:
-    """Return what decodes each tile that these patches take once, and no more."""
+def decoding(
+    slide: str,
+    corners: IntArray,
+    *,
+    side: int = SIDE,
+    then: Callable[[Pixels], object] | None = None,
+) -> Callable[[], None]:
+    """Return what decodes each tile that these patches take once, and no more.
+
+    As many tiles as there are patches, if it takes so many, are given to `then`.
+    """
     codec, tiles = stored_tiles(slide, corners, side=side)
     out = TILES.room(codec.tile).pixels  # where libjpeg-turbo is at its best
 
     def decode() -> None:
-        for data in tiles():
+        for number, data in enumerate(tiles()):
             codec.decode(data, out)
+            if then is not None and number < len(corners):
+                then(out)
 
     return decode
 

@@ -11,7 +11,8 @@ starting workers counts, and processor time is that of all processes. Beside the
 - the limit: the tiles that these patches take at level 0, each decoded once by simplejpeg
   in as many processes, which wait for the clock with everything open; nothing is copied;
 - what writes JPEG, on grids: files and tar files, with chroma as it is stored, and with
-  tiles passed on; of the first 8,000 patches;
+  tiles passed on; of the first 8,000 patches. Their limit also encodes as many tiles as
+  there are patches, each as soon as it is decoded;
 - loops of other libraries, one patch after the other, in as many processes, and of
   OpenSlide in one too; they wait with their slides open, hand over nothing, and have the
   first 3,000 patches alone to do;
@@ -61,7 +62,9 @@ from dplabtools.engine.limits import usable_cores
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("users_job.py")
-LIMIT, STREAM, LOOP = "limit: decoding", "stream pool", "OpenSlide loop"
+LIMIT, LIMIT_JPEG = "limit: decoding", "limit: decoding and encoding"
+LIMITS = (LIMIT, LIMIT_JPEG)
+STREAM, LOOP = "stream pool", "OpenSlide loop"
 JPEG_POOLS: Final = {
     "disk pool, JPEG": "disk",
     "disk pool, JPEG, stored chroma": "disk stored_chroma",
@@ -98,7 +101,7 @@ class Contender:
     @property
     def kind(self) -> str:
         """One of `KINDS`, or the limit."""
-        if self.task.startswith(("disk", "webdataset")):
+        if self.task.startswith(("disk", "webdataset", "decode encode")):
             return "files"
         if self.task in ("stream", "stream near"):
             return "stream"
@@ -139,7 +142,7 @@ def contenders(
     tasks = {LIMIT: "decode", STREAM: "stream", "memory pool": "memory"}
     if not quick:
         tasks["stream pool, order near"] = "stream near"
-        tasks |= JPEG_POOLS
+        tasks |= {LIMIT_JPEG: "decode encode"} | JPEG_POOLS
     tasks[LOOP] = "openslide"
     if not quick and find_spec("torch") is not None:
         tasks["DataLoader over OpenSlide"] = "loader"
@@ -282,9 +285,12 @@ def table(scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> Iterator[str
 
 
 def shares_of(runs: Mapping[Contender, Sequence[Run]]) -> dict[Contender, float]:
-    """Return how fast each is, as a share of the first, which decodes alone."""
-    limit = next(iter(runs.values()))
-    return {each: _ratio(limit, of) for each, of in runs.items()}
+    """Return how fast each is, as a share of what decodes alone, or also encodes."""
+    limits = {each.kind: of for each, of in runs.items() if each.name in LIMITS}
+    return {
+        each: _ratio(limits.get(each.kind, limits["limit"]), of)
+        for each, of in runs.items()
+    }
 
 
 def _ratio(of: Sequence[Run], by: Sequence[Run]) -> float:
@@ -311,7 +317,7 @@ def draw(shares: Mapping[str, Mapping[str, float]], file: Path) -> None:
     axes.set_yticks([n + 0.4 for n in range(len(shares))], list(shares))
     axes.invert_yaxis()
     axes.axvline(100, color="#8a8a8a", linewidth=0.8)
-    axes.set_xlabel("% of what decoding each tile once allows")
+    axes.set_xlabel("% of what decoding each tile once allows; for JPEG, and encoding")
     axes.legend(frameon=False, fontsize=7)
     figure.savefig(file, dpi=150)
     plt.close(figure)
@@ -358,7 +364,7 @@ class Report:
         self._shares[f"{scene.name},\n{scene.where}, {workers}"] = {
             each.name: share
             for each, share in shares_of(runs).items()
-            if each.workers == workers and each.name != LIMIT
+            if each.workers == workers and each.name not in LIMITS
         }
 
     def write(self) -> None:

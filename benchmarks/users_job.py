@@ -131,15 +131,21 @@ def loop_part(part: Part, job: dict[str, Any], *, library: str) -> Callable[[], 
     return run
 
 
-def decode_part(part: Part, job: dict[str, Any]) -> Callable[[], None]:
-    """Return what decodes each tile that these patches take once, and does no more."""
+def decode_part(
+    part: Part, job: dict[str, Any], *, encodes: bool = False
+) -> Callable[[], None]:
+    """Return what decodes each tile that these patches take once, and does no more.
+
+    Or it makes a JPEG file in memory of as many tiles as there are patches.
+    """
     sys.path.insert(0, job["root"])
     from benchmarks.reading import decoding
+    from dplabtools.output.codecs.encoder import ImageEncoder
 
-    side = job["side"]
+    side = round(job["side"] * job["factor"])
+    then = ImageEncoder(image_type="jpg", options={}).encode if encodes else None
     tasks = [
-        decoding(slide, np.array(corners), side=round(side * job["factor"]))
-        for slide, corners in part
+        decoding(slide, np.array(corners), side=side, then=then) for slide, corners in part
     ]
 
     def run() -> None:
@@ -188,11 +194,11 @@ def in_processes(
     return task
 
 
-def decode(job: dict[str, Any]) -> Callable[[], int]:
+def decode(job: dict[str, Any], *, encodes: bool = False) -> Callable[[], int]:
     """Return what decodes tiles, in rows: no two processes share many of them."""
     slides: Slides = job["slides"]
     rows = {slide: sorted(each, key=lambda at: at[::-1]) for slide, each in slides.items()}
-    return in_processes(decode_part)({**job, "slides": rows})
+    return in_processes(partial(decode_part, encodes=encodes))({**job, "slides": rows})
 
 
 def loader(job: dict[str, Any]) -> Callable[[], int]:
@@ -220,6 +226,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
         disk, container="webdataset", save_options=_STORED_CHROMA
     ),
     "decode": decode,
+    "decode encode": partial(decode, encodes=True),
     "loader": loader,
     **{name: in_processes(partial(loop_part, library=name)) for name in READERS},
 }
