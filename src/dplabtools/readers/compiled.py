@@ -1,7 +1,7 @@
 """Two inner loops in machine code, for the processor at hand.
 
-They are written in the language of LLVM, which makes machine code of one in ten and of the
-other in forty milliseconds. So workers, or the process that they are forked from, do that
+They are written in the language of LLVM, which makes machine code of each in ten to forty
+milliseconds. So workers, or the process that they are forked from, do that
 for themselves: nothing is kept on a disk, and a first run is like any other. numpy and
 Pillow do the same, with equal results; small work is left to them, for which importing LLVM
 would take longer.
@@ -38,6 +38,9 @@ class CompiledFunction:
     after : int
         How much work has to come up in a process for it to be compiled. If somebody else
         has imported the compiler, that is done at once.
+    faster : tuple of (str, frozenset of str), optional
+        Name of a file with a faster function of the same name, and what the processor has
+        to have for that, in the words of LLVM.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class CompiledFunction:
         package: str,
         takes: Sequence[Any],
         after: int,
+        faster: tuple[str, frozenset[str]] | None = None,
     ) -> None:
         self.name = name
         self.after = after
+        self._faster = faster
         self._package = package
         self._takes = tuple(takes)
         self._work = 0
@@ -100,11 +105,14 @@ class CompiledFunction:
 
         import llvmlite.binding as llvm
 
-        text = resources.files(self._package).joinpath(f"{self.name}.ll").read_text("utf-8")
+        features, file = _features(llvm), self.name
+        if self._faster is not None and self._faster[1].issubset(features.split(",")):
+            file = self._faster[0]
+        text = resources.files(self._package).joinpath(f"{file}.ll").read_text("utf-8")
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=_features(llvm), opt=3, jit=True
+            cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
         )
         module = llvm.parse_assembly(text)
         module.verify()
@@ -141,5 +149,6 @@ RESIZING: Final = CompiledFunction(
     package="dplabtools.readers",
     takes=(_ADDRESS, _NUMBER, _ADDRESS, _ADDRESS),
     after=30,
+    faster=("resize_by_quads", frozenset({"+avx512bw", "+avx512vbmi", "+avx512vnni"})),
 )
 """Works on images."""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from dplabtools._typing import Pixels
 from dplabtools.engine.processes import ProcessEngine
-from dplabtools.readers import resampling
+from dplabtools.readers import compiled, resampling
 from dplabtools.readers.compiled import COMPILER, COPYING, RESIZING, CompiledFunction
 from dplabtools.readers.native import copying
 from dplabtools.readers.native.reader import NativeReader
@@ -39,6 +39,29 @@ def fresh(function: CompiledFunction) -> CompiledFunction:
 def test_each_function_can_be_compiled(function: CompiledFunction) -> None:
     assert callable(function.compiled())
     assert fresh(function).worth(1) is not None
+
+
+def test_a_faster_text_is_read_where_the_processor_has_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compiled_where_faster_takes(feature: str) -> Callable[..., None]:
+        faster = "no_such", frozenset({"+sse", feature})
+        function = CompiledFunction(
+            "resize_images",
+            package="dplabtools.readers",
+            takes=(),
+            after=0,
+            faster=faster,
+        )
+        return function.compiled()
+
+    def features(_llvm: object) -> str:
+        return "+sse,+sse2"
+
+    monkeypatch.setattr(compiled, "_features", features)
+    assert callable(compiled_where_faster_takes("+sse9"))
+    with pytest.raises(FileNotFoundError, match="no_such"):
+        compiled_where_faster_takes("+sse2")
 
 
 @pytest.mark.parametrize(
