@@ -28,7 +28,6 @@ __all__ = [
     "WorkerId",
     "boot",
     "lent",
-    "results_in_order",
     "run",
     "run_in_order",
 ]
@@ -319,17 +318,3 @@ def run_in_order(
             outcome = engine.take()
             early[outcome.index] = outcome
         yield early.pop(wanted)
-
-
-def results_in_order(engine: Engine, work: Work, jobs: Sequence[object]) -> list[Any]:
-    """Run all jobs and return their results in the order of the jobs.
-
-    Raises
-    ------
-    Exception
-        The first error of a job, whatever it is; the others are not waited for.
-    """
-    results: list[Any] = [None] * len(jobs)
-    for outcome in run(engine, work, jobs):
-        results[outcome.index] = outcome.value()
-    return results

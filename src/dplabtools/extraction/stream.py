@@ -1,4 +1,4 @@
-"""All patches, batch by batch, through a slot_pool of recycled memory."""
+"""All patches, batch by batch, through slots of memory that are used again."""
 
 from __future__ import annotations
 

@@ -26,9 +26,11 @@ from dplabtools.sources.base import RangeReader
 from dplabtools.sources.urls import checked_url, is_url
 
 __all__ = [
+    "BandedReader",
     "BatchReader",
     "ChromaReader",
     "Colour",
+    "ForeseeingReader",
     "IndexedReader",
     "PrefetchingReader",
     "ScanInfo",
@@ -279,12 +281,10 @@ class PrefetchingReader(BatchReader, Protocol):
     ) -> RangeReader:
         """Begin to fetch what `read_into` of these regions is going to take.
 
+        As `BatchReader.read_into`, but for what is said here.
+
         Parameters
         ----------
-        origins : ndarray of int64, shape (n, 2)
-            (x, y) of the top-left corners, in level 0 pixels.
-        level : int
-            Level to read from.
         sizes : ndarray of int64, shape (n, 2)
             (width, height), in pixels of `level`, shrunk.
         shrink : int
@@ -296,13 +296,6 @@ class PrefetchingReader(BatchReader, Protocol):
         -------
         RangeReader
             As long as there is one, nothing of it is fetched again.
-
-        Raises
-        ------
-        LevelOutOfRangeError
-            If there is no such level.
-        ClosedSlideError
-            If the reader has been closed.
         """
         ...
 

@@ -154,32 +154,10 @@ def read_index(
     *,
     source: ByteSource,
 ) -> NativeIndex:
-    """Find the tiles of a slide of Ventana; none is decoded.
+    """Find the tiles of a slide of Ventana; see `families.ReadIndex`.
 
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The slide file, open.
-    directories : sequence of Directory
-        All it has.
-    source : ByteSource
-        Its bytes.
-
-    Returns
-    -------
-    NativeIndex
-        With OpenSlide's levels. Where tiles lie at fractions of a pixel, which OpenSlide
-        interpolates, they are at the nearest whole one.
-
-    Raises
-    ------
-    AmbiguousSlideError
-        If it takes a decision to show it as 8-bit RGB, such as which focal plane.
-    DamagedSlideError
-        If it contradicts itself, or ends too early.
-    UnsupportedSlideError
-        If there is something in it that is not understood here, such as tiles that are
-        joined in other directions than rightward and upward.
+    Where tiles lie at fractions of a pixel, which OpenSlide interpolates, they are at the
+    nearest whole one. Only tiles that are joined rightward and upward are understood.
     """
     pages = [tiff.pages[number] for number in range(len(directories))]
     scanner = _scanner(pages[0])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import tifffile
 
 from dplabtools._typing import StrPath
 from dplabtools.errors import AmbiguousSlideError, UnsupportedSlideError
 from dplabtools.readers.base import slide_file
-from dplabtools.readers.native.directories import find_directories
+from dplabtools.readers.native.directories import Directory, find_directories
 from dplabtools.readers.native.levels import NativeIndex, explained
 from dplabtools.readers.native.tiff import read_tiff_index
 from dplabtools.readers.stamps import is_dicom, remote_series_files, series_files
@@ -23,11 +23,48 @@ from dplabtools.sources.opening import open_source
 from dplabtools.sources.threads import AskingThreads
 from dplabtools.sources.urls import is_url
 
-__all__ = ["open_indexed", "read_any_tiff"]
+__all__ = ["ReadIndex", "open_indexed", "read_any_tiff"]
 
 _SET_OF_FILES: Final = ".ndpis"
 _OPENING: Final = 16  # files of a store at once
-_ReadIndex: TypeAlias = Callable[..., NativeIndex]
+
+
+class ReadIndex(Protocol):
+    """What knows the TIFF files of a vendor."""
+
+    def __call__(
+        self,
+        tiff: Any,  # noqa: ANN401 - untyped library
+        directories: Sequence[Directory],
+        *,
+        source: ByteSource,
+    ) -> NativeIndex:
+        """Find the tiles of a slide; none is decoded.
+
+        Parameters
+        ----------
+        tiff : tifffile.TiffFile
+            The slide file, open.
+        directories : sequence of Directory
+            All it has.
+        source : ByteSource
+            Its bytes.
+
+        Returns
+        -------
+        NativeIndex
+            With OpenSlide's levels.
+
+        Raises
+        ------
+        AmbiguousSlideError
+            If it takes a decision to show it as 8-bit RGB, such as which focal plane.
+        DamagedSlideError
+            If it contradicts itself, or ends too early.
+        UnsupportedSlideError
+            If there is something in it that is not understood.
+        """
+        ...
 
 
 class _Vendor(NamedTuple):
@@ -188,7 +225,7 @@ def read_any_tiff(source: ByteSource) -> NativeIndex:
             return read(tiff, directories, source=source)
 
 
-def _read_index_of(page: Any) -> _ReadIndex:  # noqa: ANN401 - untyped library
+def _read_index_of(page: Any) -> ReadIndex:  # noqa: ANN401 - untyped library
     """Return what reads the index of a file with this first page.
 
     Raises
@@ -211,7 +248,7 @@ def _read_index_of(page: Any) -> _ReadIndex:  # noqa: ANN401 - untyped library
     return read_tiff_index
 
 
-def _vendors_own(name: str) -> _ReadIndex | None:
+def _vendors_own(name: str) -> ReadIndex | None:
     """Import what reads the index of files of a vendor; None if that is left to others."""
     match name:
         case "Hamamatsu":

@@ -33,30 +33,9 @@ def read_index(
     *,
     source: ByteSource,
 ) -> NativeIndex:
-    """Find the tiles of a slide of Huron; none is decoded.
+    """Find the tiles of a slide of Huron; see `families.ReadIndex`.
 
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The slide file, open.
-    directories : sequence of Directory
-        All it has.
-    source : ByteSource
-        Its bytes.
-
-    Returns
-    -------
-    NativeIndex
-        With OpenSlide's levels: all pictures in tiles.
-
-    Raises
-    ------
-    AmbiguousSlideError
-        If it takes a decision to show it as 8-bit RGB.
-    DamagedSlideError
-        If it contradicts itself, or ends too early.
-    UnsupportedSlideError
-        If there is something in it that is not understood here.
+    All pictures in tiles are levels.
     """
     pages = [tiff.pages[number] for number in range(len(directories))]
     stored = aperio_levels(pages)

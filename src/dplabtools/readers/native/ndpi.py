@@ -55,30 +55,10 @@ def read_index(
     *,
     source: ByteSource,
 ) -> NativeIndex:
-    """Find the tiles of a slide of Hamamatsu; none is decoded.
+    """Find the tiles of a slide of Hamamatsu; see `families.ReadIndex`.
 
-    Of several focal planes the middle one is the slide.
-
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The slide file, open.
-    directories : sequence of Directory
-        All it has.
-    source : ByteSource
-        Its bytes. Where a table of the restart markers is missing, all are searched.
-
-    Returns
-    -------
-    NativeIndex
-        With the levels that OpenSlide shows.
-
-    Raises
-    ------
-    DamagedSlideError
-        If it contradicts itself, or ends too early.
-    UnsupportedSlideError
-        If there is something in it that is not understood here.
+    Of several focal planes the middle one is the slide. Where a table of restart markers
+    is missing, all bytes are searched for them.
     """
     pages = [tiff.pages[number] for number in range(len(directories))]
     lenses = [float(page.tags.valueof(_LENS, 0)) for page in pages]

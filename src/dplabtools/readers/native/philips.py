@@ -46,30 +46,9 @@ def read_index(
     *,
     source: ByteSource,
 ) -> NativeIndex:
-    """Find the tiles of a slide of Philips; none is decoded.
+    """Find the tiles of a slide of Philips; see `families.ReadIndex`.
 
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The slide file, open.
-    directories : sequence of Directory
-        All it has.
-    source : ByteSource
-        Its bytes.
-
-    Returns
-    -------
-    NativeIndex
-        With OpenSlide's levels. Tiles that the scanner left out are background.
-
-    Raises
-    ------
-    AmbiguousSlideError
-        If it takes a decision to show it as 8-bit RGB.
-    DamagedSlideError
-        If it contradicts itself, or ends too early.
-    UnsupportedSlideError
-        If there is something in it that is not understood here.
+    Tiles that the scanner left out are background.
     """
     from defusedxml.ElementTree import fromstring
 

@@ -89,33 +89,10 @@ def read_index(
     *,
     source: ByteSource,
 ) -> NativeIndex:
-    """Find the tiles of a slide of Leica; none is decoded.
+    """Find the tiles of a slide of Leica; see `families.ReadIndex`.
 
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The slide file, open.
-    directories : sequence of Directory
-        All it has.
-    source : ByteSource
-        Its bytes.
-
-    Returns
-    -------
-    NativeIndex
-        With OpenSlide's levels: as large as the glass that is scanned; pictures in
-        fluorescence are left aside, if there are others.
-
-    Raises
-    ------
-    AmbiguousSlideError
-        If it takes a decision to show it as 8-bit RGB: which focal plane, or which
-        channel.
-    DamagedSlideError
-        If it contradicts itself, or ends too early.
-    UnsupportedSlideError
-        If there is something in it that is not understood here, such as areas of several
-        resolutions.
+    Levels are as large as the glass that is scanned; pictures in fluorescence are left
+    aside, if there are others. Areas of several resolutions are not understood.
     """
     from defusedxml.ElementTree import fromstring
 
