@@ -68,20 +68,22 @@ def plan_tiles(level: TiledLevel, corners: IntArray, sizes: IntArray) -> TilePla
     parts = [_in_area(area, corners, sizes, columns=level.columns) for area in level.areas]
     number, copies, shown = parts[0] if len(parts) == 1 else _merged(parts, len(corners))
     stored = level.counts[number] != 0
-    order = np.flatnonzero(stored)
-    order = order[np.lexsort((number[order], level.offsets[number[order]]))]
-    number, used = number[order], copies[order]
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    tiles, starts = number[starts], np.append(starts, len(number))
-    around = _around(tiles, level)
-    around[_shared_out(used, starts, tile=level.tile)] = ALL_AROUND
     blanks = [_margins(*shown, sizes)]
     if not stored.all():
         blanks.append(copies[~stored] * _FROM_FIRST_PIXEL)
+        number, copies = number[stored], copies[stored]
+    order = np.lexsort((number, level.offsets[number]))
+    number, copies = number[order], copies[order]
+    changes = np.ones(len(number) + 1, dtype=np.bool_)
+    np.not_equal(number[1:], number[:-1], out=changes[1:-1])
+    starts = np.flatnonzero(changes)
+    tiles = number[starts[:-1]]
+    around = _around(tiles, level)
+    around[_shared_out(copies, starts, tile=level.tile)] = ALL_AROUND
     return TilePlan(
         tiles=tiles,
         starts=starts,
-        copies=used,
+        copies=copies,
         around=around,
         blanks=np.concatenate(blanks),
     )
@@ -102,29 +104,32 @@ def _in_area(
         (x, y) in each rectangle of the first pixel in the area, and after the last; the
         same where there is none.
     """
-    low = np.clip(corners, area.low, area.high)
-    high = np.clip(corners + sizes, low, area.high)
-    first, spans = np.empty_like(low), np.zeros_like(low)
-    for n, axis in enumerate(area.axes):
-        first[:, n], stop = axis.span(low[:, n], high[:, n])
-        np.subtract(stop, first[:, n], out=spans[:, n])
-    spans[(high <= low).any(axis=1)] = 0
-    counts = spans.prod(axis=1)
+    # x and y are rows of these arrays: numpy takes its time for each pair
+    origins, ends = np.ascontiguousarray(corners.T), (corners + sizes).T
+    left_top, right_bottom = area.low[:, np.newaxis], area.high[:, np.newaxis]
+    low = np.minimum(np.maximum(origins, left_top), right_bottom)
+    high = np.maximum(np.minimum(ends, right_bottom), low)
+    spans = [axis.span(*span) for axis, *span in zip(area.axes, low, high, strict=True)]
+    first, stop = np.array(spans).swapaxes(0, 1)
+    wide, tall = (stop - first) * (high > low)
+    counts = wide * tall
     owner = np.repeat(np.arange(len(corners)), counts)
     nth = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    wide = spans[owner, 0]
-    place = first[owner] + np.stack((nth % wide, nth // wide), axis=1)
-    begin, end = low[owner], high[owner]
+    down, across = np.divmod(nth, wide[owner])
+    place = first.take(owner, axis=1)
+    place += (across, down)
+    begin, end = low.take(owner, axis=1), high.take(owner, axis=1)
     source, number = np.empty_like(begin), np.zeros_like(owner)
     for n, axis in enumerate(area.axes):
-        at = place[:, n]
+        at = place[n]
         edge = axis.edges[at]
-        np.maximum(begin[:, n], edge, out=begin[:, n])
-        np.minimum(end[:, n], axis.edges[at + 1], out=end[:, n])
-        source[:, n] = begin[:, n] - edge + axis.skips[at]
+        np.maximum(begin[n], edge, out=begin[n])
+        np.minimum(end[n], axis.edges[at + 1], out=end[n])
+        np.add(begin[n] - edge, axis.skips[at], out=source[n])
         number += axis.tiles[at] * (1, columns)[n]
-    copies = _table(owner, source, begin - corners[owner], extent=end - begin)
-    return number, copies, (low - corners, high - corners)
+    target = begin - origins.take(owner, axis=1)
+    copies = _table(owner, source, target, extent=end - begin)
+    return number, copies, ((low - origins).T, (high - origins).T)
 
 
 def _merged(
@@ -143,12 +148,12 @@ def _merged(
 def _table(
     owner: IntArray, source: IntArray, target: IntArray, *, extent: IntArray
 ) -> IntArray:
-    """Return copies as a table, out of columns of (x, y)."""
+    """Return copies as a table, out of rows of x and of y."""
     table = np.empty((len(owner), 7), dtype=np.int64)
     table[:, 0] = owner
     for column, points in ((1, source), (3, target), (5, extent)):
-        table[:, column] = points[:, 1]
-        table[:, column + 1] = points[:, 0] * 3
+        table[:, column] = points[1]
+        np.multiply(points[0], 3, out=table[:, column + 1])
     return table
 
 
@@ -166,9 +171,9 @@ def _margins(low: IntArray, high: IntArray, sizes: IntArray) -> IntArray:
         (zero, low[:, 1], low[:, 0], middle),
         (high[:, 0], low[:, 1], width - high[:, 0], middle),
     )
-    x, y, width, height = (np.concatenate(column) for column in zip(*strips, strict=True))
-    some = np.flatnonzero((width > 0) & (height > 0))
-    target, extent = np.stack((x, y), axis=1)[some], np.stack((width, height), axis=1)[some]
+    boxes = np.stack([np.concatenate(column) for column in zip(*strips, strict=True)])
+    some = np.flatnonzero((boxes[2:] > 0).all(axis=0))
+    target, extent = boxes[:2, some], boxes[2:, some]
     return _table(some % len(sizes), np.zeros_like(target), target, extent=extent)
 
 
@@ -181,16 +186,15 @@ def _around(tiles: IntArray, level: TiledLevel) -> IntArray:
         return np.zeros(len(tiles), dtype=np.int64)
     row, column = np.divmod(tiles, level.columns)
     rows = len(level.counts) // level.columns
-    top, left = int(row.min()) - _APART, int(column.min()) - _APART
-    bottom, right = int(row.max()) + _APART, int(column.max()) + _APART
-    here = np.zeros((bottom - top + 1, right - left + 1), dtype=np.bool_)
+    top, bottom = int(row.min()) - _APART, int(row.max()) + _APART
+    width = level.columns + 2 * _APART
+    here = np.zeros((bottom - top + 1, width), dtype=np.bool_)
     here[: max(0, -top)] = here[max(0, rows - top) :] = True
-    here[:, : max(0, -left)] = here[:, max(0, level.columns - left) :] = True
-    row -= top
-    column -= left
-    here[row, column] = True
+    here[:, :_APART] = here[:, -_APART:] = True
+    flat, spots = here.reshape(-1), (row - top) * width + column + _APART
+    flat[spots] = True
     down, across = _DIRECTIONS
-    found = here[row[:, np.newaxis] + down, column[:, np.newaxis] + across]
+    found = flat[spots[:, np.newaxis] + (down * width + across)]
     return np.packbits(found, axis=1, bitorder="little")[:, 0].astype(np.int64)
 
 
@@ -204,14 +208,14 @@ def _shared_out(copies: IntArray, starts: IntArray, *, tile: Size) -> BoolArray:
     tile : (int, int)
         (width, height) of a tile.
     """
-    shared = np.diff(starts) > 1
+    shared: BoolArray = starts[1:] - starts[:-1] > 1
     if not shared.any():
         return shared
-    begin, extent = copies[:, 1:3], copies[:, 5:]
-    low = np.minimum.reduceat(begin, starts[:-1])
-    high = np.maximum.reduceat(begin + extent, starts[:-1])
-    nbytes = np.add.reduceat(extent.prod(axis=1), starts[:-1])
-    size = np.array((tile[1], tile[0] * 3))
-    whole: BoolArray = ((low == 0) & (high == size)).all(axis=1) & shared
-    whole &= nbytes == size.prod()
-    return whole
+    _, y, x, _, _, rows, columns = copies.T
+    pitch, nbytes = tile[0] * 3, tile[0] * 3 * tile[1]
+    begin, area = y * pitch + x, rows * columns
+    end = begin + (rows - 1) * pitch + columns
+    shared &= np.minimum.reduceat(begin, starts[:-1]) == 0
+    shared &= np.maximum.reduceat(end, starts[:-1]) == nbytes
+    shared &= np.add.reduceat(area, starts[:-1]) == nbytes
+    return shared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, TypeVar
 
 import numpy as np
@@ -68,6 +68,8 @@ class TiledLevel:
     pieces : ndarray of int64, shape (rows * columns, n, 2), or None
         Offset and length of the pieces, one below the other, that make each tile; a length
         of zero stands for none. `offsets` are those of the first, `counts` sums then.
+    areas : tuple of Area
+        Where its tiles lie.
     """
 
     size: Size
@@ -78,6 +80,15 @@ class TiledLevel:
     strips: bool = False
     mosaic: Mosaic | None = None
     pieces: IntArray | None = None
+    areas: tuple[Area, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mosaic is not None:
+            areas = self.mosaic.areas
+        else:
+            columns, rows = map(TileAxis.side_by_side, self.size, self.tile)
+            areas = (Area(columns=columns, rows=rows),)
+        object.__setattr__(self, "areas", areas)
 
     @property
     def tile(self) -> Size:
@@ -91,14 +102,6 @@ class TiledLevel:
         if self.mosaic is not None:
             return self.mosaic.columns
         return -(-self.size[0] // self.tile[0])
-
-    @property
-    def areas(self) -> tuple[Area, ...]:
-        """Where its tiles lie."""
-        if self.mosaic is not None:
-            return self.mosaic.areas
-        columns, rows = map(TileAxis.side_by_side, self.size, self.tile)
-        return (Area(columns=columns, rows=rows),)
 
     @property
     def shrinks(self) -> tuple[int, ...]:
