@@ -176,10 +176,11 @@ class Segment:
         starts, lengths : ndarray of int64, shape (n,)
             Where each part begins, in bytes, and how many it has.
         """
-        parts = zip(starts.tolist(), lengths.tolist(), strict=True)
-        new = [part for part in parts if part[0] not in self._taken]
-        if not new:
+        first_bytes: list[int] = starts.tolist()
+        if self._taken.issuperset(first_bytes):
             return
+        parts = zip(first_bytes, lengths.tolist(), strict=True)
+        new = [part for part in parts if part[0] not in self._taken]
         self._taken.update(start for start, _ in new)
         memory = self.memory()
         zeros = np.zeros(max(length for _, length in new), dtype=np.uint8)

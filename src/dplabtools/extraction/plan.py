@@ -461,5 +461,5 @@ def groups(sizes: IntArray, *, views: int) -> list[range]:
 
 def _held(sizes: IntArray, *, views: int) -> int:
     """Return how many patches may be held together."""
-    bytes_each = int(sizes.prod(axis=1).max(initial=1)) * 3 * views
+    bytes_each = int((sizes[:, 0] * sizes[:, 1]).max(initial=1)) * 3 * views
     return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // bytes_each))

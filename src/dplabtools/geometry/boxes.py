@@ -39,13 +39,13 @@ def regions_outside(
         allowed), where a region ends at or before the left or upper edge, or where it
         begins before it and is longer than the slide.
     """
-    extents = half_even(np.multiply(sizes, downsample, dtype=np.float64))
     slide = np.asarray(size_level0)
-    beyond = origins > slide
-    before = (origins < 0) & (origins + extents <= 0)
-    spanning = (origins < 0) & (extents > slide)
-    outside: BoolArray = np.any(beyond | before | spanning, axis=1)
-    return outside
+    outside: BoolArray = origins > slide
+    early = origins < 0
+    if early.any():
+        extents = half_even(np.multiply(sizes, downsample, dtype=np.float64))
+        outside |= early & ((origins + extents <= 0) | (extents > slide))
+    return outside[:, 0] | outside[:, 1]
 
 
 def check_region(pyramid: Pyramid, origin: Point, size: Size, *, downsample: float) -> None:

@@ -34,11 +34,11 @@ class SegmentRows(ChunkWriter):
 
     def buffer(self, items: IntArray, sizes: IntArray, /, *, views: int) -> PixelBuffer:
         """Return the memory of patches."""
-        self.segment.take_pages(self.offsets[items], sizes.prod(axis=1) * 3 * views)
+        offsets, lengths = self.offsets[items], sizes[:, 0] * sizes[:, 1] * 3
+        self.segment.take_pages(offsets, lengths * views)
+        starts = offsets[:, np.newaxis] + lengths[:, np.newaxis] * np.arange(views)
         sizes = np.repeat(sizes, views, axis=0)
-        nth = np.tile(np.arange(views), len(items))
-        starts = np.repeat(self.offsets[items], views) + nth * sizes.prod(axis=1) * 3
-        return PixelBuffer.on(self.segment.memory(), starts, sizes)
+        return PixelBuffer.on(self.segment.memory(), starts.reshape(-1), sizes)
 
     def put(self, item: int, pictures: Sequence[Picture], /) -> None:
         """Copy a patch to its place."""

@@ -73,6 +73,8 @@ def level_origin(origin: Point, downsample: float) -> Point:
 
 def level_origins(origins: IntArray, downsample: float) -> IntArray:
     """Return the whole pixels of a level in which level 0 pixels lie, as `level_origin`."""
+    if downsample == 1.0:
+        return origins
     return np.floor(origins / downsample + _NEARLY).astype(np.int64)
 
 

@@ -272,6 +272,9 @@ def _parts(
     sources: Sequence[Source], sizes: IntArray, items: IntArray
 ) -> Iterator[IntArray]:
     """Cut items into even parts, so that what waits for being resampled stays small."""
+    if all(source.factor == 1.0 for source in sources):
+        yield from (items,) if len(items) else ()
+        return
     waiting = np.zeros(len(items), dtype=np.int64)
     for view, source in enumerate(sources):
         if source.factor != 1.0:

@@ -60,6 +60,10 @@ class _FileStamp:
     inode: int = 0
     etag: str = ""
 
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
     @classmethod
     def of(cls, path: str) -> _FileStamp:
         if is_url(path):
@@ -122,22 +126,21 @@ class SlideStamp:
         """
         here = self.machine == _machine()
         for before in self.files:
-            name = Path(before.path).name
             try:
                 now = _FileStamp.of(before.path)
             except (FileNotFoundError, NotADirectoryError) as error:
-                msg = f"{name} has gone since the run began"
+                msg = f"{before.name} has gone since the run began"
                 raise ChangedSlideError(
                     msg, slide=slide, remedy="run again when it is back"
                 ) from error
             except SlideError:  # of a remote file: says what is wrong
                 raise
             except OSError as error:
-                msg = f"{name} cannot be looked at any more ({error.strerror})"
+                msg = f"{before.name} cannot be looked at any more ({error.strerror})"
                 raise SlideReadError(msg, slide=slide) from error
             if now != before and (here or now.elsewhere() != before.elsewhere()):
                 msg = (
-                    f"{name} has changed since the run began ({before.size:,} -> "
+                    f"{before.name} has changed since the run began ({before.size:,} -> "
                     f"{now.size:,} bytes)"
                 )
                 raise ChangedSlideError(

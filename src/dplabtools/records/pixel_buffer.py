@@ -18,6 +18,8 @@ _SAMPLES = 3
 class PixelBuffer:
     """Memory for any number of pictures, each of its own size and in its own place.
 
+    It is made by `on` or `allocated`, or out of others.
+
     Attributes
     ----------
     memories : tuple of ndarray of uint8, one-dimensional
@@ -28,11 +30,6 @@ class PixelBuffer:
         Where it begins there, in bytes. Its rows follow each other without a gap.
     sizes : ndarray of int64, shape (n, 2)
         (width, height).
-
-    Raises
-    ------
-    ValueError
-        If a picture does not lie within its memory: compiled code will rely on it.
     """
 
     memories: tuple[Pixels, ...]
@@ -40,20 +37,20 @@ class PixelBuffer:
     starts: IntArray
     sizes: IntArray
 
-    def __post_init__(self) -> None:
-        flat = all(
-            each.dtype == np.uint8 and each.ndim == 1 and each.flags.c_contiguous
-            for each in self.memories
-        )
-        room = np.array([len(each) for each in self.memories], dtype=np.int64)
-        inside = (self.starts >= 0) & (self.starts + self.lengths <= room[self.owners])
-        if not (flat and inside.all() and (self.sizes >= 0).all()):
-            msg = "a buffer takes flat memory of bytes, in which all its pictures lie"
-            raise ValueError(msg)
-
     @classmethod
     def on(cls, memory: Pixels, starts: IntArray, sizes: IntArray) -> PixelBuffer:
-        """Make a buffer on one piece of memory."""
+        """Make a buffer on one piece of memory.
+
+        Raises
+        ------
+        ValueError
+            If a picture does not lie within it: compiled code will rely on it.
+        """
+        flat = memory.dtype == np.uint8 and memory.ndim == 1 and memory.flags.c_contiguous
+        inside = (starts >= 0) & (starts + _lengths(sizes) <= len(memory))
+        if not (flat and inside.all() and (sizes >= 0).all()):
+            msg = "a buffer takes flat memory of bytes, in which all its pictures lie"
+            raise ValueError(msg)
         owners = np.zeros(len(starts), dtype=np.int64)
         return cls(memories=(memory,), owners=owners, starts=starts, sizes=sizes)
 
@@ -109,8 +106,8 @@ class PixelBuffer:
     def picture(self, number: int) -> Pixels:
         """Return the memory of one picture, shape (height, width, 3)."""
         width, height = self.sizes[number].tolist()
-        start = int(self.starts[number])
-        memory = self.memories[self.owners[number]]
+        start = self.starts.item(number)
+        memory = self.memories[self.owners.item(number)]
         flat: Pixels = memory[start : start + height * width * _SAMPLES]
         return flat.reshape(height, width, _SAMPLES)
 
