@@ -174,19 +174,12 @@ class _Part:
 
     def _unscaled(self) -> list[PixelBuffer]:
         """Return where each view is read to: where it goes, or where it is resampled."""
-        shrunk = {
-            view: _unscaled_sizes(source, self._finals[view].sizes)
-            for view, source in enumerate(self._sources)
-            if source.factor != 1.0
-        }
         targets = list(self._finals)
-        if shrunk:
-            sizes = np.concatenate(list(shrunk.values()))
-            memory = workspace("unscaled", int(sizes.prod(axis=1).sum()) * 3)
-            scratch = PixelBuffer.allocated(sizes, memory=memory)
-            for nth, view in enumerate(shrunk):
-                numbers = np.arange(len(self._items)) + nth * len(self._items)
-                targets[view] = scratch.part(numbers)
+        for view, source in enumerate(self._sources):
+            if source.factor != 1.0:
+                sizes = _unscaled_sizes(source, self._finals[view].sizes)
+                memory = workspace(f"unscaled {view}", _pixels(sizes) * 3)
+                targets[view] = PixelBuffer.allocated(sizes, memory=memory)
         return targets
 
     def read(
@@ -230,14 +223,13 @@ class _Part:
     def _resample_all(
         self, threads: ThreadPoolExecutor | None, *, failed: Mapping[int, Exception]
     ) -> None:
-        good = [n for n, item in enumerate(self._items.tolist()) if item not in failed]
         name = self._slide.settings.resampling_filter
         for view, source in enumerate(self._sources):
-            if source.factor != 1.0 and good:
-                images, results = (
-                    each[view].part(np.array(good))
-                    for each in (self._targets, self._finals)
-                )
+            if source.factor != 1.0:
+                images, results = self._targets[view], self._finals[view]
+                if failed:
+                    good = np.flatnonzero(~np.isin(self._items, list(failed)))
+                    images, results = images.part(good), results.part(good)
                 with stage("resample"):
                     resize_all(images, results, name, threads=threads)
 
@@ -245,6 +237,10 @@ class _Part:
 def _sizes_read(source: Source, sizes: IntArray) -> IntArray:
     """Return the sizes of what is read of a level for regions of these sizes."""
     return sizes if source.factor == 1.0 else _unscaled_sizes(source, sizes)
+
+
+def _pixels(sizes: IntArray) -> int:
+    return int((sizes[:, 0] * sizes[:, 1]).sum())
 
 
 def _unscaled_sizes(source: Source, sizes: IntArray) -> IntArray:

@@ -40,8 +40,9 @@ class Copier:
         if self._compiled is None:
             self._rows = [_flat(buffer.picture(number)) for number in range(len(buffer))]
         else:
-            pitches = buffer.sizes[:, 0] * 3
-            self._places = np.stack((buffer.addresses(), pitches), axis=1)
+            self._places = np.empty((len(buffer), 2), dtype=np.int64)
+            self._places[:, 0] = buffer.addresses()
+            self._places[:, 1] = buffer.sizes[:, 0] * 3
             self._past_caches = int(buffer.lengths.sum()) > _CACHES
             self._tables = copies.ctypes.data, self._places.ctypes.data
 

@@ -224,8 +224,9 @@ class NativeReader:
         if keeping is not None:
             plan, buffer = keeping.share(plan, buffer)
         key = self._owner, kind
-        kept = TILES.take(key, plan.tiles.tolist())
-        wanted = plan.tiles[~np.isin(plan.tiles, list(kept))] if kept else plan.tiles
+        numbers = plan.tiles.tolist()
+        kept = TILES.take(key, numbers)
+        wanted = np.array([each for each in numbers if each not in kept], dtype=np.int64)
         return _Job(
             slide=self._name,
             file=stored.prefetched(self._opened(), wanted),
