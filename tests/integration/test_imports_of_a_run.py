@@ -69,5 +69,6 @@ def test_workers_import_what_few_slides_take_when_it_is_needed() -> None:
     found = set(done.stdout.split())
     assert "dplabtools.readers.slide" in found
     assert not {"PIL.ImageCms", "dplabtools.records.run_record"} & found
+    assert not {"dplabtools.extraction.transform", "imagecodecs._zstd"} & found
     vendors = ("argos", "bif", "huron", "ndpi", "philips", "scn")
     assert not {f"dplabtools.readers.native.{vendor}" for vendor in vendors} & found

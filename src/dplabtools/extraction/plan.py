@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dplabtools._typing import IntArray
 from dplabtools.errors import RegionOutOfBoundsError
-from dplabtools.extraction.transform import Transform
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.multires import concentric_origins
 from dplabtools.geometry.pyramid import Pyramid
@@ -21,6 +21,9 @@ from dplabtools.records.patch_table import PatchTable
 from dplabtools.records.quality import QualityLimits
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import Settings
+
+if TYPE_CHECKING:
+    from dplabtools.extraction.transform import Transform
 
 __all__ = [
     "CHUNK_ROWS",

@@ -45,12 +45,13 @@ RLE: Final = 1_000_003
 JPEG_PIECE: Final = 1_000_004  # of a picture: what lies between restart markers
 _JPEGS: Final = frozenset({JPEG, JPEG_PIECE})
 JPEG_2000: Final = frozenset({JPEG_2000_YCBCR, JPEG_2000_RGB, 34712, HTJ2K})
-_UNPACK: Final[Mapping[int, Callable[..., Any]]] = {
-    5: imagecodecs.lzw_decode,
-    8: imagecodecs.zlib_decode,
-    32773: imagecodecs.packbits_decode,
-    32946: imagecodecs.zlib_decode,
-    50000: imagecodecs.zstd_decode,
+_UNPACK: Final[Mapping[int, Callable[[bytes, memoryview], Any]]] = {
+    # Each library is loaded when its function is named, so not before a tile takes it.
+    5: lambda data, out: imagecodecs.lzw_decode(data, out=out),
+    8: lambda data, out: imagecodecs.zlib_decode(data, out=out),
+    32773: lambda data, out: imagecodecs.packbits_decode(data, out=out),
+    32946: lambda data, out: imagecodecs.zlib_decode(data, out=out),
+    50000: lambda data, out: imagecodecs.zstd_decode(data, out=out),
 }
 STORED: Final = 1
 COMPRESSIONS: Final = frozenset({STORED, JPEG, WEBP, *JPEG_2000, *_UNPACK})
@@ -330,7 +331,7 @@ class TileCodec:
         if self.compression == STORED:
             flat[:] = np.frombuffer(data, np.uint8)
         else:
-            count = len(_UNPACK[self.compression](data, out=flat.data))
+            count = len(_UNPACK[self.compression](data, flat.data))
             if count != len(flat):
                 msg = f"a tile of {len(flat)} bytes holds {count}"
                 raise ValueError(msg)
