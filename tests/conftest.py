@@ -8,6 +8,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,27 @@ def run() -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def run_tests_of(tmp_path: Path) -> Callable[..., None]:
+    """Runs the tests of an example: run_tests_of(folder, path=where_its_module_is)."""
+
+    def run_tests(example: Path, *, path: Path) -> None:
+        tests = shutil.copytree(example / "tests", tmp_path / "tests")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        assert "passed" in done.stdout
+
+    return run_tests
 
 
 @pytest.fixture

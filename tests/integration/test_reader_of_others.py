@@ -60,19 +60,8 @@ def python(code: str, *arguments: object, path: Path) -> str:
     return done.stdout.strip()
 
 
-def test_its_own_tests_pass(installed: Path, tmp_path: Path) -> None:
-    tests = shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "passed" in done.stdout
+def test_its_own_tests_pass(run_tests_of: Callable[..., None], installed: Path) -> None:
+    run_tests_of(EXAMPLE, path=installed)
 
 
 @pytest.mark.parametrize("library", ["auto", "levels"])

@@ -59,33 +59,10 @@ def read_tiff_index(
     *,
     source: ByteSource,
 ) -> NativeIndex:
-    """Find the tiles of a slide of Aperio, or of no vendor; no tile is decoded.
+    """Find the tiles of a slide of Aperio, or of no vendor; see `families.ReadIndex`.
 
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The slide file, open.
-    directories : sequence of Directory
-        All it has.
-    source : ByteSource
-        Its bytes.
-
-    Returns
-    -------
-    NativeIndex
-        Every tile it names is of a size that its level justifies.
-
-    Raises
-    ------
-    AmbiguousSlideError
-        If it takes a decision to show it as 8-bit RGB: which of several pictures, planes
-        or channels, or which of more than 256 values.
-    DamagedSlideError
-        If it is a TIFF that contradicts itself, or ends too early.
-    UnsupportedSlideError
-        If it is no tiled TIFF, or one with something in it that is not understood here.
-    SlideReadError
-        If it is remote, and cannot be read.
+    Every tile it names is of a size that its level justifies. Files of several pictures,
+    planes or channels, or of more than 256 values, are ambiguous.
     """
     first = tiff.pages[0]
     pages = [tiff.pages[number] for number in range(len(directories))]
