@@ -52,11 +52,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-
 from benchmarks.original import SIDE
 from benchmarks.processes import ChildrenMemory
 from benchmarks.slides import several_slides
+from benchmarks.users_plot import draw
 from benchmarks.users_scenes import SCENES, Scene, scenes
 from dplabtools.engine.limits import usable_cores
 
@@ -299,30 +298,6 @@ def _ratio(of: Sequence[Run], by: Sequence[Run]) -> float:
     return statistics.median((a.wall / a.patches) / (b.wall / b.patches) for a, b in pairs)
 
 
-def draw(shares: Mapping[str, Mapping[str, float]], file: Path) -> None:
-    """Draw what part of the limit each reaches, scene by scene."""
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    names = list(dict.fromkeys(name for of in shares.values() for name in of))
-    height = 0.8 + len(shares) * (0.3 + 0.13 * len(names))
-    figure, axes = plt.subplots(figsize=(7, height), layout="constrained")
-    step = 0.85 / len(names)
-    for nth, name in enumerate(names):
-        there = [
-            (place, of[name]) for place, of in enumerate(shares.values()) if name in of
-        ]
-        places = [place + nth * step for place, _ in there]
-        axes.barh(places, [100 * share for _, share in there], step, label=name)
-    axes.set_yticks([n + 0.4 for n in range(len(shares))], list(shares))
-    axes.invert_yaxis()
-    axes.axvline(100, color="#8a8a8a", linewidth=0.8)
-    axes.set_xlabel("% of what decoding each tile once allows; for JPEG, and encoding")
-    axes.legend(frameon=False, fontsize=7)
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
-
-
 def machine() -> dict[str, Any]:
     """Return where this is measured, and with what."""
     cpu = platform.processor()
@@ -347,7 +322,6 @@ class Report:
         self._machine, self._rounds = machine(), rounds
         self._lines: list[str] = []
         self._results: list[dict[str, Any]] = []
-        self._shares: dict[str, dict[str, float]] = {}
         self.left_out: list[str] = []
 
     def add(self, scene: Scene, runs: Mapping[Contender, Sequence[Run]]) -> None:
@@ -360,12 +334,6 @@ class Report:
             self._results.append(
                 {"scene": name, **asdict(each), "share": share, "runs": of}
             )
-        workers = next(iter(runs)).workers
-        self._shares[f"{scene.name},\n{scene.where}, {workers}"] = {
-            each.name: share
-            for each, share in shares_of(runs).items()
-            if each.workers == workers and each.name not in LIMITS
-        }
 
     def write(self) -> None:
         """Write the files of what there is so far."""
@@ -383,7 +351,7 @@ class Report:
             "results": self._results,
         }
         (self._folder / "users.json").write_text(json.dumps(report, indent=1) + "\n")
-        draw(self._shares, self._folder / "users.png")
+        draw(self._results, self._folder / "users.png")
 
 
 def as_more_slides(files: Sequence[Path], times: int) -> list[Path]:

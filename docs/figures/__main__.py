@@ -10,6 +10,7 @@ import growth
 import report
 import ring
 import scaling
+import speed
 import tissue
 import trained
 
@@ -24,6 +25,7 @@ def main() -> None:
         report,
         ring,
         scaling,
+        speed,
         tissue,
         trained,
     ):
