@@ -72,7 +72,7 @@ docs: $(VENV)/.dev  ## Build the documentation in docs/_build/html
 	$(SPHINX) -b html docs docs/_build/html
 
 figures: $(VENV)/.dev  ## Draw the figures of the documentation again, and list the options
-	$(BIN)/python docs/figures
+	PYTHONPATH=. $(BIN)/python docs/figures
 	$(BIN)/python docs/command_reference.py
 
 clean:  ## Remove everything that was made, the environment too

@@ -1,4 +1,4 @@
-"""Draw all figures of the documentation again: python docs/figures."""
+"""Draw all figures of the documentation again: make figures."""
 
 from __future__ import annotations
 

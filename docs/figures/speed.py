@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 
-from style import HERE, save_picture
-
-sys.path.insert(0, str(HERE.parents[1]))
 from benchmarks.users_plot import draw
+from style import HERE, save_picture
 
 DATA = HERE / "speed.json"
 

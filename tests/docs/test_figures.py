@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-FIGURES = Path(__file__).parents[2] / "docs" / "figures"
+ROOT = Path(__file__).parents[2]
+FIGURES = ROOT / "docs" / "figures"
 
 
 @pytest.mark.slow
@@ -19,7 +21,8 @@ def test_every_figure_is_drawn_by_a_script(tmp_path: Path) -> None:
         shutil.copy(script, tmp_path)
     for data in FIGURES.glob("*.json"):
         shutil.copy(data, tmp_path)
-    subprocess.run([sys.executable, tmp_path], check=True, timeout=280)
+    there = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, tmp_path], check=True, timeout=280, env=there)
     kept = {file.name for file in FIGURES.iterdir() if file.suffix in {".png", ".svg"}}
     if shutil.which("chromium") is None:
         kept.remove("report.png")
