@@ -26,9 +26,9 @@ with other libraries (numpy, Pillow and some of cucim-cu12, pyvips[binary], tiff
 tiatoolbox, wsistream); what is not installed in any is left out. FOLDER holds wsi1.svs to
 wsi4.svs or more, and may hold a larger big.svs; N patches of all of them together are read
 at most. Of so few a tenth of the time is the start; ``--times 4`` gives each of the
-several slides four times, by links, as in a long run. What would take longer than SECONDS,
-going by what was longest so far, is left out, and named. Writes users.md, users.json and
-users.png after each table.
+several slides four times, by links, as in a long run; ``--times 25`` without FOLDER is a
+hundred small ones. What would take longer than SECONDS, going by what was longest so far,
+is left out, and named. Writes users.md, users.json and users.png after each table.
 """
 
 from __future__ import annotations
