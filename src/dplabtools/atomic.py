@@ -18,6 +18,7 @@ __all__ = [
     "folds_names",
     "longest_name",
     "output_error",
+    "remove",
     "sync_file_system",
     "sync_folder",
     "write_whole",
@@ -236,3 +237,9 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def remove(file: Path) -> None:
+    """Remove a file; if that fails, so did making it, and why is known already."""
+    with suppress(OSError):
+        file.unlink()

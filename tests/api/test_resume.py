@@ -31,7 +31,6 @@ from dplabtools.errors import (
 )
 from dplabtools.extraction import progress
 from dplabtools.extraction.progress import Progress
-from dplabtools.output import naming
 from dplabtools.output.run_folder.history import Checkpoint, pack, read_history
 from dplabtools.slides import GenericSlide
 from dplabtools.slides.patches import (
@@ -173,7 +172,7 @@ def test_it_is_as_if_nothing_had_happened(
     undisturbed.mkdir()
     tables = {}
     for folder in (undisturbed, out):
-        monkeypatch.setattr(naming, "secrets", random.Random(3))  # noqa: S311
+        monkeypatch.setattr("secrets.choice", random.Random(3).choice)  # noqa: S311
         if folder == out:
             interrupted(run, monkeypatch, out, *map(mock, slides), after=7)
             interrupted(run, monkeypatch, out, *map(mock, slides), after=21)

@@ -72,3 +72,15 @@ def test_workers_import_what_few_slides_take_when_it_is_needed() -> None:
     assert not {"dplabtools.extraction.transform", "imagecodecs._zstd"} & found
     vendors = ("argos", "bif", "huron", "ndpi", "philips", "scn")
     assert not {f"dplabtools.readers.native.{vendor}" for vendor in vendors} & found
+
+
+@pytest.mark.parametrize("name", ["files", "webdataset", "hdf5", "zarr"])
+def test_workers_that_write_import_nothing_of_the_record_of_a_run(name: str) -> None:
+    code = f"import sys, dplabtools.output.containers.{name}\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    found = set(done.stdout.split())
+    assert f"dplabtools.output.containers.{name}" in found
+    assert not {each for each in found if each.startswith("dplabtools.output.run_folder")}
+    assert "hashlib" not in found

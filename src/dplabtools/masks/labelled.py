@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +50,8 @@ class LabelledAreas:
     @property
     def sha256(self) -> str:
         """Hash of the areas and their values, in their order."""
+        import hashlib
+
         digest = hashlib.sha256()
         for value, rings in zip(self.values, self.rings, strict=True):
             lengths = [value, *map(len, rings)]

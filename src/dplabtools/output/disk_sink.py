@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
+from dplabtools.atomic import remove
 from dplabtools.engine.slabs import Segment
 from dplabtools.errors import OutputError
 from dplabtools.output.codecs.encoder import ImageEncoder
@@ -19,7 +20,7 @@ from dplabtools.output.comparison import Comparison
 from dplabtools.output.containers.base import Contained, Items, SlideFiles
 from dplabtools.output.containers.shard import shard_rows
 from dplabtools.output.distinct import check_distinct
-from dplabtools.output.run_folder.folder import RunFolder, remove
+from dplabtools.output.run_folder.folder import RunFolder
 from dplabtools.output.run_folder.manifests import ManifestHead, manifest_csv, manifest_text
 from dplabtools.output.run_folder.output_folder import shown_path
 from dplabtools.output.run_folder.resume import ResumeOptions

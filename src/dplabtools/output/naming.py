@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
 import string
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,11 +30,15 @@ _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?=\.|$)", re.IGNORE
 
 def new_manifest_id() -> str:
     """Return eight random characters of a-z and 0-9."""
+    import secrets
+
     return "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
 def derived_manifest_id(text: str) -> str:
     """Return eight characters of a-z and 0-9 that are the same for the same text."""
+    import hashlib
+
     number = int.from_bytes(hashlib.sha256(text.encode()).digest())
     return "".join(
         _ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)] for place in range(8)

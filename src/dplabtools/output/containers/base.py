@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray
+from dplabtools.atomic import remove
 from dplabtools.engine.base import boot
 from dplabtools.geometry.resolution import Level
 from dplabtools.masks.labelled import LabelledAreas, PatchLabels
 from dplabtools.output.codecs.encoder import ImageEncoder
 from dplabtools.output.naming import key_name
-from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import ImageAddresses, Images, StoredSlide
 from dplabtools.plugins import Entrypoint
 from dplabtools.records.slide_plan import SlidePlan
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.history import Checkpoint
 
 __all__ = [
     "SHARD_SIZE",

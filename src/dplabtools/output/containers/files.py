@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
-from dplabtools.atomic import longest_name, writing
+from dplabtools.atomic import longest_name, remove, writing
 from dplabtools.errors import OutputError
 from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.decoding import decode_image
@@ -26,12 +27,13 @@ from dplabtools.output.containers.base import (
 )
 from dplabtools.output.distinct import check_labels_apart
 from dplabtools.output.naming import Naming, PatchNames
-from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import names_array
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.history import Checkpoint
 
 __all__ = ["FileImages", "ImageFileKind"]
 

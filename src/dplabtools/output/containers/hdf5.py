@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dplabtools._typing import BoolArray, IntArray, Picture, Pixels
-from dplabtools.atomic import writing
+from dplabtools.atomic import remove, writing
 from dplabtools.geometry.resolution import Level
 from dplabtools.optional import optional
 from dplabtools.output.containers.arrays import (
@@ -34,8 +34,6 @@ from dplabtools.output.containers.base import (
 )
 from dplabtools.output.containers.write_back_file import WriteBackFile
 from dplabtools.output.patch_columns import PatchColumns
-from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
 from dplabtools.output.texts import check_texts
@@ -46,6 +44,9 @@ from dplabtools.records.foreign_attributes import (
 )
 from dplabtools.records.patch_table import coded
 from dplabtools.timing import stage
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.history import Checkpoint
 
 __all__ = ["HDF5"]
 

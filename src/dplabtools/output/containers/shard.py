@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from glob import escape
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dplabtools._typing import BoolArray, IntArray, Picture
-from dplabtools.atomic import begin_sync, writing
+from dplabtools.atomic import begin_sync, remove, writing
 from dplabtools.engine.base import boot
 from dplabtools.masks.labelled import PatchLabels
 from dplabtools.output.codecs.encoder import ImageEncoder, encode_views
@@ -24,12 +24,13 @@ from dplabtools.output.containers.base import (
     sizes_of,
 )
 from dplabtools.output.patch_columns import PatchColumns
-from dplabtools.output.run_folder.folder import remove
-from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.sink import ChunkWriter
 from dplabtools.records.quality import QualityValues
 from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.timing import stage
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.history import Checkpoint
 
 __all__ = [
     "ImageShards",

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import imagecodecs
 import numpy as np
@@ -43,8 +43,10 @@ from dplabtools.output.containers.base import (
 )
 from dplabtools.output.containers.shard import Shard
 from dplabtools.output.patch_columns import PatchColumns
-from dplabtools.output.run_folder.history import Checkpoint
 from dplabtools.output.stored_slide import ImageAddresses, StoredSlide
+
+if TYPE_CHECKING:
+    from dplabtools.output.run_folder.history import Checkpoint
 
 __all__ = ["ZARR"]
 

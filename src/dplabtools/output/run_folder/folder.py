@@ -15,6 +15,7 @@ from dplabtools import __version__
 from dplabtools._typing import IntArray
 from dplabtools.atomic import (
     output_error,
+    remove,
     sync_file_system,
     sync_folder,
     write_whole,
@@ -55,7 +56,7 @@ from dplabtools.records.slide_plan import SlidePlan
 from dplabtools.settings import SLIDE_MPP
 from dplabtools.sources.threads import AskingThreads
 
-__all__ = ["RunFolder", "remove"]
+__all__ = ["RunFolder"]
 
 _STAGING = ".dplabtools-"
 _LOOKING = 32  # threads that look at slide files: those elsewhere make them wait
@@ -460,9 +461,3 @@ class RunFolder:
             with suppress(OSError):
                 folder.rmdir()
         self._lock.release()
-
-
-def remove(file: Path) -> None:
-    """Remove a file; if that fails, so did making it, and why is known already."""
-    with suppress(OSError):
-        file.unlink()
