@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.readers.compiled import COMPILER, CompiledFunction
 from dplabtools.readers.native import copying
+from dplabtools.readers.native.copying import Copier
 from dplabtools.readers.native.reader import NativeReader
 from dplabtools.records.pixel_buffer import PixelBuffer
 from dplabtools.testing.make_slide import make_slide
@@ -66,3 +67,34 @@ def test_it_writes_the_same_bytes_and_no_others(
         fast = read(reader, corners, sizes, starts)
         patch.setattr(copying, "COPYING", NEVER)
         np.testing.assert_array_equal(fast, read(reader, corners, sizes, starts))
+
+
+@settings(max_examples=50)
+@given(
+    sizes=st.lists(
+        st.tuples(st.integers(1, 90), st.integers(1, 20)), min_size=1, max_size=9
+    ),
+    past_caches=st.booleans(),
+)
+def test_each_copy_from_a_picture_of_its_own_is_the_same(
+    sizes: list[tuple[int, int]], *, past_caches: bool
+) -> None:
+    extents = np.array(sizes)
+    memory = np.random.default_rng(0).integers(
+        0, 256, int(extents.prod(axis=1).sum()) * 3, dtype=np.uint8
+    )
+    source = PixelBuffer.allocated(extents, memory=memory)
+    copies = np.zeros((len(extents), 7), dtype=np.int64)
+    copies[:, 0] = np.arange(len(extents))
+    copies[:, 3:5] = 2, 6
+    copies[:, 5], copies[:, 6] = extents[:, 1], extents[:, 0] * 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying, "_CACHES", -1 if past_caches else 1 << 60)
+        fast, slow = (PixelBuffer.allocated(extents + 5) for _ in range(2))
+        Copier(copies, fast).copy_each(source)
+        patch.setattr(copying, "COPYING", NEVER)
+        Copier(copies, slow).copy_each(source)
+    for number, (width, height) in enumerate(sizes):
+        for pictures in (fast, slow):
+            part = pictures.picture(number)[2 : 2 + height, 2 : 2 + width]
+            np.testing.assert_array_equal(part, source.picture(number))

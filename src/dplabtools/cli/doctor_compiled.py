@@ -76,10 +76,10 @@ def _copies(copy_parts: Callable[..., None], pixels: Pixels) -> bool:
     copied, pitch = np.empty_like(pixels), pixels.strides[0]
     copies = np.array([[0, 2, 3, 0, 6, 95, pitch - 6]], np.int64)
     places = np.array([[copied.ctypes.data, pitch]], np.int64)
-    tables = copies.ctypes.data, places.ctypes.data
+    first, tables = pixels.ctypes.data, (copies.ctypes.data, places.ctypes.data)
     for past_caches in (0, 1):
         copied[:] = 0
-        copy_parts(pixels.ctypes.data, pitch, tables[0], 0, 1, tables[1], past_caches)
+        copy_parts(first, pitch, None, tables[0], 0, 1, tables[1], past_caches)
         if not np.array_equal(copied[:95, 2:], pixels[2:, 1:-1]):
             return False
     return True

@@ -140,7 +140,7 @@ def _features(llvm: Any) -> str:  # noqa: ANN401 - llvmlite has no types
 COPYING: Final = CompiledFunction(
     "copy_parts",
     package="dplabtools.readers.native",
-    takes=(_ADDRESS, _NUMBER, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS, _NUMBER),
+    takes=(_ADDRESS, _NUMBER, *(_ADDRESS, _ADDRESS), _NUMBER, _NUMBER, _ADDRESS, _NUMBER),
     after=20_000,
 )
 """Works on parts of tiles."""

@@ -2,6 +2,7 @@
 ;
 ;   tile    address of its first pixel
 ;   pitch   bytes from one row of it to the next; 0 if it has one row, to be repeated
+;   sources  null; or int64 (c, 2), the address and the pitch of the tile of each copy
 ;   copies  int64 (c, 7), what goes from the tile to which rectangle: number of the rectangle;
 ;           row and byte in the tile; row and byte in the rectangle; rows and bytes
 ;   begin, end  which of them
@@ -13,14 +14,28 @@
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
-define void @copy_parts(ptr %tile, i64 %pitch, ptr %copies, i64 %begin, i64 %end, ptr %places, i64 %past) {
+define void @copy_parts(ptr %tile, i64 %pitch, ptr %sources, ptr %copies, i64 %begin, i64 %end, ptr %places, i64 %past) {
 entry:
   %some = icmp slt i64 %begin, %end
   %lines = icmp ne i64 %past, 0
+  %own = icmp ne ptr %sources, null
   br i1 %some, label %copy, label %done
 
 copy:
   %number = phi i64 [ %begin, %entry ], [ %number.next, %copy.end ]
+  br i1 %own, label %own.tile, label %one.copy
+
+own.tile:
+  %own.at = getelementptr [2 x i64], ptr %sources, i64 %number
+  %own.address = load i64, ptr %own.at
+  %own.first = inttoptr i64 %own.address to ptr
+  %own.pitch.at = getelementptr i64, ptr %own.at, i64 1
+  %own.pitch = load i64, ptr %own.pitch.at
+  br label %one.copy
+
+one.copy:
+  %from = phi ptr [ %tile, %copy ], [ %own.first, %own.tile ]
+  %from.pitch = phi i64 [ %pitch, %copy ], [ %own.pitch, %own.tile ]
   %what = getelementptr [7 x i64], ptr %copies, i64 %number
   %rectangle = load i64, ptr %what
   %y.at = getelementptr i64, ptr %what, i64 1
@@ -40,9 +55,9 @@ copy:
   %to = inttoptr i64 %to.address to ptr
   %to.pitch.at = getelementptr i64, ptr %place, i64 1
   %to.pitch = load i64, ptr %to.pitch.at
-  %above = mul i64 %y, %pitch
+  %above = mul i64 %y, %from.pitch
   %before = add i64 %above, %x
-  %source.first = getelementptr i8, ptr %tile, i64 %before
+  %source.first = getelementptr i8, ptr %from, i64 %before
   %to.above = mul i64 %row, %to.pitch
   %to.before = add i64 %to.above, %column
   %target.first = getelementptr i8, ptr %to, i64 %to.before
@@ -50,9 +65,9 @@ copy:
   br i1 %has.rows, label %one.row, label %copy.end
 
 one.row:
-  %n = phi i64 [ 0, %copy ], [ %n.next, %row.end ]
-  %source = phi ptr [ %source.first, %copy ], [ %source.next, %row.end ]
-  %target = phi ptr [ %target.first, %copy ], [ %target.next, %row.end ]
+  %n = phi i64 [ 0, %one.copy ], [ %n.next, %row.end ]
+  %source = phi ptr [ %source.first, %one.copy ], [ %source.next, %row.end ]
+  %target = phi ptr [ %target.first, %one.copy ], [ %target.next, %row.end ]
   br i1 %lines, label %first.bytes, label %whole.row
 
 whole.row:
@@ -89,7 +104,7 @@ last.bytes:
   br label %row.end
 
 row.end:
-  %source.next = getelementptr i8, ptr %source, i64 %pitch
+  %source.next = getelementptr i8, ptr %source, i64 %from.pitch
   %target.next = getelementptr i8, ptr %target, i64 %to.pitch
   %n.next = add i64 %n, 1
   %more.rows = icmp slt i64 %n.next, %rows

@@ -80,12 +80,23 @@ class Copier:
         if self._compiled is not None:
             copies, places = self._tables
             past, pitch = self._past_caches, tile.pixels.strides[0]
-            self._compiled(tile.address, pitch, copies, begin, end, places, past)
+            self._compiled(tile.address, pitch, None, copies, begin, end, places, past)
             return
         pixels = _flat(tile.pixels)
         for rectangle, y, x, row, column, rows, columns in self._copies[begin:end].tolist():
             part = pixels[y : y + rows, x : x + columns]
             self._rows[rectangle][row : row + rows, column : column + columns] = part
+
+    def copy_each(self, source: PixelBuffer) -> None:
+        """Make all copies, each from a picture of its own."""
+        if self._compiled is None:
+            for number in range(len(source)):
+                self.copy(DecodedTile.of(source.picture(number)), number, number + 1)
+            return
+        tiles = np.stack((source.addresses(), source.sizes[:, 0] * 3), axis=1)
+        copies, places = self._tables
+        past = self._past_caches
+        self._compiled(None, 0, tiles.ctypes.data, copies, 0, len(tiles), places, past)
 
     def fill(self, background: Colour) -> None:
         """Make all copies from a tile of background, whose rows are one and the same."""
