@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from dplabtools._typing import IntArray, Pixels
 from dplabtools.geometry.resolution import Level, Mpp, Resolution
+from dplabtools.readers.native import kept_parts
+from dplabtools.readers.native.kept_parts import KeptParts, PartsOfCall
 from dplabtools.readers.native.levels import NativeIndex
 from dplabtools.readers.regions import read_regions
 from dplabtools.readers.slide import Slide
@@ -87,6 +89,7 @@ def calls(
     ),
     cuts=st.lists(st.integers(0, 40), max_size=6),
     max_bytes=st.sampled_from([0, 30_000, 300_000, 1 << 30]),
+    block=st.sampled_from([300, 1 << 10, 1 << 17]),  # the first is a row, or less
 )
 def test_regions_are_the_same(
     slide: Slide,
@@ -94,10 +97,14 @@ def test_regions_are_the_same(
     points: list[tuple[int, int]],
     cuts: list[int],
     max_bytes: int,
+    block: int,
 ) -> None:
     corners = np.array(points, dtype=np.int64)
     wanted, _ = calls(slide, views, corners, cuts=cuts, max_bytes=None)
-    found, _ = calls(slide, views, corners, cuts=cuts, max_bytes=max_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_parts, "_LARGEST", block)
+        patch.setattr(kept_parts, "PARTS", KeptParts())
+        found, _ = calls(slide, views, corners, cuts=cuts, max_bytes=max_bytes)
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -113,6 +120,24 @@ def test_each_tile_is_decoded_once_if_there_is_memory(slide: Slide, threads: int
     wanted, distinct = calls(slide, [Level(0)], corners, cuts=(), max_bytes=None)
     assert decoded <= distinct  # some may be kept of the test before
     np.testing.assert_array_equal(np.stack(found), np.stack(wanted))
+
+
+def test_small_parts_that_wait_long_spare_more_than_the_next_ones(
+    slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def the_next(self: PartsOfCall, *columns: IntArray) -> IntArray:
+        return np.argsort(self.upcoming.calls[columns[1]], kind="stable")
+
+    corners = np.random.default_rng(0).integers(0, (600, 420), (400, 2))
+    most = int(np.prod(SIZE)) * 3 * 80  # what a fifth of them takes
+    monkeypatch.setattr(kept_parts, "_LARGEST", 1 << 10)
+    decoded: list[int] = []
+    for best in (PartsOfCall._best, the_next):
+        monkeypatch.setattr(PartsOfCall, "_best", best)
+        monkeypatch.setattr(kept_parts, "PARTS", KeptParts())
+        found = calls(slide, [Level(0)], corners, cuts=range(0, 400, 10), max_bytes=most)
+        decoded.append(found[1])
+    assert decoded[0] < 0.9 * decoded[1], decoded
 
 
 def test_what_a_damaged_tile_costs_is_the_same(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dplabtools.records.upcoming import Upcoming
 
 __all__ = ["OpenBatch", "Piece", "Window"]
 
-_AHEAD = 3  # times as many patches as have room: of most of them there are only parts
+_AHEAD = 8  # times as many patches as have room: of most of them there are only parts
 _GROUPS = 2  # at least: some are read while others are delivered
 
 

@@ -6,6 +6,8 @@ with it.
 
 from __future__ import annotations
 
+import mmap
+import sys
 import threading
 from functools import cache
 from typing import Final
@@ -18,6 +20,7 @@ __all__ = [
     "BETWEEN_VECTORS",
     "decoding_memory",
     "keep_freed_memory",
+    "lazy_memory",
     "release",
     "workspace",
 ]
@@ -83,6 +86,28 @@ def decoding_memory(nbytes: int) -> Pixels:
     memory = np.empty(nbytes + _VECTOR, dtype=np.uint8)
     start = (BETWEEN_VECTORS - memory.ctypes.data) % _VECTOR
     return memory[start : start + nbytes]
+
+
+def lazy_memory(nbytes: int) -> Pixels:
+    """Return new memory of which no more is taken than is touched.
+
+    Of memory by numpy, the system may take two megabytes at the first touch of each.
+
+    Parameters
+    ----------
+    nbytes : int
+        How much, at least one.
+
+    Returns
+    -------
+    ndarray of uint8, shape (nbytes,)
+        Zeros.
+    """
+    if sys.platform == "win32":
+        memory = mmap.mmap(-1, nbytes)
+    else:
+        memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, dtype=np.uint8)
 
 
 def release() -> None:

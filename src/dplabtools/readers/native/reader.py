@@ -27,7 +27,7 @@ from dplabtools.readers.native.assemble import TilePlan, plan_tiles
 from dplabtools.readers.native.cache import TILES, DecodedTile, LevelKey
 from dplabtools.readers.native.copying import Copier
 from dplabtools.readers.native.families import open_indexed
-from dplabtools.readers.native.kept_parts import KeptParts, PartsOfCall
+from dplabtools.readers.native.kept_parts import PARTS, PartsOfCall
 from dplabtools.readers.native.levels import NativeIndex, StoredPicture, TiledLevel
 from dplabtools.readers.native.stored import stored_stream
 from dplabtools.readers.pixels import level_origins, opaque, with_profile
@@ -89,7 +89,6 @@ class NativeReader:
             self.properties, library="openslide", size=self.sizes[0]
         )
         self._owner = TILES.new_owner()
-        self._parts = KeptParts()
         self._file: ByteSource | None = file
 
     @property
@@ -167,7 +166,7 @@ class NativeReader:
         if upcoming is not None:
             later = self._places(upcoming.origins, level, shrink=shrink)[2]
             keeping = PartsOfCall(
-                kept=self._parts, level=stored, kind=kind, upcoming=upcoming, corners=later
+                level=stored, key=(self._owner, kind), upcoming=upcoming, corners=later
             )
         job = self._job(stored, kind, corners=corners, buffer=buffer, keeping=keeping)
         shares = _shares(len(job.plan.tiles), threads)
@@ -251,7 +250,7 @@ class NativeReader:
         """Read chroma as it is stored from now on; see `ChromaReader`."""
         levels = tuple(level.unsmoothed() for level in self._index.levels)
         self._index = replace(self._index, levels=levels)
-        self._parts.clear()
+        PARTS.drop(self._owner)
         TILES.drop(self._owner)
 
     def stored_jpegs(
@@ -282,7 +281,7 @@ class NativeReader:
     def close(self) -> None:
         """Release the file; reads under way are finished first."""
         self._file = None
-        self._parts.clear()
+        PARTS.drop(self._owner)
         TILES.drop(self._owner)
 
     def __enter__(self) -> Self:
