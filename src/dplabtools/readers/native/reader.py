@@ -354,9 +354,9 @@ class _Job:
         """Decode a tile, to where it is needed if that is one place; see `_use`."""
         number, begin, end, _ = tile
         data = self.stored.stored(self.file, number)
-        codec, size = self.stored.codec_of(number), self.stored.tile
+        codec = self.stored.codec_of(number)
         if end - begin == 1:
-            target = self.copier.whole(begin, size=size)
+            target = self.copier.whole(begin, size=self.stored.tile)
             if target is not None:
                 codec.decode(data, target)
                 self.decoded.append(number)
