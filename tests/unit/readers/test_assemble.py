@@ -61,3 +61,11 @@ def test_tiles_that_patches_share_out_are_not_needed_again(slide: Path) -> None:
 
 def test_tiles_of_patches_that_overlap_may_be_needed_again(slide: Path) -> None:
     assert grid(slide, TILE // 2)[2 * TILES + 2] != ALL_AROUND
+
+
+@pytest.mark.parametrize("below", [0, TILE // 2])
+def test_half_of_a_tile_twice_is_not_all_of_it(slide: Path, below: int) -> None:
+    level = open_indexed(slide)[1].levels[0]
+    corners = np.array([(2 * TILE, 2 * TILE + below)] * 2)
+    found = plan_tiles(level, corners, np.full_like(corners, (TILE, TILE // 2)))
+    assert found.around.tolist() != [ALL_AROUND]

@@ -36,6 +36,13 @@ def test_a_tile_that_met_all_its_neighbours_is_not_kept() -> None:
     assert take(cache, 1) is None
 
 
+def test_of_two_that_decoded_the_same_tile_one_keeps_the_memory() -> None:
+    cache = TileCache(10 * TILE, 10 * TILE)
+    assert cache.keep(LEVEL, 1, tile(1))
+    assert not cache.keep(LEVEL, 1, tile(1))
+    assert cache.nbytes == TILE
+
+
 def test_those_unused_for_longest_make_room() -> None:
     cache = TileCache(3 * TILE, 3 * TILE)
     for number in (1, 2, 3):
