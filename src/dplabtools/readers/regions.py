@@ -14,7 +14,6 @@ from dplabtools._typing import IntArray
 from dplabtools.geometry.boxes import region_error, regions_outside
 from dplabtools.geometry.pyramid import Source
 from dplabtools.geometry.resolution import Resolution
-from dplabtools.readers.base import ForeseeingReader, ShrinkingReader
 from dplabtools.readers.resampling import resize_all
 from dplabtools.readers.slide import Slide
 from dplabtools.readers.workspace import workspace
@@ -190,17 +189,20 @@ class _Part:
     ) -> Mapping[int, Exception]:
         """Fill all pictures; return the errors."""
         errors: dict[int, Exception] = {}
-        reader = self._slide.batch_reader
+        slide = self._slide
+        reader = slide.batch_reader
         assert reader is not None  # noqa: S101 - what `reads_together` is for
         for (level, shrink), views in _by_level(self._sources).items():
             corners = np.concatenate([origins[self._items, view] for view in views])
             buffer = PixelBuffer.joined([self._targets[view] for view in views])
             read = reader.read_into
-            if self._upcoming is not None and isinstance(reader, ForeseeingReader):
+            if self._upcoming is not None and slide.foreseeing_reader is not None:
                 later = self._later(self._upcoming, views)
-                read = partial(reader.read_into, shrink=shrink, upcoming=later)
-            elif shrink > 1 and isinstance(reader, ShrinkingReader):
-                read = partial(reader.read_into, shrink=shrink)
+                read = partial(
+                    slide.foreseeing_reader.read_into, shrink=shrink, upcoming=later
+                )
+            elif shrink > 1 and slide.shrinking_reader is not None:
+                read = partial(slide.shrinking_reader.read_into, shrink=shrink)
             failed = read(corners, level, buffer, threads=threads, decoded=decoded)
             for place, error in sorted(failed.items()):
                 errors.setdefault(int(self._items[place % len(self._items)]), error)

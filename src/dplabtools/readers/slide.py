@@ -75,6 +75,10 @@ class Slide:
         Access to the stored pixels.
     batch_reader : BatchReader or None
         The reader, if many regions at once are less work for it.
+    shrinking_reader : ShrinkingReader or None
+        The reader, if it can shrink tiles in decoding them.
+    foreseeing_reader : ForeseeingReader or None
+        The reader, if it can keep parts of what is read later.
     prefetching_reader : PrefetchingReader or None
         What fetches for it, if that can be done ahead.
     index : SlideIndex or None
@@ -126,7 +130,11 @@ class Slide:
             from dplabtools.readers.color import in_srgb
 
             self.reader = in_srgb(stored, slide=self.name)
-        self.batch_reader = self.reader if isinstance(self.reader, BatchReader) else None
+        # Asked once: it takes as long as to plan what is read of a dozen patches.
+        reader = self.reader
+        self.batch_reader = reader if isinstance(reader, BatchReader) else None
+        self.shrinking_reader = reader if isinstance(reader, ShrinkingReader) else None
+        self.foreseeing_reader = reader if isinstance(reader, ForeseeingReader) else None
         try:
             self._examine(banded=isinstance(stored, BandedReader) and stored.banded)
         except BaseException:
@@ -148,8 +156,8 @@ class Slide:
             ignored_mpp=mpp.ignored,
             banded=banded,
             # Of a remote slide whole tiles are fetched before it is known what is kept.
-            foreseen=isinstance(reader, ForeseeingReader)
-            and reader.foresees
+            foreseen=self.foreseeing_reader is not None
+            and self.foreseeing_reader.foresees
             and not is_url(self.path),
         )
         if self.resampling_mode is None:
@@ -212,11 +220,15 @@ class Slide:
 
     def _shrunk_source(self, source: Source) -> Source:
         """Return the same, of tiles that are shrunk as much as goes, if any does."""
-        if not isinstance(self.reader, ShrinkingReader):
+        if self.shrinking_reader is None:
             return source
         mpp = self.pyramid.level_mpps()[source.level]
         wanted, margin = mpp * source.factor, self.settings.mpp_level_margin
-        able = [n for n in self.reader.shrinks(source.level) if mpp * n <= wanted + margin]
+        able = [
+            n
+            for n in self.shrinking_reader.shrinks(source.level)
+            if mpp * n <= wanted + margin
+        ]
         if not able:
             return source
         shrink = max(able)
@@ -387,10 +399,12 @@ class Slide:
         """Read a region of a level, shrunk or not."""
         if source.shrink == 1:
             return self.reader.read(origin, source.level, size)
-        assert isinstance(self.reader, ShrinkingReader)  # noqa: S101 - see `_shrunk_source`
+        assert self.shrinking_reader is not None  # noqa: S101 - see `_shrunk_source`
         buffer = PixelBuffer.allocated(np.array([size], dtype=np.int64))
         corners = np.array([origin], dtype=np.int64)
-        errors = self.reader.read_into(corners, source.level, buffer, shrink=source.shrink)
+        errors = self.shrinking_reader.read_into(
+            corners, source.level, buffer, shrink=source.shrink
+        )
         if errors:
             raise errors[0]
         return buffer.picture(0)

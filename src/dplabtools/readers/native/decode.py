@@ -175,8 +175,11 @@ class TileCodec:
             If the tile is damaged; of whatever type the decoder raises. A JPEG decoder
             could draw most damaged tiles somehow: here that is an error too.
         """
-        if self.compression in _JPEGS:
-            self._decode_jpeg(data, out)
+        if self.compression == JPEG:
+            _decode_jpeg(self.complete(data), out, smooth=self.smooth)
+            return
+        if self.compression == JPEG_PIECE:
+            self._decode_pieces(data, out)
             return
         stored = np.empty(out.shape[:2], np.uint8) if self.grey else out
         if self.compression in JPEG_2000:
@@ -310,13 +313,11 @@ class TileCodec:
         self._check_extent(size)
         return b"".join((self._begin, *body))
 
-    def _decode_jpeg(self, data: bytes, out: Pixels) -> None:
-        """Decode a JPEG tile; one by one its pieces, if bytes are left over in some."""
+    def _decode_pieces(self, data: bytes, out: Pixels) -> None:
+        """Decode a tile of JPEG pieces; one by one, if bytes are left over in some."""
         try:
             _decode_jpeg(self.complete(data), out, smooth=self.smooth)
         except ValueError:
-            if self.compression != JPEG_PIECE:
-                raise
             pieces = self._pieces(data)
             for piece, part in zip(pieces, np.split(out, len(pieces)), strict=True):
                 stream = joined_pieces([piece], self.tables, rows=self.piece)
