@@ -133,7 +133,7 @@ def resize_all(
     )
     sizes = np.concatenate((images.sizes, results.sizes), axis=1)
     work: list[Callable[[], None]] = []
-    for width, height, *after in np.unique(sizes, axis=0).tolist():
+    for width, height, *after in dict.fromkeys(map(tuple, sizes.tolist())):
         numbers = np.flatnonzero((sizes == (width, height, *after)).all(axis=1))
         fast = None
         if name != AREA and not _vertical_first((width, height), (after[0], after[1])):
