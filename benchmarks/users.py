@@ -14,8 +14,8 @@ starting workers counts, and processor time is that of all processes. Beside the
   tiles passed on; of the first 8,000 patches. Their limit also encodes as many tiles as
   there are patches, each as soon as it is decoded;
 - loops of other libraries, one patch after the other, in as many processes, and of
-  OpenSlide in one too; they wait with their slides open, hand over nothing, and have the
-  first 3,000 patches alone to do;
+  OpenSlide in one too; they wait with their slides open, hand over nothing, keep
+  memory that they free, and have the first 3,000 patches alone to do;
 - a `DataLoader` of PyTorch over OpenSlide, if PyTorch is installed.
 
 All take turns, after a round that does not count, so that a machine that slows down slows
@@ -86,7 +86,7 @@ MOST = 30_000  # patches of all slides together
 LOOPED = 3000  # patches that loops read: the slowest take a minute for all of them
 WRITTEN = 8000  # patches that become files, which are kept: 120 MB each time
 _NOT_INSTALLED = 3  # exit code
-# Memory that loops free is theirs again, as with our workers: for pyvips, half the time.
+# Memory that loops free is theirs again, as with our workers: pyvips then takes two thirds.
 _KEEPING = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 30))
 
 
